@@ -1,0 +1,83 @@
+"""What a plugin is given besides its config."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from plugins.egress.client import EgressClient
+from plugins.sdk.credential import Credential
+from plugins.sdk.errors import Permanent
+
+T = TypeVar("T")
+
+
+class Context:
+    """One attempt of one call: who it is for, and the only ways to reach outside.
+
+    Everything here works in async and in plain functions alike; a plain function runs in a thread and awaits with
+    `wait`, e.g. ``ctx.wait(ctx.http.request("GET", url))``.
+    """
+
+    def __init__(
+        self,
+        *,
+        tenant_id: str,
+        execution_id: str | None,
+        job_id: str | None,
+        step: str,
+        attempt: int,
+        idempotency_key: str,
+        http: EgressClient,
+        credentials: Mapping[str, Credential],
+        log: FilteringBoundLogger,
+        heartbeat: Callable[[Any], None],
+        is_cancelled: Callable[[], bool],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.tenant_id = tenant_id
+        #: set on Temporal, ``None`` in a job
+        self.execution_id = execution_id
+        #: set in a job, ``None`` on Temporal
+        self.job_id = job_id
+        #: the node id, with item and round numbers inside loops; the job type in a job
+        self.step = step
+        #: counts from 1 on both engines
+        self.attempt = attempt
+        #: the same on every attempt, on both engines
+        self.idempotency_key = idempotency_key
+        #: the only way out of the machine
+        self.http = http
+        self.log = log
+        self._credentials = credentials
+        self._heartbeat = heartbeat
+        self._is_cancelled = is_cancelled
+        self._loop = loop
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller has asked this call to stop."""
+        return self._is_cancelled()
+
+    def heartbeat(self, progress: Any = None) -> None:
+        """Report that the call is alive, with a JSON-able `progress` for people."""
+        self._heartbeat(progress)
+
+    def credential(self, name: str) -> Credential:
+        """Return the credential bound to slot `name`.
+
+        Raises:
+            Permanent: type ``credential.missing``, nothing is bound to that slot.
+        """
+        try:
+            return self._credentials[name]
+        except KeyError:
+            raise Permanent(f"no credential is bound to slot {name!r}", type="credential.missing") from None
+
+    def has_credential(self, name: str) -> bool:
+        return name in self._credentials
+
+    def wait(self, awaitable: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end from a plain (threaded) plugin function."""
+        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result()

@@ -1,0 +1,12 @@
+"""Opaque ids: a prefix that says what it names, then a ULID, so that ids sort by time of creation."""
+
+from typing import Literal
+
+from ulid import ULID
+
+Prefix = Literal["ten", "key", "wf", "ex", "job", "cred", "ep", "trg"]
+
+
+def new_id(prefix: Prefix) -> str:
+    """Return a new id, e.g. ``wf_01jd3x0v7k8m5qf2c9hz6w4t1b``."""
+    return f"{prefix}_{str(ULID()).lower()}"

@@ -1,0 +1,87 @@
+"""The definition: what the user drew, as it travels on the wire (design §4)."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from plugins.host.retry import Duration, Retry
+
+#: ids of nodes and triggers, names of variables: what an expression can write as ``nodes.<id>``
+Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+OnError = Literal["fail", "continue", "port"]
+
+
+class JoinCount(Struct, frozen=True, forbid_unknown_fields=True):
+    count: Annotated[int, Meta(ge=1)]
+
+
+Join = Literal["any", "all", "first"] | JoinCount
+
+
+class Node(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    id: Identifier
+    plugin_id: str
+    config: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
+    #: where the editor draws it; kept, not read
+    position: dict[str, Any] | None = None
+    disabled: bool = False
+    retry: Retry | None = None
+    timeout: Duration = "30s"
+    on_error: OnError = "fail"
+    on_unknown: Literal["fail", "retry"] = "fail"
+    join: Join = "any"
+    #: slot → credential id
+    credentials: dict[str, str] = field(default_factory=dict)
+    compensate: dict[str, Any] | None = None
+    isolate: bool = False
+    pinned_output: Any = None
+
+
+class Edge(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    source: str
+    target: str
+    #: the port it leaves by; ``None`` is the default port, on a node with several whichever fires
+    source_handle: str | None = None
+    #: the key under which the value arrives at a node with several incoming edges
+    target_handle: str | None = None
+
+
+class Trigger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    id: Identifier
+    type: Literal["manual", "cron", "webhook", "event"]
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class Concurrency(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    limit: Annotated[int, Meta(ge=1)]
+    policy: Literal["queue", "reject", "replaceOldest", "skip"] = "queue"
+
+
+class Definition(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    nodes: tuple[Node, ...]
+    name: str = ""
+    variables: dict[Identifier, Any] = field(default_factory=dict)
+    triggers: tuple[Trigger, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    timeout: Duration | None = None
+    error_workflow: str | None = None
+    concurrency: Concurrency | None = None
+
+
+class Fault(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One thing wrong with a definition."""
+
+    #: stable, ``noun.reason``, e.g. ``edge.unknownTarget``
+    code: str
+    severity: Literal["error", "warning"] = "error"
+    #: JSON Pointer (RFC 6901) into the definition
+    pointer: str
+    #: what is wrong and how to mend it, for the person who drew it
+    message: str
+    node_id: str | None = None
+
+
+MAX_NODES = 1_000
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 8

@@ -1,0 +1,69 @@
+"""The plan: a definition compiled and checked, what the interpreter walks.
+
+Plans travel in workflow inputs and outlive releases: fields are only added, each with a default, and `PLAN_FORMAT`
+rises when an older interpreter could not walk a newer plan.
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from plugins.host.retry import Retry
+
+PLAN_FORMAT = 1
+
+#: inline    evaluated inside the workflow, at no cost in history events
+#: activity  one plugin call in an activity of its own
+Home = Literal["inline", "activity"]
+
+
+class PlanEdge(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    source: str
+    target: str
+    #: the port it leaves by; ``None``: whichever port fires, except ``error``
+    port: str | None = None
+    #: the key under which its value arrives: targetHandle, else the source's id
+    key: str
+
+
+class PlanNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    #: the plugin's or control node's id, e.g. ``http.request``, ``if``
+    plugin: str
+    home: Home
+    #: as drawn, with its expressions
+    config: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
+    #: the port a plain result leaves by
+    default_port: str = "output"
+    #: indices into `Plan.edges`, in the order drawn
+    incoming: tuple[int, ...] = ()
+    outgoing: tuple[int, ...] = ()
+    join: Literal["any", "all", "first"] | int = "any"
+    on_error: Literal["fail", "continue", "port"] = "fail"
+    on_unknown: Literal["fail", "retry"] = "fail"
+    retry: Retry | None = None
+    #: seconds for one attempt
+    timeout: float = 30.0
+    #: slot → credential id
+    credentials: dict[str, str] = field(default_factory=dict)
+    disabled: bool = False
+
+
+class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    format: int = PLAN_FORMAT
+    #: the version of the expression evaluator it was checked with
+    evaluator: int
+    #: in topological order
+    nodes: tuple[PlanNode, ...]
+    edges: tuple[PlanEdge, ...]
+    variables: dict[str, Any] = field(default_factory=dict)
+    #: seconds for the whole execution; ``None``: no limit
+    timeout: float | None = None
+
+
+class Forecast(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one execution of a plan costs when every step succeeds at once."""
+
+    history_events: int
+    billable_actions: int
