@@ -1,0 +1,64 @@
+# Every command of this repository; `make` alone lists them. A fresh machine needs Python 3.11 or newer, git and make.
+#
+#   PYTHON=/path/to/python3.12   the interpreter the environment is made with
+#   ARGS="--port 9000"           handed on to `gateway up` by `make run`, to pytest by `make test`
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+SCRATCH := .gateway/scratch.db
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock migration clean
+.DELETE_ON_ERROR:
+
+help: ## list these commands
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.runtime ## start everything on this machine and run the example once
+	$(BIN)/gateway up --demo $(ARGS)
+
+test: $(VENV)/.dev ## run every test, on real servers
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## check format, lint and types, as CI does
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## format the code and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## lock the dependencies anew, hashes included (needs uv); UPGRADE=--upgrade for newer versions
+	$(LOCK) pyproject.toml --extra embedded --group build $(UPGRADE) --output-file requirements.txt
+	$(LOCK) --group dev --constraint requirements.txt $(UPGRADE) --output-file requirements-dev.txt
+
+migration: $(VENV)/.dev ## write a migration for the tables as they are now; NAME="add a column"
+	$(if $(NAME),,$(error say what it does: make migration NAME="add a column"))
+	mkdir -p $(dir $(SCRATCH)) && rm -f $(SCRATCH)*
+	$(BIN)/alembic -x url=sqlite:///$(SCRATCH) upgrade head
+	$(BIN)/alembic -x url=sqlite:///$(SCRATCH) revision --autogenerate -m "$(NAME)"
+
+clean: ## remove the environment and every cache, but no data
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment: everything by hash, the build backend too; then the project itself, without the network.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is missing or older than Python 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements.txt
+	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
