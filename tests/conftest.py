@@ -10,6 +10,8 @@ from sqlalchemy import text
 
 from plugins.storage.database import Database, metadata
 
+pytest_plugins = ["tests.servers"]
+
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:

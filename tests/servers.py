@@ -1,0 +1,89 @@
+"""Real Valkey and Temporal servers for tests, on free ports, one of each per test session."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from gateway.up.ports import free_port
+from gateway.up.temporal import TemporalServer
+from gateway.up.valkey import ValkeyServer
+
+T = TypeVar("T")
+
+Server = ValkeyServer | TemporalServer
+
+
+def valkey_server(folder: Path) -> ValkeyServer:
+    """A server on a free port, not started."""
+    return ValkeyServer(folder=folder, port=_run(free_port()), password="test-password")
+
+
+def temporal_server(folder: Path) -> TemporalServer:
+    """A server on free ports, not started."""
+    port, ui_port, http_port, metrics_port = (_run(free_port()) for _ in range(4))
+    return TemporalServer(folder=folder, port=port, ui_port=ui_port, http_port=http_port, metrics_port=metrics_port)
+
+
+def start(server: Server) -> "subprocess.Popen[bytes]":
+    """Start a server and wait until it answers; a test that kills it may start it again."""
+    server.prepare()
+    log = server.folder / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            server.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=server.environment or None
+        )
+    deadline = time.monotonic() + 60
+    while not _run(server.answers()):
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop(process)
+            pytest.fail(f"{server.command[0]} did not become ready:\n{log.read_text()[-2000:]}")
+        time.sleep(0.05)
+    return process
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def running(server: Server) -> Iterator["subprocess.Popen[bytes]"]:
+    """A server that answers inside the block and is gone after it."""
+    process = start(server)
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Valkey server for the whole session; tests share it, so they use keys of their own."""
+    server = valkey_server(tmp_path_factory.mktemp("valkey"))
+    with running(server):
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Temporal server for the whole session; tests share it, so they use ids and task queues of their own."""
+    server = temporal_server(tmp_path_factory.mktemp("temporal"))
+    with running(server):
+        yield server.address
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    # In a thread of its own: a fixture may be asked for while the session's event loop runs.
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, coroutine).result()
