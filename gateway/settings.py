@@ -1,0 +1,159 @@
+"""Settings: what the environment says about this installation, read once at the start of a process."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from gateway.errors import SettingsError
+from plugins.sdk.duration import parse_duration
+
+LogFormat = Literal["json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """How long each store keeps what is over, in seconds."""
+
+    executions: float = 30 * 86_400.0
+    jobs: float = 14 * 86_400.0
+    #: the effect ledger: as long as anything may still be repeated
+    effects: float = 60 * 86_400.0
+    #: remembered answers to requests with an ``Idempotency-Key``
+    idempotency: float = 86_400.0
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that differs between two installations. `load` reads it from ``GATEWAY_*``."""
+
+    #: ``sqlite:///path`` or ``postgresql://…``
+    database_url: str
+    #: ``redis://…``, ``rediss://…`` or ``unix://…``
+    redis_url: str
+    master_key_file: Path
+    #: CIDRs, ``host:port`` or ``ip:port`` that plugins may reach on top of the global internet
+    egress_allow: tuple[str, ...] = ()
+    #: the mail server of `email.send` where no credential is bound: ``smtp://[user:password@]host:port``,
+    #: ``smtp+starttls://…`` or ``smtps://…``
+    smtp_url: str | None = None
+    #: the quote provider of `stock.price`
+    quotes_url: str | None = None
+    #: the key of the installation's administrator; ``None``: there is none
+    admin_key: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    #: how the world reaches this API, for the URLs of webhooks
+    public_url: str = "http://127.0.0.1:8000"
+    log_format: LogFormat = "json"
+    log_level: LogLevel = "info"
+    #: where a worker serves ``/metrics``; ``None``: nowhere
+    metrics_port: int | None = None
+    retention: Retention = Retention()
+    #: ``TEMPORAL_*`` as given, read by `temporalio.envconfig`
+    temporal: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        # Half of the fields may carry passwords.
+        return "Settings(***)"
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from `environ`; what is not set, or empty, keeps its default.
+
+    Raises:
+        SettingsError: naming every variable that is missing or wrong.
+    """
+    values, faults = _read(environ, "GATEWAY_", _VARIABLES)
+    retention, more = _read(environ, "GATEWAY_RETENTION_", dict.fromkeys(Retention.__struct_fields__, parse_duration))
+    faults += more
+    faults += [f"GATEWAY_{name.upper()} is not set" for name in _REQUIRED if not environ.get(f"GATEWAY_{name.upper()}")]
+    if faults:
+        raise SettingsError("; ".join(faults))
+    temporal = {name: value for name, value in environ.items() if name.startswith("TEMPORAL_")}
+    settings = Settings(**values, retention=Retention(**retention), temporal=temporal)
+    if "public_url" not in values:
+        settings = replace(settings, public_url=f"http://{settings.host}:{settings.port}")
+    return settings
+
+
+def _read(
+    environ: Mapping[str, str], prefix: str, variables: Mapping[str, Callable[[str], Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    for field_name, parse in variables.items():
+        variable = prefix + field_name.upper()
+        if text := environ.get(variable):
+            try:
+                values[field_name] = parse(text)
+            except ValueError as error:
+                faults.append(f"{variable}: {error}")
+    return values, faults
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise ValueError(f"{text!r} is not a port number")
+    return int(text)
+
+
+def _comma_separated(text: str) -> tuple[str, ...]:
+    return tuple(part for part in (part.strip() for part in text.split(",")) if part)
+
+
+# The messages below do not repeat the value: it may hold a password.
+def _database_url(text: str) -> str:
+    if not text.startswith(("sqlite:", "sqlite+", "postgresql:", "postgresql+", "postgres:")):
+        raise ValueError("write sqlite:///path/to/file.db or postgresql://user:password@host/name")
+    return text
+
+
+def _redis_url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("write redis://host:port, rediss://host:port or unix://path")
+    return text
+
+
+def _web_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("write a URL that begins with http:// or https://")
+    return text.rstrip("/")
+
+
+def _long_enough(text: str) -> str:
+    if len(text) < 32:
+        raise ValueError("an admin key needs at least 32 characters")
+    return text
+
+
+def _one_of(choices: Any) -> Callable[[str], str]:
+    names = get_args(choices)
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"{text!r} is none of {', '.join(names)}")
+        return text
+
+    return parse
+
+
+_REQUIRED = ("database_url", "redis_url", "master_key_file")
+
+#: field of `Settings` → how its variable, ``GATEWAY_<FIELD>``, is read
+_VARIABLES: dict[str, Callable[[str], Any]] = {
+    "database_url": _database_url,
+    "redis_url": _redis_url,
+    "master_key_file": Path,
+    "egress_allow": _comma_separated,
+    "smtp_url": str,
+    "quotes_url": _web_url,
+    "admin_key": _long_enough,
+    "host": str,
+    "port": _port,
+    "public_url": _web_url,
+    "log_format": _one_of(LogFormat),
+    "log_level": _one_of(LogLevel),
+    "metrics_port": _port,
+}
