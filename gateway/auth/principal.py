@@ -1,0 +1,24 @@
+"""Who is calling."""
+
+from msgspec import Struct
+
+from gateway.auth.permissions import Role
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """An authenticated caller. Its tenant is the only tenant that a request can touch."""
+
+    #: the key's id; ``admin`` for the installation's own key
+    id: str
+    #: the tenant it belongs to; for the installation's administrator `INSTALLATION`
+    tenant_id: str
+    role: Role
+    permissions: frozenset[str]
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
+
+#: stands where a tenant's id is needed and there is no tenant: the administrator's
+INSTALLATION = "ten_installation"
