@@ -1,0 +1,108 @@
+"""Decode untrusted JSON into a Struct, and name everything that is wrong with it."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from plugins.sdk.credential import decode_secret
+
+S = TypeVar("S", bound=Struct)
+
+_MESSAGE = re.compile(r"(?P<detail>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
+_PATH = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_ENUM = re.compile(r"Invalid (enum )?value .*", re.DOTALL)
+
+
+class Flaw(Struct, frozen=True):
+    """One thing wrong with a value. It never repeats the value itself, which may be a secret."""
+
+    #: JSON Pointer (RFC 6901) into the value; empty for the value as a whole
+    pointer: str
+    detail: str
+
+
+class Nonconforming(ValueError):
+    """A value does not have the form that its type requires; `flaws` has everything that is wrong."""
+
+    def __init__(self, flaws: tuple[Flaw, ...]) -> None:
+        super().__init__("; ".join(f"{flaw.pointer}: {flaw.detail}" if flaw.pointer else flaw.detail for flaw in flaws))
+        self.flaws = flaws
+
+
+def conform(expected: type[S], value: Any) -> S:
+    """Return `value`, made of JSON builtins, as the Struct `expected`.
+
+    Raises:
+        Nonconforming: with a flaw for each field that is wrong, missing or unknown.
+    """
+    try:
+        return msgspec.convert(value, expected, dec_hook=decode_secret)
+    except msgspec.ValidationError as error:
+        found = tuple(_flaws(expected, value)) if isinstance(value, Mapping) else ()
+        raise Nonconforming(found or (_flaw(error),)) from None
+
+
+def token(part: str | int) -> str:
+    """Return one reference token of a JSON Pointer, with its slash."""
+    return "/" + str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _flaws(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(expected)}
+    if expected.__struct_config__.forbid_unknown_fields:
+        for name in value.keys() - fields.keys():
+            yield Flaw(token(name), _unknown(str(name), list(fields)))
+    for name, field in fields.items():
+        if name not in value:
+            if field.required:
+                yield Flaw(token(name), "is required")
+            continue
+        try:
+            msgspec.convert(value[name], field.type, dec_hook=decode_secret)
+        except msgspec.ValidationError as error:
+            yield from _within(field.type, value[name], name, error)
+
+
+def _within(type_: Any, value: Any, name: str, error: msgspec.ValidationError) -> Iterator[Flaw]:
+    inner = tuple(_flaws(type_, value)) if _is_struct(type_) and isinstance(value, Mapping) else ()
+    for flaw in inner or (_flaw(error, type_),):
+        yield Flaw(token(name) + flaw.pointer, flaw.detail)
+
+
+def _flaw(error: msgspec.ValidationError, type_: Any = None) -> Flaw:
+    """Turn a message of msgspec into a flaw."""
+    match = _MESSAGE.fullmatch(str(error))
+    if match is None:
+        return Flaw("", "is not of the required form")
+    detail, path = match["detail"], match["path"] or ""
+    pointer = "".join(token(part[0] or part[1]) for part in _PATH.findall(path) if any(part))
+    if unknown := _UNKNOWN.fullmatch(detail):
+        return Flaw(pointer + token(unknown[1]), _unknown(unknown[1], []))
+    if missing := _MISSING.fullmatch(detail):
+        return Flaw(pointer + token(missing[1]), "is required")
+    if _ENUM.fullmatch(detail):
+        return Flaw(pointer, _choice(type_))
+    if match["key"]:
+        return Flaw(pointer, f"a key of it: {detail[0].lower()}{detail[1:]}")
+    return Flaw(pointer, detail[:1].lower() + detail[1:])
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"unknown key {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _choice(type_: Any) -> str:
+    if get_origin(type_) is not Literal:
+        return "is not one of the values allowed here"
+    return "must be one of " + ", ".join(repr(choice) for choice in get_args(type_))
+
+
+def _is_struct(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, Struct)

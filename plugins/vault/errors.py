@@ -1,0 +1,52 @@
+"""What goes wrong with keys and credentials, and the tree of it.
+
+    VaultError
+    ├── Unreadable              sealed bytes that no key opens, or that were moved, cut or changed
+    ├── KeysDestroyed           the tenant was shredded
+    ├── UnknownTenant
+    ├── MasterKeyError          the master key file is absent, open to others, or lacks a version
+    ├── InvalidCredential       with every fault
+    └── CredentialNotFound
+
+No message holds plaintext, a key, or a value of a credential.
+"""
+
+from collections.abc import Sequence
+
+from plugins.sdk.conform import Flaw
+
+
+class VaultError(Exception):
+    """A key or a credential could not be used."""
+
+
+class Unreadable(VaultError):
+    """Sealed data could not be opened: it was damaged, moved from its place, or its key is gone."""
+
+
+class KeysDestroyed(VaultError):
+    """The tenant's keys were destroyed; what they sealed can never be read again."""
+
+
+class UnknownTenant(VaultError):
+    """There is no such tenant, so there can be no key for it."""
+
+
+class MasterKeyError(VaultError):
+    """The master key cannot be used; the message says how to mend it."""
+
+
+class InvalidCredential(VaultError):
+    """A credential was refused. `faults` has everything that is wrong, none of it with a value in it."""
+
+    def __init__(self, faults: Sequence[Flaw]) -> None:
+        super().__init__("; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in faults))
+        self.faults = tuple(faults)
+
+
+class CredentialNotFound(VaultError):
+    """The tenant has no credential with this id."""
+
+    def __init__(self, credential_id: str) -> None:
+        super().__init__(f"there is no credential {credential_id!r}")
+        self.credential_id = credential_id
