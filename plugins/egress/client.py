@@ -1,1 +1,286 @@
-class EgressClient: ...
+"""The only way out of the machine."""
+
+import asyncio
+import copy
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from socket import socket
+from typing import Any
+
+import httpcore
+import httpx
+from msgspec import Struct
+
+from plugins.egress.body import ACCEPT_ENCODING, is_encoded, read_body, too_large
+from plugins.egress.dialer import CONNECT_TIMEOUT, Dialer
+from plugins.egress.guard import Guard
+from plugins.egress.headers import checked_headers, for_another_origin, without_content
+from plugins.egress.resolver import Resolve, SystemResolver
+from plugins.egress.url import origin_of, parse_authority, parse_url, port_of
+from plugins.sdk.errors import Permanent, Transient
+
+USER_AGENT = "orchestration-gateway"
+MAX_REDIRECTS = 3
+
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+_MAX_CONNECTIONS = 200
+_MAX_IDLE = 50
+# Under the 5 s after which common servers close an idle connection: a request that meets the closing is lost in
+# between, and for a POST nobody could say whether it was acted on.
+_IDLE_SECONDS = 4.0
+
+
+class Response(Struct, frozen=True):
+    """What a server answered, whatever the status."""
+
+    status: int
+    #: names in lower case; repeated ones joined by a comma
+    headers: dict[str, str]
+    #: decoded
+    content: bytes
+    #: after redirects; its query may hold what the caller put there
+    url: str
+
+
+class EgressClient:
+    """HTTP and plain sockets to the public internet and to what the operator allows.
+
+    Every connection is checked when it is made: the name is resolved once, each of its addresses must pass the guard,
+    and the connection goes to the checked address. Nothing is taken from the environment: no proxies, no netrc. No
+    cookies are kept. A client belongs to one event loop.
+
+    Args:
+        guard: decides on addresses.
+        max_bytes: of one response, after decoding.
+        timeout: seconds for one whole request: redirects, body and all.
+        resolve: asks for the addresses of a name; the operating system by default.
+        tls: trusted authorities; those of certifi by default.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        max_bytes: int = 10 * 2**20,
+        timeout: float = 30.0,
+        resolve: Resolve | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._resolver = SystemResolver()
+        self._dialer = Dialer(guard, resolve or self._resolver)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls or httpx.create_ssl_context(trust_env=False),
+            max_connections=_MAX_CONNECTIONS,
+            max_keepalive_connections=_MAX_IDLE,
+            keepalive_expiry=_IDLE_SECONDS,
+            network_backend=self._dialer,
+        )
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._restrictions: tuple[frozenset[tuple[str, int | None]], ...] = ()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        timeout: float | None = None,
+        follow_redirects: bool = True,
+        max_bytes: int | None = None,
+    ) -> Response:
+        """Send a request and read its answer. A status is never an error here.
+
+        A redirect is followed at most three times, and checked like the first address. One to another origin carries
+        none of the caller's headers but a few plain ones: no Authorization, no cookies, no API key.
+
+        Raises:
+            Permanent: ``egress.forbidden``, ``egress.invalidUrl``, ``egress.invalidRequest``, ``egress.tooLarge``,
+                ``egress.tooManyRedirects``, ``egress.invalidResponse``, ``egress.untrusted`` (the certificate),
+                ``credential.hostNotAllowed``.
+            Transient: ``network.dns``, ``network.refused``, ``network.tls``, ``network.connectTimeout``: nothing
+                was sent. ``network.timeout``, ``network.reset``: the request may have been acted on.
+        """
+        if method.upper() not in _METHODS:
+            raise Permanent(f"{method!r} is not a method that can be sent", type="egress.invalidRequest")
+        target = parse_url(url)
+        if params:
+            target = target.copy_merge_params(params)
+        sending = {"accept": "*/*", "user-agent": USER_AGENT} | checked_headers(headers or {})
+        exchange = _Exchange(
+            method=method.upper(),
+            url=target,
+            headers=sending | {"accept-encoding": ACCEPT_ENCODING},
+            content=content,
+            limit=self._max_bytes if max_bytes is None else max_bytes,
+        )
+        seconds = self._timeout if timeout is None else timeout
+        with exchange.failures(seconds):
+            async with asyncio.timeout(seconds):
+                return await self._follow(exchange, MAX_REDIRECTS if follow_redirects else None)
+
+    async def connect(self, host: str, port: int, *, timeout: float = CONNECT_TIMEOUT) -> socket:
+        """Return a connected, checked, non-blocking TCP socket, which the caller closes.
+
+        Raises:
+            Permanent: ``egress.forbidden``, ``egress.invalidUrl``, ``credential.hostNotAllowed``.
+            Transient: ``network.dns``, ``network.refused``, ``network.connectTimeout``.
+        """
+        name, _ = parse_authority(f"[{host}]" if ":" in host else host)
+        self._check_restrictions(name, port)
+        return await self._dialer.connect_socket(name, port, timeout)
+
+    def restricted(self, hosts: Sequence[str]) -> "EgressClient":
+        """Return a client over the same connections that reaches nothing but `hosts`, redirects included.
+
+        Args:
+            hosts: ``host`` (any port) or ``host:port``. None at all reach nothing. Restricting twice leaves what both
+                allow.
+
+        Raises:
+            Permanent: type ``egress.invalidUrl``, an entry is not of this form.
+        """
+        client = copy.copy(self)
+        client._restrictions = (*self._restrictions, frozenset(parse_authority(host) for host in hosts))
+        return client
+
+    async def close(self) -> None:
+        """Close all connections, those of restricted clients included."""
+        await self._pool.aclose()
+        self._resolver.close()
+
+    def _check_restrictions(self, host: str, port: int) -> None:
+        for hosts in self._restrictions:
+            if (host, port) not in hosts and (host, None) not in hosts:
+                raise Permanent(
+                    f"the credential may not be used with {host}:{port}; add the host to its allowed hosts",
+                    type="credential.hostNotAllowed",
+                )
+
+    async def _follow(self, exchange: "_Exchange", redirects: int | None) -> Response:
+        while True:
+            self._check_restrictions(exchange.url.host, port_of(exchange.url))
+            async with self._send(exchange) as response:
+                headers = _joined(response.headers)
+                location = headers.get("location") if response.status in _REDIRECTS else None
+                if redirects is None or location is None:
+                    return await _answer(exchange, response, headers)
+            if redirects == 0:
+                raise Permanent(
+                    f"{exchange.url.host} redirected more than {MAX_REDIRECTS} times", type="egress.tooManyRedirects"
+                )
+            redirects -= 1
+            exchange.redirect(response.status, location)
+
+    @asynccontextmanager
+    async def _send(self, exchange: "_Exchange") -> AsyncIterator[httpcore.Response]:
+        response = await self._pool.handle_async_request(exchange.message())
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+
+class _Exchange:
+    """One request on its way, redirects included, and whether any of it was sent."""
+
+    def __init__(
+        self, *, method: str, url: httpx.URL, headers: dict[str, str], content: bytes | None, limit: int
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.content = content
+        self.limit = limit
+        self.sent = False
+
+    def message(self) -> httpcore.Request:
+        request = httpx.Request(
+            self.method,
+            self.url,
+            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()],
+            content=self.content,
+        )
+        return httpcore.Request(
+            request.method,
+            httpcore.URL(
+                scheme=self.url.raw_scheme,
+                host=self.url.raw_host,
+                port=self.url.port,
+                target=self.url.raw_path,
+            ),
+            headers=request.headers.raw,
+            content=self.content,
+            extensions={"trace": self._trace, "timeout": {"connect": CONNECT_TIMEOUT}},
+        )
+
+    def redirect(self, status: int, location: str) -> None:
+        """Turn this into the request that a redirect asks for (RFC 9110 §15.4)."""
+        try:
+            target = parse_url(str(self.url.join(location)))
+        except (httpx.InvalidURL, ValueError):
+            raise Permanent(f"{self.url.host} redirected to a malformed URL", type="egress.invalidUrl") from None
+        if (status == 303 and self.method != "HEAD") or (status in (301, 302) and self.method == "POST"):
+            self.method, self.content = "GET", None
+            self.headers = without_content(self.headers)
+        if origin_of(target) != origin_of(self.url):
+            self.headers = for_another_origin(self.headers)
+        self.url = target
+
+    @contextmanager
+    def failures(self, seconds: float) -> Iterator[None]:
+        """Turn what httpcore and asyncio raise into errors that say whether anything was sent."""
+        where = f"{self.url.host}:{port_of(self.url)}"
+        try:
+            yield
+        except Transient as error:
+            if self.sent and error.effect == "none":
+                raise Transient(error.message, type=error.type, effect="unknown") from error
+            raise
+        except TimeoutError:
+            raise Transient(
+                f"{where} did not answer within {seconds:g} s",
+                type="network.timeout" if self.sent else "network.connectTimeout",
+                effect="unknown" if self.sent else "none",
+            ) from None
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            # Connecting itself is the dialer's; what fails here is the TLS handshake.
+            if isinstance(error.__cause__ or error.__context__, ssl.SSLCertVerificationError):
+                raise Permanent(f"the certificate of {where} is not trusted", type="egress.untrusted") from None
+            raise Transient(
+                f"the TLS handshake with {where} failed",
+                type="network.tls",
+                effect="unknown" if self.sent else "none",
+            ) from None
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError):
+            raise Transient(f"the connection to {where} broke off", type="network.reset") from None
+        except httpcore.LocalProtocolError:
+            raise Permanent(f"the request to {where} is malformed", type="egress.invalidRequest") from None
+
+    async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        if event == "http11.send_request_headers.started":
+            self.sent = True
+
+
+async def _answer(exchange: _Exchange, response: httpcore.Response, headers: dict[str, str]) -> Response:
+    encoding = headers.get("content-encoding", "").strip().lower()
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > exchange.limit and exchange.method != "HEAD":
+        raise too_large(exchange.limit)
+    content = await read_body(response.aiter_stream(), encoding=encoding, limit=exchange.limit)
+    if is_encoded(encoding):
+        headers = {name: headers[name] for name in headers if name not in ("content-encoding", "content-length")}
+    return Response(response.status, headers, content, str(exchange.url))
+
+
+def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
