@@ -1,0 +1,168 @@
+"""Every error as a problem document (RFC 9457), and the one table that maps errors to problems."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
+from litestar.exceptions.base_exceptions import LitestarException
+from msgspec import Struct
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+
+from gateway.errors import BodyFault, Refused
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+#: what a problem is called, by the last segment of its type: status, title
+KINDS: dict[str, tuple[int, str]] = {
+    "bad-request": (400, "The request is malformed"),
+    "unauthenticated": (401, "Who is calling is not known"),
+    "forbidden": (403, "The caller may not do this"),
+    "not-found": (404, "There is no such thing"),
+    "method-not-allowed": (405, "This resource does not know that method"),
+    "conflict": (409, "The present state does not allow this"),
+    "idempotency-key-in-flight": (409, "The first request with this key is still being answered"),
+    "precondition-failed": (412, "The resource has changed since it was read"),
+    "body-too-large": (413, "The body is too large"),
+    "unsupported-media-type": (415, "The body's media type is not supported"),
+    "invalid-body": (422, "The body has invalid fields"),
+    "invalid-definition": (422, "The definition has faults"),
+    "idempotency-key-reused": (422, "This idempotency key belongs to another request"),
+    "too-many-requests": (429, "Too many requests"),
+    "internal-error": (500, "Something unexpected went wrong"),
+    "unavailable": (503, "A part of the system is not available"),
+}
+
+#: seconds that a caller is asked to wait for a part that is down
+RETRY_AFTER = 5
+
+
+class Problem(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What is wrong, for programs (`type`, `errors`) and for people (`title`, `detail`)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    #: the path that was asked for
+    instance: str
+    #: every single fault of a body, with its JSON Pointer
+    errors: tuple[BodyFault, ...] = ()
+    #: finds the request in the logs
+    trace_id: str | None = None
+
+
+class Description(Struct, frozen=True):
+    """An error in the terms of a problem."""
+
+    kind: str
+    detail: str
+    errors: Sequence[BodyFault] = ()
+    headers: Mapping[str, str] = {}
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Answer any exception with its problem; what nobody foresaw is logged and stays inside."""
+    description = describe(error)
+    if description.kind == "internal-error":
+        log.error("request failed", exc_info=error)
+    elif description.kind == "unavailable":
+        log.warning("a part is not available", error=type(error).__name__, detail=str(error)[:500])
+    status, title = KINDS[description.kind]
+    trace = request.scope.get("trace")
+    problem = Problem(
+        type=f"/problems/{description.kind}",
+        title=title,
+        status=status,
+        detail=description.detail,
+        instance=request.scope["path"],
+        errors=tuple(description.errors),
+        trace_id=getattr(trace, "trace_id", None),
+    )
+    return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=dict(description.headers))
+
+
+def describe(error: Exception) -> Description:
+    """Find the nearest class of `error` in the table."""
+    for ancestor in type(error).__mro__:
+        if ancestor in _TABLE:
+            return _TABLE[ancestor](error)
+    return _unforeseen(error)
+
+
+def _refused(error: Any) -> Description:
+    return Description(error.problem, error.detail, error.errors, error.headers)
+
+
+def _unforeseen(_error: Any) -> Description:
+    return Description("internal-error", "The error has been logged under the trace id.")
+
+
+def _too_deep(_error: Any) -> Description:
+    return Description("bad-request", "The body is nested too deeply.")
+
+
+def _unavailable(_error: Any) -> Description:
+    detail = f"The database does not answer; try again in {RETRY_AFTER} s."
+    return Description("unavailable", detail, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+def _database(error: Any) -> Description:
+    return _unavailable(error) if error.connection_invalidated else _unforeseen(error)
+
+
+def _parameters(error: Any) -> Description:
+    faults = [
+        BodyFault(str(fault.get("key", "")), str(fault.get("message", "")))
+        for fault in error.extra or ()
+        if isinstance(fault, dict)
+    ]
+    if any(fault.pointer == "data" for fault in faults):
+        return Description("bad-request", "This request needs a JSON body.")
+    return Description("bad-request", "A parameter of the request is missing or wrong.", faults)
+
+
+_BY_STATUS = {
+    400: "bad-request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "body-too-large",
+    415: "unsupported-media-type",
+    429: "too-many-requests",
+    503: "unavailable",
+}
+
+
+def _framework(error: Any) -> Description:
+    kind = _BY_STATUS.get(error.status_code)
+    if kind is None:
+        return _unforeseen(error)
+    detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else KINDS[kind][1] + "."
+    return Description(kind, detail, headers=error.headers or {})
+
+
+#: error class → its description; the nearest ancestor counts
+_TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
+    Refused: _refused,
+    # the framework
+    ValidationException: _parameters,
+    MethodNotAllowedException: _framework,
+    HTTPException: _framework,
+    LitestarException: _unforeseen,
+    RecursionError: _too_deep,
+    # the database
+    OperationalError: _unavailable,
+    InterfaceError: _unavailable,
+    DBAPIError: _database,
+    PoolExhausted: _unavailable,
+    ConnectionError: _unavailable,
+    asyncio.TimeoutError: _unavailable,
+}

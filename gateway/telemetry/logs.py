@@ -1,0 +1,58 @@
+"""Logs: one format for our own lines and those of every library, as JSON or for people."""
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from gateway.settings import LogFormat, LogLevel
+
+#: libraries that say too much at our level
+_QUIETER = {"uvicorn.access": logging.WARNING, "httpx": logging.WARNING, "httpcore": logging.WARNING}
+
+
+def configure_logs(format: LogFormat, level: LogLevel, *, process: str, stream: TextIO = sys.stderr) -> None:
+    """Send structlog and the standard library's logging through one formatter to `stream`.
+
+    Args:
+        format: a JSON object a line, or coloured text.
+        level: of the least line that is shown.
+        process: what this process is, e.g. ``serve``; on every line.
+        stream: where the lines go.
+    """
+
+    def name_process(_logger: object, _method: str, event: Any) -> Any:
+        event.setdefault("process", process)
+        return event
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        name_process,
+    ]
+    rendering: list[Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        if format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name, quieter in _QUIETER.items():
+        logging.getLogger(name).setLevel(max(quieter, root.level))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
