@@ -1,0 +1,132 @@
+"""The HTTP application."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import HTTPRoute
+
+from gateway.auth.authentication import Authentication, Authenticator
+from gateway.auth.permissions import PUBLIC, requires
+from gateway.auth.principal import Principal
+from gateway.body import JsonBody
+from gateway.compose import Platform, open_platform
+from gateway.errors import UndeclaredPermission
+from gateway.identifiers import WellFormedPath
+from gateway.problems import answer
+from gateway.routes import ROUTES
+from gateway.settings import Settings
+from gateway.telemetry.access import Observed
+
+#: the largest body of a request, in bytes
+MAX_BODY = 2 * 2**20
+
+#: parts of the platform that handlers may ask for by these names
+_PARTS = ("settings", "database", "redis")
+
+
+def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) -> Litestar:
+    """Make the application.
+
+    Args:
+        source: settings, from which a platform is opened for as long as the application runs, or a platform that
+            its owner keeps open.
+        routes: instead of all of ours; for tests.
+
+    Raises:
+        UndeclaredPermission: a route does not say who may call it.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        if isinstance(source, Platform):
+            _install(app.state, source)
+            yield
+        else:
+            async with open_platform(source) as platform:
+                _install(app.state, platform)
+                yield
+
+    app = Litestar(
+        ROUTES if routes is None else routes,
+        lifespan=[lifespan],
+        # Who is calling comes before everything else; only then is the path looked at.
+        middleware=[Authentication(), WellFormedPath()],
+        dependencies={
+            "principal": Provide(_principal, sync_to_thread=False),
+            "authenticator": Provide(_authenticator, sync_to_thread=False),
+            **{name: Provide(_part(name), sync_to_thread=False) for name in _PARTS},
+        },
+        dto=JsonBody,
+        return_dto=None,
+        exception_handlers={Exception: answer},
+        request_max_body_size=MAX_BODY,
+        openapi_config=_openapi(),
+        # `Observed` writes the one line of each request, `problems.answer` what nobody foresaw.
+        logging_config=None,
+        debug=False,
+        pdb_on_exception=False,
+    )
+    check_permissions(app)
+    app.asgi_handler = Observed(app.asgi_handler)
+    return app
+
+
+def check_permissions(app: Litestar) -> None:
+    """Refuse an application with a route that does not declare its permission.
+
+    Raises:
+        UndeclaredPermission: naming every such route.
+    """
+    silent = [
+        f"{' '.join(sorted(handler.http_methods))} {route.path}"
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        # The framework answers OPTIONS by itself; without a permission it is open to nobody.
+        if handler.http_methods != {"OPTIONS"} and "permission" not in handler.opt
+    ]
+    if silent:
+        raise UndeclaredPermission(f"these routes do not declare their permission: {'; '.join(silent)}")
+
+
+def _install(state: State, platform: Platform) -> None:
+    state.platform = platform
+    state.authenticator = Authenticator(platform.database, admin_key=platform.settings.admin_key)
+
+
+def _principal(request: Request[Any, Principal, Any]) -> Principal:
+    return request.auth
+
+
+def _authenticator(state: State) -> Authenticator:
+    authenticator: Authenticator = state.authenticator
+    return authenticator
+
+
+def _part(name: str) -> Callable[[State], Any]:
+    def provide(state: State) -> Any:
+        return getattr(state.platform, name)
+
+    return provide
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Orchestration gateway",
+        version=version("orchestration-gateway"),
+        path="/schema",
+        openapi_router=Router("/schema", route_handlers=[], opt=requires(PUBLIC)),
+        render_plugins=[JsonRenderPlugin()],
+        components=Components(
+            security_schemes={"apiKey": SecurityScheme(type="http", scheme="bearer", description="an API key")}
+        ),
+        security=[{"apiKey": []}],
+    )

@@ -1,0 +1,102 @@
+"""Who is calling, and whether they may: decided before anything of a request is read."""
+
+import hmac
+import time
+
+import structlog
+from litestar.datastructures import Headers
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from gateway.auth.keys import digest, find_by_key
+from gateway.auth.permissions import PERMISSIONS, PUBLIC, granted
+from gateway.auth.principal import INSTALLATION, Principal
+from gateway.errors import Forbidden, Unauthenticated
+from plugins.storage.database import Database, now
+
+#: seconds that a key once found is trusted without asking the database; the longest that a revoked key still works
+#: in other processes
+TRUST = 5.0
+_MOST_CACHED = 10_000
+
+
+class Authenticator:
+    """Finds the principal of an ``Authorization`` header.
+
+    Args:
+        admin_key: the key of the installation's administrator, where there is one.
+    """
+
+    def __init__(self, database: Database, *, admin_key: str | None) -> None:
+        self._database = database
+        self._admin_digest = None if admin_key is None else digest(admin_key)
+        #: digest of a key → its principal, until when; never the key itself
+        self._known: dict[bytes, tuple[Principal, float]] = {}
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """Return who presents this header.
+
+        Raises:
+            Unauthenticated: nobody that we know.
+        """
+        if not authorization:
+            raise Unauthenticated("Send an API key: Authorization: Bearer gw_…")
+        scheme, _, key = authorization.partition(" ")
+        key = key.strip()
+        if scheme.lower() != "bearer" or not key:
+            raise Unauthenticated("Only the Bearer scheme is known: Authorization: Bearer gw_…")
+        presented = digest(key)
+        if self._admin_digest is not None and hmac.compare_digest(self._admin_digest, presented):
+            return _ADMIN
+        principal, until = self._known.get(presented, (None, 0.0))
+        if principal is None or until < time.monotonic():
+            principal = await self._find(key)
+            if len(self._known) >= _MOST_CACHED:
+                self._known.clear()
+            self._known[presented] = (principal, time.monotonic() + TRUST)
+        return principal
+
+    def forget(self, key_id: str) -> None:
+        """Trust a key no longer, from now on, in this process."""
+        self._known = {known: entry for known, entry in self._known.items() if entry[0].id != key_id}
+
+    async def _find(self, key: str) -> Principal:
+        record = await find_by_key(self._database, key)
+        if record is None or not record.is_valid(now()):
+            # One answer for never issued, revoked and expired: which it was is not the caller's to learn.
+            raise Unauthenticated("This API key is not valid.")
+        return Principal(
+            id=record.id,
+            tenant_id=record.tenant_id,
+            role=record.role,
+            permissions=granted(record.role, record.scopes),
+        )
+
+
+class Authentication(ASGIMiddleware):
+    """Lets a request through to its route when its principal has the permission that the route declares."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        permission = scope["route_handler"].opt.get("permission")
+        if permission != PUBLIC:
+            authenticator: Authenticator = scope["litestar_app"].state.authenticator
+            principal = await authenticator.authenticate(Headers.from_scope(scope).get("authorization"))
+            if permission not in principal.permissions:
+                raise Forbidden(_refusal(principal, permission))
+            scope["auth"] = principal
+            structlog.contextvars.bind_contextvars(tenant_id=principal.tenant_id)
+        await next_app(scope, receive, send)
+
+
+def _refusal(principal: Principal, permission: str | None) -> str:
+    if permission is None:
+        return "This route is open to nobody."
+    if principal.is_admin:
+        return "The administrator's key belongs to no tenant; use a key of the tenant."
+    return f"This key ({principal.role}) does not have the permission {permission}."
+
+
+_ADMIN = Principal(id="admin", tenant_id=INSTALLATION, role="admin", permissions=PERMISSIONS["admin"])

@@ -1,0 +1,127 @@
+"""``/v1/api-keys``: an owner's for the own tenant, the administrator's for any."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import delete, get, post
+from litestar.params import Parameter
+from litestar.status_codes import HTTP_204_NO_CONTENT
+from msgspec import Struct
+
+from gateway.auth.authentication import Authenticator
+from gateway.auth.keys import ApiKey, create_key, list_keys, revoke_key
+from gateway.auth.permissions import KNOWN, TenantRole, granted, requires
+from gateway.auth.principal import Principal
+from gateway.errors import Absent, BodyFault, Forbidden, InvalidBody
+from gateway.routes.pages import Cursor, Limit, Page, page_of, position
+from gateway.routes.tenants import Name
+from plugins.storage.database import Database, now
+from plugins.storage.tenants import find_tenant
+
+TenantFilter = Annotated[str | None, Parameter(query="tenantId", description="the administrator names a tenant")]
+
+
+class NewApiKey(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    name: Name
+    role: TenantRole
+    #: for the administrator; others make keys of their own tenant only
+    tenant_id: str | None = None
+    #: permissions that narrow the role
+    scopes: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+
+
+class ApiKeyBody(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    id: str
+    tenant_id: str
+    name: str
+    role: TenantRole
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    #: shown once, when it is made
+    key: str | None = None
+
+
+@post("/v1/api-keys", opt=requires("keys.write"))
+async def make_api_key(data: NewApiKey, principal: Principal, database: Database) -> ApiKeyBody:
+    """Make a key; it can do no more than the key that makes it."""
+    _check(data)
+    tenant_id = await _tenant(data.tenant_id, principal, database)
+    if not principal.is_admin and not granted(data.role, data.scopes) <= principal.permissions:
+        raise Forbidden("A key cannot make a key that may do more than itself.")
+    async with database.transaction() as connection:
+        made = await create_key(
+            connection, tenant_id, name=data.name, role=data.role, scopes=data.scopes, expires_at=data.expires_at
+        )
+    return _body(made.record, made.key)
+
+
+@get("/v1/api-keys", opt=requires("keys.read"))
+async def list_api_keys(
+    principal: Principal,
+    database: Database,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    tenant_id: TenantFilter = None,
+) -> Page[ApiKeyBody]:
+    """List the keys of a tenant, newest first, the revoked ones too."""
+    owner = await _tenant(tenant_id, principal, database)
+    found = await list_keys(database, owner, limit=limit + 1, before=position(cursor))
+    items, next_cursor = page_of(found, limit, lambda key: key.id)
+    return Page(items=[_body(key) for key in items], next_cursor=next_cursor)
+
+
+@delete("/v1/api-keys/{key_id:str}", opt=requires("keys.write"), status_code=HTTP_204_NO_CONTENT)
+async def revoke_api_key(
+    key_id: str, principal: Principal, database: Database, authenticator: Authenticator, tenant_id: TenantFilter = None
+) -> None:
+    """Revoke a key for good."""
+    owner = await _tenant(tenant_id, principal, database)
+    async with database.transaction() as connection:
+        found = await revoke_key(connection, owner, key_id)
+    if not found:
+        raise Absent(f"There is no API key {key_id}.")
+    authenticator.forget(key_id)
+
+
+def _check(data: NewApiKey) -> None:
+    faults = [
+        BodyFault(f"/scopes/{index}", f"{scope!r} is not a permission")
+        for index, scope in enumerate(data.scopes)
+        if scope not in KNOWN
+    ]
+    if data.expires_at is not None and (data.expires_at.tzinfo is None or data.expires_at <= now()):
+        faults.append(BodyFault("/expiresAt", "must be a time to come, with its offset, e.g. 2030-01-01T00:00:00Z"))
+    if faults:
+        raise InvalidBody("The key cannot be made as described.", errors=faults)
+
+
+async def _tenant(named: str | None, principal: Principal, database: Database) -> str:
+    """Whose keys they are: the principal's own tenant, or the one that the administrator names."""
+    if not principal.is_admin:
+        if named not in (None, principal.tenant_id):
+            raise Forbidden("Only the administrator's key works for other tenants.")
+        return principal.tenant_id
+    if named is None or await find_tenant(database, named) is None:
+        detail = "names the tenant that the key is for" if named is None else "is not a tenant"
+        raise InvalidBody("There is no such tenant.", errors=[BodyFault("/tenantId", detail)])
+    return named
+
+
+def _body(record: ApiKey, key: str | None = None) -> ApiKeyBody:
+    return ApiKeyBody(
+        id=record.id,
+        tenant_id=record.tenant_id,
+        name=record.name,
+        role=record.role,
+        scopes=record.scopes,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+        revoked_at=record.revoked_at,
+        key=key,
+    )
+
+
+ROUTES = [make_api_key, list_api_keys, revoke_api_key]

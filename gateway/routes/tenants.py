@@ -1,0 +1,48 @@
+"""``/v1/tenants``: the administrator's."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import get, post
+from msgspec import Meta, Struct
+
+from gateway.auth.permissions import requires
+from gateway.errors import Absent
+from plugins.storage.database import Database
+from plugins.storage.tenants import Tenant, create_tenant, find_tenant
+
+#: a name for people: no control characters
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class NewTenant(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Name
+
+
+class TenantBody(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    name: str
+    created_at: datetime
+
+
+@post("/v1/tenants", opt=requires("tenants.write"))
+async def make_tenant(data: NewTenant, database: Database) -> TenantBody:
+    """Create a tenant."""
+    async with database.transaction() as connection:
+        return _body(await create_tenant(connection, data.name))
+
+
+@get("/v1/tenants/{tenant_id:str}", opt=requires("tenants.read"))
+async def show_tenant(tenant_id: str, database: Database) -> TenantBody:
+    """Show a tenant."""
+    tenant = await find_tenant(database, tenant_id)
+    if tenant is None:
+        raise Absent(f"There is no tenant {tenant_id}.")
+    return _body(tenant)
+
+
+def _body(tenant: Tenant) -> TenantBody:
+    return TenantBody(id=tenant.id, name=tenant.name, created_at=tenant.created_at)
+
+
+ROUTES = [make_tenant, show_tenant]
