@@ -1,0 +1,312 @@
+"""The tenants' credentials: stored sealed, never returned, lent to one plugin call at a time."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, structs
+from sqlalchemy import Column, ForeignKey, LargeBinary, PrimaryKeyConstraint, String, Table, delete, select, update
+from sqlalchemy.engine import Row
+
+from plugins.sdk.conform import Flaw, Nonconforming
+from plugins.sdk.credential import Credential, Slot
+from plugins.sdk.errors import Permanent
+from plugins.storage.database import Database, Instant, metadata, now
+from plugins.storage.ids import new_id
+from plugins.storage.tenants import tenants
+from plugins.vault.cipher import Sealer
+from plugins.vault.errors import CredentialNotFound, InvalidCredential, VaultError
+from plugins.vault.forms import data_faults, decode_data, detail_faults, faults_of
+from plugins.vault.keys import Vault
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
+    Column("id", String(40), nullable=False),
+    Column("type", String(32), nullable=False),
+    #: name, allowed hosts, allowed plugins
+    Column("details_sealed", LargeBinary, nullable=False),
+    Column("data_sealed", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("rotated_at", Instant, nullable=True),
+    PrimaryKeyConstraint("tenant_id", "id"),
+)
+
+
+class CredentialRecord(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What may be told about a credential: everything but its data."""
+
+    id: str
+    type: str
+    name: str
+    #: ``host[:port]``; empty: any host
+    allowed_hosts: tuple[str, ...]
+    #: plugin ids; empty: any plugin
+    allowed_plugins: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    #: when its data was last replaced
+    rotated_at: datetime | None
+
+
+class CredentialPage(Struct, frozen=True, kw_only=True, rename="camel"):
+    items: tuple[CredentialRecord, ...]
+    #: give it as `cursor` for the next page; ``None`` at the end
+    next_cursor: str | None
+
+
+class Lent(Struct, frozen=True, kw_only=True):
+    """A credential for the length of one call."""
+
+    credential: Credential
+    #: the only hosts that it may be sent to; empty: any
+    allowed_hosts: tuple[str, ...]
+
+
+class Credentials:
+    """The store of credentials. Every method takes the tenant from the principal."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    async def create(
+        self,
+        tenant_id: str,
+        *,
+        type: str,
+        name: str,
+        data: dict[str, Any],
+        allowed_hosts: Sequence[str] = (),
+        allowed_plugins: Sequence[str] = (),
+    ) -> CredentialRecord:
+        """Store a credential.
+
+        Raises:
+            InvalidCredential: with every fault; pointers are into ``{type, name, data, allowedHosts, allowedPlugins}``.
+        """
+        faults = faults_of(
+            type=type, name=name, data=data, allowed_hosts=allowed_hosts, allowed_plugins=allowed_plugins
+        )
+        _refuse(tuple(faults))
+        sealer = await self._vault.sealer(tenant_id)
+        moment = now()
+        record = CredentialRecord(
+            id=new_id("cred"),
+            type=type,
+            name=name.strip(),
+            allowed_hosts=_hosts(allowed_hosts),
+            allowed_plugins=tuple(allowed_plugins),
+            created_at=moment,
+            updated_at=moment,
+            rotated_at=None,
+        )
+        row = {
+            "tenant_id": tenant_id,
+            "id": record.id,
+            "type": type,
+            "details_sealed": _seal_details(sealer, record),
+            "data_sealed": sealer.seal_json(data, _data_place(record.id)),
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        async with self._database.transaction() as connection:
+            await connection.execute(credentials.insert().values(row))
+        return record
+
+    async def list(self, tenant_id: str, *, limit: int = 100, cursor: str | None = None) -> CredentialPage:
+        """Return the tenant's credentials, the newest first."""
+        query = select(credentials).where(credentials.c.tenant_id == tenant_id).order_by(credentials.c.id.desc())
+        if cursor is not None:
+            query = query.where(credentials.c.id < cursor)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.limit(limit + 1))).all()
+        if not rows:
+            return CredentialPage(items=(), next_cursor=None)
+        sealer = await self._vault.sealer(tenant_id)
+        items = tuple(_record(sealer, row) for row in rows[:limit])
+        return CredentialPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
+
+    async def get(self, tenant_id: str, credential_id: str) -> CredentialRecord:
+        """Return what may be told about a credential.
+
+        Raises:
+            CredentialNotFound: the tenant has none with this id.
+        """
+        row = await self._row(tenant_id, credential_id)
+        return _record(await self._vault.sealer(tenant_id), row)
+
+    async def update(
+        self,
+        tenant_id: str,
+        credential_id: str,
+        *,
+        name: str | None = None,
+        allowed_hosts: Sequence[str] | None = None,
+        allowed_plugins: Sequence[str] | None = None,
+    ) -> CredentialRecord:
+        """Change what is given; its data is changed by `rotate` alone.
+
+        Raises:
+            CredentialNotFound, InvalidCredential
+        """
+        record = await self.get(tenant_id, credential_id)
+        changed = structs.replace(
+            record,
+            name=record.name if name is None else name,
+            allowed_hosts=record.allowed_hosts if allowed_hosts is None else tuple(allowed_hosts),
+            allowed_plugins=record.allowed_plugins if allowed_plugins is None else tuple(allowed_plugins),
+            updated_at=now(),
+        )
+        faults = detail_faults(
+            name=changed.name, allowed_hosts=changed.allowed_hosts, allowed_plugins=changed.allowed_plugins
+        )
+        _refuse(tuple(faults))
+        changed = structs.replace(changed, name=changed.name.strip(), allowed_hosts=_hosts(changed.allowed_hosts))
+        sealer = await self._vault.sealer(tenant_id)
+        await self._change(
+            tenant_id,
+            credential_id,
+            details_sealed=_seal_details(sealer, changed),
+            updated_at=changed.updated_at,
+        )
+        return changed
+
+    async def rotate(self, tenant_id: str, credential_id: str, *, data: dict[str, Any]) -> CredentialRecord:
+        """Replace the data of a credential; its id, name and limits stay, and the next call uses the new data.
+
+        Raises:
+            CredentialNotFound, InvalidCredential
+        """
+        record = await self.get(tenant_id, credential_id)
+        _refuse(tuple(data_faults(record.type, data)))
+        sealer = await self._vault.sealer(tenant_id)
+        moment = now()
+        await self._change(
+            tenant_id,
+            credential_id,
+            data_sealed=sealer.seal_json(data, _data_place(credential_id)),
+            updated_at=moment,
+            rotated_at=moment,
+        )
+        return structs.replace(record, updated_at=moment, rotated_at=moment)
+
+    async def delete(self, tenant_id: str, credential_id: str) -> None:
+        """Forget a credential.
+
+        Raises:
+            CredentialNotFound: the tenant has none with this id.
+        """
+        async with self._database.transaction() as connection:
+            done = await connection.execute(delete(credentials).where(*_is(tenant_id, credential_id)))
+        if done.rowcount == 0:
+            raise CredentialNotFound(credential_id)
+
+    async def lend(self, tenant_id: str, credential_id: str, *, plugin_id: str, slot: Slot) -> Lent:
+        """Return the decrypted credential for one call: the one function that decrypts.
+
+        Args:
+            tenant_id: whose call it is; the credential must be the same tenant's.
+            credential_id: what the node or job binds.
+            plugin_id: who will see it.
+            slot: where it is bound.
+
+        Raises:
+            Permanent: ``credential.missing``, ``credential.notAllowed``, ``credential.wrongType`` or
+                ``credential.unreadable``.
+        """
+        try:
+            row = await self._row(tenant_id, credential_id)
+        except CredentialNotFound:
+            raise Permanent(
+                f"slot {slot.name!r} of {plugin_id} is bound to {credential_id!r}, and there is no such credential; "
+                "bind another",
+                type="credential.missing",
+            ) from None
+        try:
+            sealer = await self._vault.sealer(tenant_id)
+            record = _record(sealer, row)
+            data = sealer.open_json(row.data_sealed, _data_place(credential_id))
+        except VaultError as error:
+            raise Permanent(
+                f"the credential in slot {slot.name!r} cannot be read: {error}", type="credential.unreadable"
+            ) from None
+        if record.allowed_plugins and plugin_id not in record.allowed_plugins:
+            raise Permanent(
+                f"credential {record.name!r} may be used by {', '.join(record.allowed_plugins)}, not by {plugin_id}",
+                type="credential.notAllowed",
+            )
+        if record.type not in slot.types:
+            raise Permanent(
+                f"slot {slot.name!r} of {plugin_id} takes {' or '.join(slot.types)}, "
+                f"and credential {record.name!r} is of type {record.type}",
+                type="credential.wrongType",
+            )
+        try:
+            credential = decode_data(record.type, data)
+        except Nonconforming:
+            raise Permanent(
+                f"credential {record.name!r} is not of the form that {record.type} credentials have; rotate it",
+                type="credential.unreadable",
+            ) from None
+        return Lent(credential=credential, allowed_hosts=record.allowed_hosts)
+
+    async def _row(self, tenant_id: str, credential_id: str) -> Row[Any]:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(credentials).where(*_is(tenant_id, credential_id)))).one_or_none()
+        if row is None:
+            raise CredentialNotFound(credential_id)
+        return row
+
+    async def _change(self, tenant_id: str, credential_id: str, **values: Any) -> None:
+        change = update(credentials).where(*_is(tenant_id, credential_id)).values(values)
+        async with self._database.transaction() as connection:
+            done = await connection.execute(change)
+        if done.rowcount == 0:
+            raise CredentialNotFound(credential_id)
+
+
+def _is(tenant_id: str, credential_id: str) -> tuple[Any, ...]:
+    return credentials.c.tenant_id == tenant_id, credentials.c.id == credential_id
+
+
+def _refuse(faults: tuple[Flaw, ...]) -> None:
+    if faults:
+        raise InvalidCredential(faults)
+
+
+def _hosts(hosts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(host.lower() for host in hosts))
+
+
+def _data_place(credential_id: str) -> str:
+    return f"credential.data:{credential_id}"
+
+
+def _details_place(credential_id: str) -> str:
+    return f"credential.details:{credential_id}"
+
+
+def _seal_details(sealer: Sealer, record: CredentialRecord) -> bytes:
+    details = {
+        "name": record.name,
+        "allowedHosts": record.allowed_hosts,
+        "allowedPlugins": record.allowed_plugins,
+    }
+    return sealer.seal_json(details, _details_place(record.id))
+
+
+def _record(sealer: Sealer, row: Any) -> CredentialRecord:
+    details = sealer.open_json(row.details_sealed, _details_place(row.id))
+    return CredentialRecord(
+        id=row.id,
+        type=row.type,
+        name=details["name"],
+        allowed_hosts=tuple(details["allowedHosts"]),
+        allowed_plugins=tuple(details["allowedPlugins"]),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        rotated_at=row.rotated_at,
+    )
