@@ -1,0 +1,203 @@
+"""The door for producers: jobs are asked for here, by name and payload, and looked at again."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from internal_jobs.errors import InvalidJob, JobNotFound
+from internal_jobs.group_commit import GroupCommit
+from internal_jobs.jobs import DEFAULT_TIMEOUT, MAX_PAYLOAD, Job, JobPage, JobRequest, Queue, Status
+from internal_jobs.metrics import ENQUEUED
+from internal_jobs.store import Inserted, JobStore, key_digest, place, read_job
+from internal_jobs.wake import Waker
+from plugins.sdk.duration import parse_duration
+from plugins.storage.database import Database, now
+from plugins.storage.ids import new_id
+from plugins.vault.keys import Vault
+
+__all__ = ["Job", "JobPage", "JobRequest", "Jobs"]
+
+#: The longest that a job may be put off or live.
+_LONGEST = timedelta(days=366)
+
+
+class Jobs:
+    """Enqueues jobs and answers for them. Make one per process; `close` it.
+
+    Accepting a job needs the database alone: with Redis away it is accepted all the same, and starts later.
+    """
+
+    def __init__(self, *, database: Database, vault: Vault, waker: Waker) -> None:
+        self._store = JobStore(database)
+        self._vault = vault
+        self._waker = waker
+        self._inserts: GroupCommit[dict[str, Any], Inserted] = GroupCommit(self._store.insert)
+
+    async def enqueue(
+        self,
+        tenant_id: str,
+        request: JobRequest,
+        *,
+        key: str | None = None,
+        connection: AsyncConnection | None = None,
+        traceparent: str | None = None,
+    ) -> Job:
+        """Keep a job, and return it.
+
+        Args:
+            tenant_id: who it belongs to.
+            request: what is to be done, and how.
+            key: idempotency key, unique per tenant; for an equal one the first job is returned.
+            connection: insert in this transaction of the caller's; it starts within a second of the commit, at once
+                if the caller calls `wake` after it. The tenant's keys must exist by then (`Vault.sealer`).
+            traceparent: W3C trace context that the job's log lines carry on.
+
+        Raises:
+            InvalidJob: the request cannot be kept.
+            VaultError: the tenant is unknown, or its keys were destroyed.
+        """
+        row = await self._row(tenant_id, request, key, traceparent)
+        if connection is None:
+            inserted = await self._inserts.submit(row)
+            self._waker.wake()
+        else:
+            (inserted,) = await self._store.insert_on(connection, [row])
+        if inserted.is_new:
+            ENQUEUED.labels(request.queue).inc()
+            return _fresh(row, request)
+        return await self._read(tenant_id, inserted.id, connection)
+
+    def wake(self) -> None:
+        """Say that jobs were committed in a transaction of the caller's."""
+        self._waker.wake()
+
+    async def get(self, tenant_id: str, job_id: str) -> Job | None:
+        row = await self._store.find(tenant_id, job_id)
+        return None if row is None else read_job(row, await self._vault.sealer(tenant_id))
+
+    async def list(
+        self,
+        tenant_id: str,
+        *,
+        status: Status | None = None,
+        type: str | None = None,
+        queue: Queue | None = None,
+        tag: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Return a page of jobs, newest first; give its `next_cursor` as `cursor` for the page after it."""
+        rows = await self._store.list(
+            tenant_id, status=status, type=type, queue=queue, tag=tag, before=cursor, limit=limit + 1
+        )
+        sealer = await self._vault.sealer(tenant_id)
+        items = tuple(read_job(row, sealer) for row in rows[:limit])
+        return JobPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
+
+    async def cancel(self, tenant_id: str, job_id: str) -> Job:
+        """Cancel a job that waits; ask a running one to stop, which its plugin sees as `Context.cancelled`.
+
+        Raises:
+            JobNotFound
+            JobConflict: it is closed already, otherwise than by cancelling.
+        """
+        await self._store.cancel(tenant_id, job_id)
+        return await self._read(tenant_id, job_id)
+
+    async def retry(self, tenant_id: str, job_id: str) -> Job:
+        """Make the next attempt due now; a closed job starts over, and its effect is made anew.
+
+        Raises:
+            JobNotFound
+            JobConflict: it is queued, running or completed, or another open job holds its singleton key.
+        """
+        await self._store.retry(tenant_id, job_id)
+        self._waker.wake()
+        return await self._read(tenant_id, job_id)
+
+    async def purge(self, before: datetime) -> int:
+        """Delete what was completed, cancelled or expired before a moment, of all tenants; return how many."""
+        return await self._store.purge(before)
+
+    async def close(self) -> None:
+        await self._waker.close()
+
+    async def _read(self, tenant_id: str, job_id: str, connection: AsyncConnection | None = None) -> Job:
+        row = await self._store.find(tenant_id, job_id, connection=connection)
+        if row is None:
+            raise JobNotFound(job_id)
+        return read_job(row, await self._vault.sealer(tenant_id))
+
+    async def _row(
+        self, tenant_id: str, request: JobRequest, key: str | None, traceparent: str | None
+    ) -> dict[str, Any]:
+        created = now()
+        available = _available(request, created)
+        payload_size = len(msgspec.json.encode(request.payload))
+        if payload_size > MAX_PAYLOAD:
+            raise InvalidJob("/payload", f"is {payload_size} bytes of JSON; at most {MAX_PAYLOAD} are kept")
+        sealer = await self._vault.sealer(tenant_id)
+        id = new_id("job")
+        return {
+            "tenant_id": tenant_id,
+            "id": id,
+            "type": request.type,
+            "queue": request.queue,
+            "status": "scheduled" if available > created else "queued",
+            "payload_sealed": sealer.seal_json(request.payload, place("payload", id)),
+            "credentials": request.credentials,
+            "tags": list(request.tags),
+            "idempotency_key": None if key is None else key_digest(tenant_id, key),
+            "singleton_key": None if request.singleton_key is None else key_digest(tenant_id, request.singleton_key),
+            "traceparent": traceparent,
+            "max_attempts": request.max_attempts,
+            "timeout": DEFAULT_TIMEOUT
+            if request.timeout is None
+            else _span("/timeout", request.timeout).total_seconds(),
+            "created_at": created,
+            "available_at": available,
+            "expires_at": None if request.ttl is None else available + _span("/ttl", request.ttl),
+        }
+
+
+def _available(request: JobRequest, created: datetime) -> datetime:
+    if request.at is not None and request.delay is not None:
+        raise InvalidJob("/at", "and /delay exclude each other; give one of them")
+    if request.delay is not None:
+        return created + _span("/delay", request.delay)
+    if request.at is None:
+        return created
+    if request.at > created + _LONGEST:
+        raise InvalidJob("/at", f"is more than {_LONGEST.days} days away")
+    return max(request.at, created)
+
+
+def _span(pointer: str, duration: str) -> timedelta:
+    seconds = parse_duration(duration)
+    if seconds > _LONGEST.total_seconds():
+        raise InvalidJob(pointer, f"{duration!r} is longer than {_LONGEST.days} days")
+    return timedelta(seconds=seconds)
+
+
+def _fresh(row: dict[str, Any], request: JobRequest) -> Job:
+    return Job(
+        id=row["id"],
+        type=row["type"],
+        queue=row["queue"],
+        status=row["status"],
+        payload=request.payload,
+        credentials=request.credentials,
+        tags=request.tags,
+        attempts=0,
+        max_attempts=request.max_attempts,
+        result=None,
+        error=None,
+        progress=None,
+        created_at=row["created_at"],
+        available_at=row["available_at"],
+        expires_at=row["expires_at"],
+        started_at=None,
+        closed_at=None,
+    )

@@ -1,0 +1,32 @@
+"""What internal jobs refuse, and the tree of it.
+
+JobsError
+├── JobNotFound   no such job of this tenant
+├── InvalidJob    a request that cannot be kept; says where and why
+└── JobConflict   the job's status does not allow it
+"""
+
+
+class JobsError(Exception):
+    """A request about a job was refused."""
+
+
+class JobNotFound(JobsError):
+    """No such job."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} does not exist")
+        self.job_id = job_id
+
+
+class InvalidJob(JobsError):
+    """A job request is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}")
+        self.pointer = pointer
+        self.detail = detail
+
+
+class JobConflict(JobsError):
+    """The job's status does not allow what was asked."""

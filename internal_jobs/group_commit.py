@@ -1,0 +1,61 @@
+"""Group commit: what arrives while one transaction is being written shares the next."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class GroupCommit(Generic[T, R]):
+    """Turns many small writes into few transactions, at no delay for the first.
+
+    Args:
+        write: writes a group in one transaction and returns one answer for each item, in order.
+        limit: the largest group.
+    """
+
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, limit: int = 500) -> None:
+        self._write = write
+        self._limit = limit
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def submit(self, item: T) -> R:
+        """Write one item together with whoever else is waiting; return when it is committed.
+
+        Raises:
+            Exception: what `write` raised for this item; an item that spoils its group is written alone.
+        """
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._drain())
+        return await answer
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            # Whoever stopped waiting before the write began wants nothing written.
+            group = [(item, answer) for item, answer in group if not answer.done()]
+            if not await self._settle(group) and len(group) > 1:
+                for entry in group:
+                    await self._settle([entry])
+
+    async def _settle(self, group: Sequence[tuple[T, "asyncio.Future[R]"]]) -> bool:
+        """Write a group and answer it; false when it failed and its items should be tried alone."""
+        if not group:
+            return True
+        try:
+            results = await self._write([item for item, _ in group])
+        except Exception as error:
+            if len(group) == 1:
+                _, answer = group[0]
+                if not answer.done():
+                    answer.set_exception(error)
+            return False
+        for (_, answer), result in zip(group, results, strict=True):
+            if not answer.done():
+                answer.set_result(result)
+        return True

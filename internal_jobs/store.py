@@ -1,0 +1,214 @@
+"""Jobs in the database, as clients see them: made, read, listed, cancelled, tried again, purged."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Row,
+    Select,
+    Text,
+    cast,
+    delete,
+    false,
+    select,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from internal_jobs.clock import moment
+from internal_jobs.errors import JobConflict, JobNotFound
+from internal_jobs.jobs import Job, JobError, Queue, Status
+from internal_jobs.table import HOLDS_KEY, SETTLED, jobs
+from plugins.storage.database import Database
+from plugins.vault.cipher import Sealer
+
+#: Jobs that one statement of a purge deletes: short transactions, so that nobody waits for them.
+PURGE_BATCH = 1_000
+
+
+class Inserted(NamedTuple):
+    """The id of the job that stands for a request, and whether this request made it."""
+
+    id: str
+    is_new: bool
+
+
+def key_digest(tenant_id: str, key: str) -> str:
+    """Return what is stored of a client's idempotency or singleton key."""
+    return sha256(f"{tenant_id}\0{key}".encode()).hexdigest()
+
+
+class JobStore:
+    """The client's half of the table `jobs`; the relay's is `outbox`, the worker's is `leases`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, rows: Sequence[dict[str, Any]]) -> list[Inserted]:
+        """Insert jobs in one transaction, and tell for each which job stands for it."""
+        async with self._database.transaction() as connection:
+            return await self.insert_on(connection, rows)
+
+    async def insert_on(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[Inserted]:
+        """Insert jobs in the caller's transaction.
+
+        Of rows with one idempotency key, or one singleton key among open jobs, the first stands for all.
+        """
+        statement = self._database.insert(jobs).on_conflict_do_nothing().returning(jobs.c.id)
+        made = set((await connection.execute(statement, list(rows))).scalars())
+        answers = []
+        for row in rows:
+            holder: str | None = row["id"] if row["id"] in made else await _holder(connection, row)
+            while holder is None:
+                # The open job that held the singleton key was closed a moment ago.
+                holder = (await connection.execute(statement, [row])).scalar() or await _holder(connection, row)
+            answers.append(Inserted(holder, holder == row["id"]))
+        return answers
+
+    async def find(self, tenant_id: str, job_id: str, *, connection: AsyncConnection | None = None) -> Row[Any] | None:
+        query = select(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
+        if connection is not None:
+            return (await connection.execute(query)).one_or_none()
+        async with self._database.read() as reading:
+            return (await reading.execute(query)).one_or_none()
+
+    async def list(
+        self,
+        tenant_id: str,
+        *,
+        status: Status | None,
+        type: str | None,
+        queue: Queue | None,
+        tag: str | None,
+        before: str | None,
+        limit: int,
+    ) -> Sequence[Row[Any]]:
+        """Return up to `limit` jobs, newest first, older than the job `before`."""
+        query: Select[Any] = select(jobs).where(jobs.c.tenant_id == tenant_id)
+        for column, wanted in ((jobs.c.status, status), (jobs.c.type, type), (jobs.c.queue, queue)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if tag is not None:
+            query = query.where(cast(jobs.c.tags, Text).contains(f'"{tag}"', autoescape=True))
+        if before is not None:
+            query = query.where(jobs.c.id < before)
+        async with self._database.read() as connection:
+            rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).all()
+        return rows
+
+    async def cancel(self, tenant_id: str, job_id: str) -> None:
+        """Close a job that is not running as ``canceled``; ask a running one to stop.
+
+        Raises:
+            JobNotFound
+            JobConflict: it is closed already, otherwise than by cancelling.
+        """
+        one = update(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
+        waits = jobs.c.status.in_(("scheduled", "queued", "failed"))
+        close = one.where(waits).values(status="canceled", closed_at=moment(self._database))
+        ask = one.where(jobs.c.status == "running").values(cancel_requested=True)
+        async with self._database.transaction() as connection:
+            for statement in (close, ask):
+                if (await connection.execute(statement)).rowcount:
+                    return
+            row = await self.find(tenant_id, job_id, connection=connection)
+        if row is None:
+            raise JobNotFound(job_id)
+        if row.status != "canceled":
+            raise JobConflict(f"job {job_id} is {row.status} and cannot be cancelled")
+
+    async def retry(self, tenant_id: str, job_id: str) -> None:
+        """Make a job's next attempt due now. One that was closed starts over, as a new effect.
+
+        Raises:
+            JobNotFound
+            JobConflict: it is on its way already, is completed, or another open job holds its singleton key.
+        """
+        one = update(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
+        at_once = {"status": "queued", "available_at": moment(self._database), "published_at": None}
+        hurry = one.where(jobs.c.status.in_(("scheduled", "failed"))).values(**at_once)
+        redo = one.where(jobs.c.status.in_(("dead", "canceled", "expired"))).values(
+            **at_once,
+            generation=jobs.c.generation + 1,
+            attempts=0,
+            redeliveries=0,
+            expires_at=None,
+            closed_at=None,
+            cancel_requested=false(),
+        )
+        try:
+            async with self._database.transaction() as connection:
+                for statement in (hurry, redo):
+                    if (await connection.execute(statement)).rowcount:
+                        return
+                row = await self.find(tenant_id, job_id, connection=connection)
+        except IntegrityError:
+            raise JobConflict(f"another open job holds the singleton key of job {job_id}") from None
+        if row is None:
+            raise JobNotFound(job_id)
+        raise JobConflict(f"job {job_id} is {row.status} and cannot be tried again")
+
+    async def purge(self, before: datetime) -> int:
+        """Delete completed, canceled and expired jobs closed before a moment; return how many. Dead letters stay."""
+        keys = select(jobs.c.tenant_id, jobs.c.id).where(SETTLED, jobs.c.closed_at < before).limit(PURGE_BATCH)
+        batch = delete(jobs).where(tuple_(jobs.c.tenant_id, jobs.c.id).in_(keys))
+        deleted = 0
+        while True:
+            async with self._database.transaction() as connection:
+                count = (await connection.execute(batch)).rowcount
+            deleted += count
+            if count < PURGE_BATCH:
+                return deleted
+
+
+async def _holder(connection: AsyncConnection, row: dict[str, Any]) -> str | None:
+    """Return the id of the job that holds the row's idempotency key, or else its singleton key."""
+    for column, condition in ((jobs.c.idempotency_key, true()), (jobs.c.singleton_key, HOLDS_KEY)):
+        if (key := row[column.name]) is not None:
+            query = select(jobs.c.id).where(jobs.c.tenant_id == row["tenant_id"], column == key, condition)
+            if (found := (await connection.execute(query)).scalar_one_or_none()) is not None:
+                return str(found)
+    return None
+
+
+def read_job(row: Row[Any], sealer: Sealer) -> Job:
+    """Make a `Job` of its row.
+
+    Raises:
+        Unreadable: the tenant's keys do not open it.
+    """
+
+    def opened(column: str) -> Any:
+        sealed = getattr(row, f"{column}_sealed")
+        return None if sealed is None else sealer.open_json(sealed, place(column, row.id))
+
+    error = opened("error")
+    return Job(
+        id=row.id,
+        type=row.type,
+        queue=row.queue,
+        status=row.status,
+        payload=opened("payload"),
+        credentials=row.credentials,
+        tags=tuple(row.tags),
+        attempts=row.attempts,
+        max_attempts=row.max_attempts,
+        result=opened("result"),
+        error=None if error is None else JobError(type=row.error_type, **error),
+        progress=opened("progress"),
+        created_at=row.created_at,
+        available_at=row.available_at,
+        expires_at=row.expires_at,
+        started_at=row.started_at,
+        closed_at=row.closed_at,
+    )
+
+
+def place(column: str, job_id: str) -> str:
+    """Name a sealed column of a job, for `Sealer`."""
+    return f"job.{column}:{job_id}"

@@ -1,0 +1,99 @@
+"""The table `jobs`: the outbox, the schedule, the record and the dead letters in one.
+
+Ids, statuses, times, error codes and tags are in clear; what users wrote or got is in the columns ``*_sealed``.
+The conditions below are SQL text because both databases must recognise them, letter by letter, as those of a
+partial index.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    TextClause,
+    UniqueConstraint,
+    text,
+)
+
+from plugins.storage.database import Instant, metadata
+from plugins.storage.tenants import tenants
+
+#: in the backlog: its time has come, no message speaks of it yet
+BACKLOG = text("status = 'queued' AND published_at IS NULL")
+#: in the window: a message is on its way to a worker
+WINDOW = text("status = 'queued' AND published_at IS NOT NULL")
+#: its time may come: at first, or again after a failure
+RIPENING = text("status IN ('scheduled', 'failed')")
+#: under a worker's lease
+LEASED = text("status = 'running'")
+#: not running, and able to expire
+PERISHABLE = text("status IN ('scheduled', 'queued', 'failed') AND expires_at IS NOT NULL")
+#: one job at a time may hold a singleton key
+HOLDS_KEY = text("singleton_key IS NOT NULL AND status IN ('scheduled', 'queued', 'running', 'failed')")
+#: nobody has to decide anything about it any more
+SETTLED = text("status IN ('completed', 'canceled', 'expired')")
+
+
+def _where(condition: TextClause) -> dict[str, Any]:
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
+    Column("id", String(40), nullable=False),
+    Column("type", String(200), nullable=False),
+    Column("queue", String(20), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("payload_sealed", LargeBinary, nullable=False),
+    Column("credentials", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    # SHA-256 of the client's key: fixed in length, and silent about what it was made of
+    Column("idempotency_key", String(64)),
+    Column("singleton_key", String(64)),
+    Column("traceparent", String(55)),
+    Column("max_attempts", Integer),
+    # seconds
+    Column("timeout", Float, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("available_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    # counts publications; a message and a lease of an older one are void
+    Column("sequence", Integer, nullable=False, server_default=text("0")),
+    Column("published_at", Instant),
+    # rises with each explicit redo: a new effect, under a new idempotency key
+    Column("generation", Integer, nullable=False, server_default=text("1")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # attempts in a row that ended with their worker
+    Column("redeliveries", Integer, nullable=False, server_default=text("0")),
+    Column("lease_until", Instant),
+    Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("started_at", Instant),
+    Column("closed_at", Instant),
+    Column("progress_sealed", LargeBinary),
+    Column("result_sealed", LargeBinary),
+    Column("error_type", String(200)),
+    Column("error_sealed", LargeBinary),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    UniqueConstraint("tenant_id", "idempotency_key"),
+)
+
+Index("uq_jobs_singleton", jobs.c.tenant_id, jobs.c.singleton_key, unique=True, **_where(HOLDS_KEY))
+Index("ix_jobs_backlog", jobs.c.queue, jobs.c.tenant_id, jobs.c.available_at, jobs.c.id, **_where(BACKLOG))
+Index("ix_jobs_window", jobs.c.queue, jobs.c.tenant_id, jobs.c.published_at, **_where(WINDOW))
+Index("ix_jobs_ripening", jobs.c.available_at, **_where(RIPENING))
+Index("ix_jobs_leased", jobs.c.lease_until, **_where(LEASED))
+Index("ix_jobs_perishable", jobs.c.expires_at, **_where(PERISHABLE))
+Index("ix_jobs_settled", jobs.c.closed_at, **_where(SETTLED))
+# lists: a tenant's newest first, whole or of one status
+Index("ix_jobs_status", jobs.c.tenant_id, jobs.c.status, jobs.c.id)

@@ -1,0 +1,87 @@
+"""Waking the relay: a word through Redis that there is something to publish. Losing it costs a second, no job."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from internal_jobs.metrics import WAKE_FAILURES
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds that telling Redis may take, and for which it is left alone after it failed.
+PATIENCE = 0.2
+PAUSE = 1.0
+
+
+def wake_channel(namespace: str) -> str:
+    return f"{namespace}:wake"
+
+
+class Waker:
+    """Tells every relay that rows were committed. Never blocks, never fails; bursts become one word."""
+
+    def __init__(self, redis_url: str, *, namespace: str = "jobs") -> None:
+        self._redis = Redis.from_url(
+            redis_url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0)
+        )
+        self._channel = wake_channel(namespace)
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Send the word soon; call it after the commit."""
+        self._asked = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._tell())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._redis.aclose()
+
+    async def _tell(self) -> None:
+        while self._asked:
+            self._asked = False
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._redis.publish(self._channel, b"")
+            except (RedisError, TimeoutError, OSError) as error:
+                WAKE_FAILURES.inc()
+                _log.warning("jobs.wake_failed", error=str(error), effect="jobs start up to a second later")
+                await asyncio.sleep(PAUSE)
+
+
+class WakeListener:
+    """Hears the word, and calls `heard`; also after each new connection, for words missed meanwhile."""
+
+    def __init__(self, redis_url: str, heard: Callable[[], None], *, namespace: str = "jobs") -> None:
+        self._redis = Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0))
+        self._channel = wake_channel(namespace)
+        self._heard = heard
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._listen()
+                except (RedisError, OSError):
+                    # The relay says that Redis is away, and polls meanwhile.
+                    await asyncio.sleep(PAUSE)
+        finally:
+            await self._redis.aclose()
+
+    async def _listen(self) -> None:
+        async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+            await channel.subscribe(self._channel)
+            self._heard()
+            while True:
+                # Shorter than the socket's own timeout, which would end the connection.
+                if await channel.get_message(timeout=2.0) is not None:
+                    self._heard()

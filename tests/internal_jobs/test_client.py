@@ -1,0 +1,138 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from internal_jobs.client import JobRequest, Jobs
+from internal_jobs.errors import InvalidJob, JobConflict, JobNotFound
+from plugins.storage.database import Database, now
+from plugins.storage.tenants import create_tenant
+from plugins.vault.keys import Vault
+
+
+async def test_a_job_is_read_back_as_it_was_asked_for(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="email.send", payload={"to": "a@b.c"}, credentials={"smtp": "cred_1"}, tags=("x",))
+    made = await jobs.enqueue(tenant, request)
+    assert made.status == "queued"
+    assert await jobs.get(tenant, made.id) == made
+    assert (made.payload, made.credentials, made.tags) == (request.payload, request.credentials, request.tags)
+
+
+async def test_another_tenants_job_is_absent(jobs: Jobs, tenant: str, database: Database) -> None:
+    async with database.transaction() as connection:
+        stranger = await create_tenant(connection, "Other")
+    made = await jobs.enqueue(tenant, JobRequest(type="x"))
+    assert await jobs.get(stranger.id, made.id) is None
+    assert (await jobs.list(stranger.id)).items == ()
+    for act in (jobs.cancel, jobs.retry):
+        with pytest.raises(JobNotFound):
+            await act(stranger.id, made.id)
+
+
+async def test_twenty_concurrent_requests_with_one_key_make_one_job(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="x")
+    made = await asyncio.gather(*(jobs.enqueue(tenant, request, key="order-7") for _ in range(20)))
+    assert len({job.id for job in made}) == 1
+    assert len((await jobs.list(tenant)).items) == 1
+
+
+async def test_equal_keys_of_two_tenants_make_two_jobs(jobs: Jobs, tenant: str, database: Database) -> None:
+    async with database.transaction() as connection:
+        other = await create_tenant(connection, "Other")
+    first = await jobs.enqueue(tenant, JobRequest(type="x"), key="k")
+    second = await jobs.enqueue(other.id, JobRequest(type="x"), key="k")
+    assert first.id != second.id
+
+
+async def test_a_singleton_key_admits_one_open_job(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="x", singleton_key="nightly")
+    first = await jobs.enqueue(tenant, request)
+    assert (await jobs.enqueue(tenant, request)).id == first.id
+    await jobs.cancel(tenant, first.id)
+    second = await jobs.enqueue(tenant, request)
+    assert second.id != first.id
+    with pytest.raises(JobConflict):
+        await jobs.retry(tenant, first.id)
+
+
+async def test_a_job_may_join_the_callers_transaction(
+    jobs: Jobs, tenant: str, database: Database, vault: Vault
+) -> None:
+    await vault.sealer(tenant)
+    async with database.engine.connect() as connection:
+        lost = await jobs.enqueue(tenant, JobRequest(type="x"), connection=connection)
+        await connection.rollback()
+    assert await jobs.get(tenant, lost.id) is None
+    async with database.transaction() as connection:
+        kept = await jobs.enqueue(tenant, JobRequest(type="x"), key="k", connection=connection)
+        assert (await jobs.enqueue(tenant, JobRequest(type="x"), key="k", connection=connection)).id == kept.id
+    assert await jobs.get(tenant, kept.id) is not None
+
+
+async def test_a_delayed_job_is_scheduled(jobs: Jobs, tenant: str) -> None:
+    job = await jobs.enqueue(tenant, JobRequest(type="x", delay="1h", ttl="5m"))
+    assert job.status == "scheduled"
+    assert job.available_at - job.created_at == timedelta(hours=1)
+    assert job.expires_at == job.available_at + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("request_", "pointer"),
+    [
+        (JobRequest(type="x", delay="1s", at=now()), "/at"),
+        (JobRequest(type="x", at=now() + timedelta(days=400)), "/at"),
+        (JobRequest(type="x", delay="400d"), "/delay"),
+        (JobRequest(type="x", ttl="400d"), "/ttl"),
+        (JobRequest(type="x", payload={"body": "x" * 1_100_000}), "/payload"),
+    ],
+)
+async def test_a_request_that_cannot_be_kept_says_where_it_is_wrong(
+    jobs: Jobs, tenant: str, request_: JobRequest, pointer: str
+) -> None:
+    with pytest.raises(InvalidJob) as refused:
+        await jobs.enqueue(tenant, request_)
+    assert refused.value.pointer == pointer
+
+
+async def test_lists_are_filtered_and_paged_newest_first(jobs: Jobs, tenant: str) -> None:
+    made = [
+        await jobs.enqueue(tenant, JobRequest(type=f"t{n % 2}", queue="bulk" if n > 3 else "default", tags=(f"n{n}",)))
+        for n in range(6)
+    ]
+    newest_first = [job.id for job in reversed(made)]
+    first = await jobs.list(tenant, limit=4)
+    rest = await jobs.list(tenant, limit=4, cursor=first.next_cursor)
+    assert [job.id for job in first.items + rest.items] == newest_first
+    assert rest.next_cursor is None
+    assert len((await jobs.list(tenant, type="t0")).items) == 3
+    assert len((await jobs.list(tenant, queue="bulk")).items) == 2
+    assert [job.id for job in (await jobs.list(tenant, tag="n2")).items] == [made[2].id]
+    assert (await jobs.list(tenant, tag="n")).items == ()
+    assert (await jobs.list(tenant, status="dead")).items == ()
+
+
+async def test_a_cancelled_job_can_be_started_over(jobs: Jobs, tenant: str) -> None:
+    job = await jobs.enqueue(tenant, JobRequest(type="x"))
+    assert (await jobs.cancel(tenant, job.id)).status == "canceled"
+    assert (await jobs.cancel(tenant, job.id)).status == "canceled"
+    assert (await jobs.retry(tenant, job.id)).status == "queued"
+    with pytest.raises(JobConflict):
+        await jobs.retry(tenant, job.id)
+
+
+async def test_purge_deletes_what_is_settled_and_nothing_else(jobs: Jobs, tenant: str) -> None:
+    settled = await jobs.enqueue(tenant, JobRequest(type="x"))
+    await jobs.cancel(tenant, settled.id)
+    waiting = await jobs.enqueue(tenant, JobRequest(type="x"))
+    assert await jobs.purge(now() - timedelta(hours=1)) == 0
+    assert await jobs.purge(now() + timedelta(seconds=1)) == 1
+    assert [job.id for job in (await jobs.list(tenant)).items] == [waiting.id]
+
+
+async def test_payload_and_keys_are_not_in_clear_in_the_database(jobs: Jobs, tenant: str, database: Database) -> None:
+    secret = "canary-5f2c"
+    await jobs.enqueue(tenant, JobRequest(type="x", payload={"body": secret}, singleton_key=secret), key=secret)
+    async with database.read() as connection:
+        rows = (await connection.exec_driver_sql("SELECT * FROM jobs")).all()
+    assert secret not in repr(rows)
+    assert secret.encode() not in b"".join(bytes(value) for value in rows[0] if isinstance(value, bytes | memoryview))
