@@ -89,17 +89,18 @@ class Keeper:
         if not ready:
             raise NotReady(self.child.name, f"{ending(process.returncode or 0)} while starting", self._log.tail())
 
-    async def stop(self, grace: float) -> None:
-        """Ask the child to end; kill it after `grace` seconds."""
-        self._stopping.set()
+    def ask_to_stop(self) -> None:
+        """Ask the child to end, once: to some programs a second request means at once."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._signal(kill=False)
+
+    async def ended(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for the end of a child that was asked to stop."""
         if self._task is None:
-            return
-        self._signal(kill=False)
-        done, _ = await asyncio.wait({self._task}, timeout=grace)
-        if not done:
-            self._report(f"{self.child.name} did not stop within {grace:g} s and is killed")
-            self.kill()
-            await asyncio.wait({self._task})
+            return True
+        done, _ = await asyncio.wait({self._task}, timeout=timeout)
+        return bool(done)
 
     def kill(self) -> None:
         """End the child at once."""
