@@ -6,8 +6,9 @@ from msgspec import Meta, Struct, field
 
 from plugins.host.retry import Duration, Retry
 
+IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 #: ids of nodes and triggers, names of variables: what an expression can write as ``nodes.<id>``
-Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+Identifier = Annotated[str, Meta(pattern=IDENTIFIER_PATTERN)]
 OnError = Literal["fail", "continue", "port"]
 
 
@@ -41,6 +42,8 @@ class Node(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fie
 class Edge(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     source: str
     target: str
+    #: the editor's name for it; kept, not read
+    id: str | None = None
     #: the port it leaves by; ``None`` is the default port, on a node with several whichever fires
     source_handle: str | None = None
     #: the key under which the value arrives at a node with several incoming edges

@@ -1,0 +1,156 @@
+"""Control nodes: the part of the vocabulary that the engine itself carries out."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from plugins.host.retry import Duration
+from user_workflows.definition.durations import range_fault
+from user_workflows.definition.model import Identifier
+from user_workflows.definition.shape import Path, is_template
+
+#: a string that is one expression, ``{{ … }}``; the format travels into the JSON Schema, for forms
+Expression = Annotated[str, Meta(extra_json_schema={"format": "expression"})]
+
+
+class Config(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """What the user sets on a control node. Any string may hold expressions instead of a literal."""
+
+
+class IfConfig(Config, frozen=True, kw_only=True):
+    condition: Expression
+
+
+class Case(Config, frozen=True, kw_only=True):
+    #: what an edge names as ``sourceHandle``
+    port: Identifier
+    when: Expression
+
+
+class SwitchConfig(Config, frozen=True, kw_only=True):
+    cases: Annotated[tuple[Case, ...], Meta(min_length=1)]
+    #: leave by the first matching port, or by every one
+    mode: Literal["first", "all"] = "first"
+
+
+class SetConfig(Config, frozen=True, kw_only=True):
+    values: dict[str, Any]
+
+
+class MergeConfig(Config, frozen=True, kw_only=True):
+    pass
+
+
+class FilterConfig(Config, frozen=True, kw_only=True):
+    items: list[Any] | Expression
+    #: sees ``item`` and ``index``
+    where: Expression
+
+
+class WaitConfig(Config, frozen=True, kw_only=True):
+    """Exactly one of `duration`, `until` and `signal`."""
+
+    duration: Duration | None = None
+    #: RFC 3339, with an offset
+    until: str | None = None
+    #: the name of the signal that ends the wait
+    signal: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    #: the longest wait for the signal; then the node leaves by ``timeout``
+    timeout: Duration | None = None
+
+
+class StopConfig(Config, frozen=True, kw_only=True):
+    status: Literal["completed", "failed"] = "completed"
+    message: str | None = None
+    output: Any = None
+
+
+class ControlNode(Struct, frozen=True, kw_only=True):
+    """One kind of control node."""
+
+    id: str
+    description: str
+    config: type[Config]
+    #: the ports that a node with this config (as drawn, perhaps faulty) may leave by, the default first
+    ports: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda config: ("output",)
+    #: config keys that are evaluated once for each item, where expressions see ``item`` and ``index``
+    per_item: frozenset[str] = field(default_factory=frozenset)
+    #: what the types cannot say: pairs of a path within the config and what is wrong there
+    check: Callable[[Mapping[str, Any]], Iterator[tuple[Path, str]]] = lambda config: iter(())
+
+
+def _switch_ports(config: Mapping[str, Any]) -> tuple[str, ...]:
+    cases = config.get("cases")
+    named = [case.get("port") for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
+    return tuple(dict.fromkeys([*(port for port in named if isinstance(port, str)), "default"]))
+
+
+def _check_switch(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    for index, case in enumerate(config.get("cases") or ()):
+        if isinstance(case, dict) and case.get("port") in ("default", "error"):
+            yield ("cases", index, "port"), "must not be default or error: these ports have a meaning of their own"
+
+
+def _wait_ports(config: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("output", "timeout") if config.get("timeout") is not None else ("output",)
+
+
+def _check_wait(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    given = [key for key in ("duration", "until", "signal") if config.get(key) is not None]
+    if not given:
+        yield (), "must say what to wait for: duration, until or signal"
+    elif len(given) > 1:
+        yield (), f"must have one of duration, until and signal, not {' and '.join(given)}"
+    if config.get("timeout") is not None and "signal" not in given:
+        yield ("timeout",), "belongs to a wait for a signal; remove it"
+    for key in ("duration", "timeout"):
+        if fault := range_fault(config.get(key)):
+            yield (key,), fault
+    until = config.get("until")
+    if isinstance(until, str) and not is_template(until) and not _is_moment(until):
+        yield ("until",), 'must be a moment with an offset, like "2030-01-31T09:00:00Z"'
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+CONTROL_NODES: Mapping[str, ControlNode] = {
+    node.id: node
+    for node in (
+        ControlNode(
+            id="if",
+            description="Leave by true or false, carrying the input",
+            config=IfConfig,
+            ports=lambda config: ("true", "false"),
+        ),
+        ControlNode(
+            id="switch",
+            description="Leave by the port of the first case that matches, or of every one; else by default",
+            config=SwitchConfig,
+            ports=_switch_ports,
+            check=_check_switch,
+        ),
+        ControlNode(id="set", description="Make values for later nodes", config=SetConfig),
+        ControlNode(
+            id="filter",
+            description="Keep the items for which a condition holds",
+            config=FilterConfig,
+            per_item=frozenset({"where"}),
+        ),
+        ControlNode(id="merge", description="Join branches into a map of what arrived, by source", config=MergeConfig),
+        ControlNode(
+            id="wait",
+            description="Wait for a time to pass, a moment to come or a signal to arrive",
+            config=WaitConfig,
+            ports=_wait_ports,
+            check=_check_wait,
+        ),
+        ControlNode(id="stop", description="End the execution here", config=StopConfig, ports=lambda config: ()),
+    )
+}

@@ -1,0 +1,147 @@
+"""What the config of each type of trigger may hold."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from cronsim import CronSim, CronSimError
+from msgspec import Meta, Struct
+
+from plugins.host.retry import Duration
+from plugins.storage.database import now
+from user_workflows.definition.durations import range_fault
+from user_workflows.definition.shape import Path
+
+
+class Config(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """What the user sets on a trigger. Literal: there is nothing yet that an expression could read."""
+
+
+class ManualConfig(Config, frozen=True, kw_only=True):
+    pass
+
+
+class CronConfig(Config, frozen=True, kw_only=True):
+    #: five fields: minute, hour, day of month, month, day of week
+    cron: str
+    #: an IANA name, e.g. ``America/New_York``
+    timezone: str = "UTC"
+    #: what happens to a firing while the execution of the one before still runs
+    overlap: Literal["skip", "queue", "allow", "replace"] = "skip"
+    #: how late a firing may still start an execution, after an outage
+    catch_up: Duration = "10m"
+    #: added to what expressions see as ``trigger``
+    payload: dict[str, Any] = {}
+
+
+class WebhookConfig(Config, frozen=True, kw_only=True):
+    #: the id of a ``signing`` credential; required, but by a check of its own with a message of its own
+    secret: str | None = None
+    scheme: Literal["standard", "stripe", "github", "slack", "shopify", "hmac"] = "standard"
+    methods: Annotated[tuple[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], ...], Meta(min_length=1)] = ("POST",)
+    #: answer at once with the execution's id, or with what a `respond` node gives
+    respond: Literal["now", "workflow"] = "now"
+    #: ``hmac`` only: where the signature is and how it is written
+    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$")] = "X-Signature"
+    algorithm: Literal["sha256", "sha1", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    #: before the signature, e.g. ``sha256=``
+    prefix: str = ""
+    #: a header with the time of signing, signed before the body as ``<time>.<body>``
+    timestamp_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    #: a header with an id that stays the same when the sender tries again
+    id_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+
+
+class EventConfig(Config, frozen=True, kw_only=True):
+    #: the CloudEvent's ``type``
+    event_type: Annotated[str, Meta(min_length=1)]
+    source: str | None = None
+    #: an expression over ``trigger``
+    filter: Annotated[str, Meta(extra_json_schema={"format": "expression"})] | None = None
+
+
+CONFIGS: Mapping[str, type[Config]] = {
+    "manual": ManualConfig,
+    "cron": CronConfig,
+    "webhook": WebhookConfig,
+    "event": EventConfig,
+}
+
+
+def check_trigger(type: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Path, str]]:
+    """Yield what the types cannot say: a fault code, a path within the config and what is wrong there.
+
+    Args:
+        type: of the trigger.
+        config: as drawn, perhaps faulty.
+    """
+    if type == "cron":
+        yield from _check_cron(config)
+    elif type == "webhook":
+        yield from _check_webhook(config)
+
+
+def _check_cron(config: Mapping[str, Any]) -> Iterator[tuple[str, Path, str]]:
+    cron = config.get("cron")
+    if isinstance(cron, str) and (fault := _cron_fault(cron)):
+        yield "trigger.invalidCron", ("cron",), fault
+    timezone = config.get("timezone")
+    if isinstance(timezone, str) and not is_timezone(timezone):
+        yield "trigger.unknownTimezone", ("timezone",), timezone
+    if fault := range_fault(config.get("catchUp")):
+        yield "trigger.invalid", ("catchUp",), fault
+
+
+def _check_webhook(config: Mapping[str, Any]) -> Iterator[tuple[str, Path, str]]:
+    secret = config.get("secret")
+    if secret is None or secret == "":
+        message = "a webhook needs a secret: the id of a signing credential, so that only its sender can start this"
+        yield "trigger.secretMissing", ("secret",), message
+    if config.get("scheme", "standard") != "hmac":
+        for key in ("header", "algorithm", "encoding", "prefix", "timestampHeader", "idHeader"):
+            if key in config:
+                yield "trigger.invalid", (key,), 'belongs to scheme "hmac"; remove it or change the scheme'
+
+
+def is_timezone(name: str) -> bool:
+    """Return whether `name` is in the IANA database of this machine."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+@cache
+def timezones() -> list[str]:
+    """Return every IANA name there is, for suggestions."""
+    return sorted(available_timezones())
+
+
+def _cron_fault(cron: str) -> str | None:
+    fields = cron.split()
+    if len(fields) != 5:
+        return (
+            f"must have five fields (minute, hour, day of month, month, day of week), like "
+            f'"0 9 * * MON-FRI", not {len(fields)}'
+        )
+    # The libraries that read such strings disagree on what these mean; a schedule must not.
+    for sign in "L#W?":
+        if any(sign in _without_names(field) for field in fields):
+            return f'must not use "{sign}"'
+    try:
+        next(CronSim(cron, now()))
+    except CronSimError as error:
+        return f"is not a cron expression: {str(error).lower()}"
+    except StopIteration:
+        return "never fires: no such date comes"
+    return None
+
+
+def _without_names(field: str) -> str:
+    text = field.upper()
+    for name in ("WED", "JUL"):
+        text = text.replace(name, "")
+    return text

@@ -1,0 +1,74 @@
+"""Errors of user workflows, and their tree. They know no HTTP: the gateway maps them to problems.
+
+    WorkflowsError
+    ├── NotFound            no such object of this tenant
+    ├── InvalidDefinition   a definition has faults
+    ├── InvalidInput        a value given with a request cannot be used
+    ├── Conflict            the object's present state does not allow it
+    │   └── StaleRevision   the draft has changed since the caller read it
+    └── EngineUnavailable   Temporal cannot be reached
+
+Messages are fit to show to a user and say how to mend.
+"""
+
+from collections.abc import Sequence
+
+from user_workflows.definition.model import Fault
+
+
+class WorkflowsError(Exception):
+    """Something about a workflow or an execution could not be done."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class NotFound(WorkflowsError):
+    """No such object exists. A foreign object is an absent one."""
+
+    def __init__(self, what: str, id: str) -> None:
+        super().__init__(f"no {what} {id!r} exists")
+        #: the noun, e.g. ``workflow``
+        self.what = what
+        self.id = id
+
+
+class InvalidDefinition(WorkflowsError):
+    """The definition has faults; mend them and try again."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(fault.message for fault in faults))
+        self.faults = tuple(faults)
+
+
+class InvalidInput(WorkflowsError):
+    """A value given with the request cannot be used."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(detail)
+        #: JSON Pointer (RFC 6901) into the request body
+        self.pointer = pointer
+        self.detail = detail
+
+
+class Conflict(WorkflowsError):
+    """The object's present state does not allow it."""
+
+
+class StaleRevision(Conflict):
+    """The draft has changed since it was read."""
+
+    def __init__(self, *, expected: int, actual: int) -> None:
+        super().__init__(f"the draft is at revision {actual}, not {expected}; read it again and repeat the change")
+        self.expected = expected
+        self.actual = actual
+
+
+class EngineUnavailable(WorkflowsError):
+    """Temporal cannot be reached at the moment; nothing was changed."""
+
+    def __init__(self, retry_after: float = 5.0) -> None:
+        super().__init__("the workflow engine cannot be reached at the moment; try again shortly")
+        #: seconds after which another try makes sense
+        self.retry_after = retry_after

@@ -1,0 +1,83 @@
+"""The graph of a definition: order, ancestors and cycles. Every answer follows the order of drawing."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
+
+import networkx as nx
+
+N = TypeVar("N", bound=Hashable)
+
+
+class Graph:
+    """A directed graph of node ids, which may hold cycles.
+
+    Args:
+        nodes: every node, in the order drawn.
+        edges: pairs of known nodes; duplicates and self-loops are ignored.
+    """
+
+    def __init__(self, nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> None:
+        self._place = {node: place for place, node in enumerate(nodes)}
+        self._graph: nx.DiGraph[str] = nx.DiGraph()
+        self._graph.add_nodes_from(self._place)
+        self._graph.add_edges_from((source, target) for source, target in edges if source != target)
+
+    def order(self) -> list[str]:
+        """Return the nodes in topological order, earlier drawn first.
+
+        Raises:
+            ValueError: the graph holds a cycle.
+        """
+        try:
+            return list(nx.lexicographical_topological_sort(self._graph, key=self._place.__getitem__))
+        except nx.NetworkXUnfeasible as error:
+            raise ValueError("a graph with a cycle has no order") from error
+
+    def cycles(self) -> list[list[str]]:
+        """Return each group of nodes that lie on cycles together, in the order of one walk round where there is one."""
+        groups = [group for group in nx.strongly_connected_components(self._graph) if len(group) > 1]
+        return sorted((self._walk(group) for group in groups), key=lambda walk: self._place[walk[0]])
+
+    def ancestor_masks(self) -> dict[str, int]:
+        """Return for each node a bit set of its ancestors; a node's bit is its place in the order of drawing."""
+        condensed = nx.condensation(self._graph)
+        masks: dict[str, int] = {}
+        of_group: dict[int, int] = {}
+        for group in nx.topological_sort(condensed):
+            members: set[str] = condensed.nodes[group]["members"]
+            before = 0
+            for parent in condensed.predecessors(group):
+                before |= of_group[parent]
+            inside = sum(1 << self._place[member] for member in members)
+            of_group[group] = before | inside
+            for member in members:
+                masks[member] = before | inside if len(members) > 1 else before
+        return masks
+
+    def place(self, node: str) -> int:
+        return self._place[node]
+
+    def levels(self, waiting: Sequence[str]) -> int:
+        """Return the most `waiting` nodes on any one path.
+
+        Raises:
+            ValueError: the graph holds a cycle.
+        """
+        counted = set(waiting)
+        depth: dict[str, int] = {}
+        for node in self.order():
+            before = max((depth[parent] for parent in self._graph.predecessors(node)), default=0)
+            depth[node] = before + (node in counted)
+        return max(depth.values(), default=0)
+
+    def _walk(self, group: set[str]) -> list[str]:
+        first = min(group, key=self._place.__getitem__)
+        # A path from a node back to itself never leaves its group, so the whole graph may be searched.
+        parents = dict(nx.bfs_predecessors(self._graph, first))
+        node = next(node for node in parents if self._graph.has_edge(node, first))
+        walk = []
+        while node != first:
+            walk.append(node)
+            node = parents[node]
+        walk = [first, *reversed(walk)]
+        return walk + sorted(group.difference(walk), key=self._place.__getitem__)
