@@ -1,0 +1,57 @@
+"""What a development installation needs before its first request: a schema, a master key, a tenant and two keys."""
+
+import secrets
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from gateway.auth.keys import create_key, find_by_key
+from gateway.migrate import migrate
+from gateway.up.files import write_private
+from gateway.up.folder import DataFolder
+from plugins.storage.database import Database, now
+from plugins.storage.tenants import create_tenant, find_tenant
+from plugins.vault.keys import MasterKey
+
+TENANT_ID = "ten_dev"
+TENANT_NAME = "dev"
+
+
+class DevKeys(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The plain keys of a development installation; they stay in the data folder, readable by its owner alone."""
+
+    admin_key: str
+    api_key: str = ""
+
+
+async def bootstrap(folder: DataFolder, *, database_url: str, master_key_file: Path, admin_key: str | None) -> DevKeys:
+    """Bring the database up to date and return keys that work; keeps what an earlier start made.
+
+    An `admin_key` that the settings name is taken as it is.
+    """
+    MasterKey.load_or_create(master_key_file)
+    await migrate(database_url)
+    file = folder.path / "keys.json"
+    known = msgspec.json.decode(file.read_bytes(), type=DevKeys) if file.exists() else None
+    database = Database(database_url)
+    try:
+        api_key = await _owner_key(database, known.api_key if known else "")
+    finally:
+        await database.close()
+    keys = DevKeys(
+        admin_key=admin_key or (known.admin_key if known else f"gw_admin_{secrets.token_urlsafe(32)}"), api_key=api_key
+    )
+    write_private(file, msgspec.json.format(msgspec.json.encode(keys)))
+    return keys
+
+
+async def _owner_key(database: Database, known: str) -> str:
+    record = await find_by_key(database, known)
+    if record is not None and record.is_valid(now()):
+        return known
+    exists = await find_tenant(database, TENANT_ID) is not None
+    async with database.transaction() as connection:
+        if not exists:
+            await create_tenant(connection, TENANT_NAME, id=TENANT_ID)
+        return (await create_key(connection, TENANT_ID, name="gateway up", role="owner")).key
