@@ -1,0 +1,55 @@
+"""What goes wrong around a plugin, and the tree of it.
+
+PluginError (plugins.sdk.errors)
+└── Permanent
+    └── UnknownPlugin       no plugin of that id is installed
+RegistryError               the installed plugins do not fit together; refused at start
+├── DuplicatePlugin
+└── BrokenEntryPoint
+CallFailed                  an attempt failed; carries a `Failure`
+"""
+
+from msgspec import Struct
+
+from plugins.sdk.errors import Permanent
+
+
+class UnknownPlugin(Permanent):
+    """No plugin of that id is installed here."""
+
+    def __init__(self, id: str, hint: str = "") -> None:
+        super().__init__(f"no plugin {id!r} is installed" + hint, type="plugin.unknown")
+        self.id = id
+
+
+class RegistryError(Exception):
+    """The installed plugins do not fit together."""
+
+
+class DuplicatePlugin(RegistryError):
+    """Two plugins have one id."""
+
+
+class BrokenEntryPoint(RegistryError):
+    """An entry point of the group ``gateway.plugins`` could not be loaded."""
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """How one attempt failed, as an engine records it and a user reads it."""
+
+    #: stable, ``noun.reason``
+    type: str
+    message: str
+    #: the status that a remote server answered, where there was one
+    status: int | None = None
+    attempt: int
+    #: seconds until the next attempt; ``None``: this failure is final
+    retry_in: float | None = None
+
+
+class CallFailed(Exception):
+    """One attempt of a call failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.type}: {failure.message}")
+        self.failure = failure

@@ -1,0 +1,314 @@
+"""Runs one attempt of one plugin call, the same way for both engines."""
+
+import asyncio
+import threading
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+from msgspec import Struct, field
+
+from plugins.egress.client import EgressClient
+from plugins.host.call import Call, Outcome
+from plugins.host.errors import CallFailed, Failure
+from plugins.host.ledger import Claim, Hold, Ledger, idempotency_key
+from plugins.host.metrics import CALLS, SECONDS
+from plugins.host.perform import MAX_OUTPUT, decode_config, effect_of, from_any_thread, perform
+from plugins.host.registry import Registry
+from plugins.host.retry import next_delay
+from plugins.host.scrub import Scrubber
+from plugins.sdk.context import Context
+from plugins.sdk.credential import Credential
+from plugins.sdk.effect import EFFECTFUL, Effect
+from plugins.sdk.errors import Permanent, PluginError, Transient
+from plugins.sdk.plugin import Plugin
+from plugins.vault.credentials import Credentials
+from plugins.vault.errors import VaultError
+
+__all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "longest_attempt"]
+
+#: Seconds that a lease outlasts the call's timeout: time to write down how it ended.
+GRACE = 2.0
+_LONGEST_MESSAGE = 2_000
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+def longest_attempt(timeout: float) -> float:
+    """Return the seconds that an engine must allow one `Host.invoke` of a call with this timeout.
+
+    Waiting for an earlier attempt's lease may take as long as the call itself.
+    """
+    return 2 * timeout + 2 * GRACE
+
+
+class _Attempt(Struct, kw_only=True):
+    """What is known about an attempt so far."""
+
+    call: Call
+    key: str
+    #: the strictest, until the config says
+    effect: Effect = "unsafe"
+    plugin: Plugin | None = None
+    config: Any = None
+    credentials: dict[str, Credential] = field(default_factory=dict)
+    scrubber: Scrubber
+    http: EgressClient
+    replayed: bool = False
+    started: float
+
+    def failure(self, error: PluginError) -> Failure:
+        message = self.scrubber.text(error.message)
+        if len(message) > _LONGEST_MESSAGE:
+            message = message[:_LONGEST_MESSAGE] + "…"
+        return Failure(
+            type=error.type,
+            message=message,
+            status=error.status,
+            attempt=self.call.attempt,
+            retry_in=next_delay(self.call.retry, self.effect, self.call.attempt, error),
+        )
+
+    def observe(self, outcome: str, **facts: Any) -> None:
+        """Count the attempt and log its one line."""
+        seconds = time.perf_counter() - self.started
+        # Ids of plugins that are not installed are anybody's text: one label for all of them.
+        plugin = self.plugin.id if self.plugin else "unknown"
+        CALLS.labels(plugin, outcome).inc()
+        SECONDS.labels(plugin, outcome).observe(seconds)
+        log.info(
+            "plugin.call",
+            plugin=self.call.plugin,
+            outcome=outcome,
+            tenant_id=self.call.tenant_id,
+            execution_id=self.call.execution_id,
+            job_id=self.call.job_id,
+            step=self.call.step,
+            attempt=self.call.attempt,
+            effect=self.effect,
+            seconds=round(seconds, 4),
+            **facts,
+        )
+
+
+class Host:
+    """Runs plugins. Make one per process, in the composition root.
+
+    Args:
+        registry: the plugins it may run.
+        ledger: where effectful calls are written down before they act.
+        credentials: where bound credentials come from.
+        egress: what plugins reach the network through.
+        max_output: bytes of one output, encoded as JSON.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        ledger: Ledger,
+        credentials: Credentials,
+        egress: EgressClient,
+        max_output: int = MAX_OUTPUT,
+    ) -> None:
+        self._registry = registry
+        self._ledger = ledger
+        self._credentials = credentials
+        self._egress = egress
+        self._max_output = max_output
+
+    async def invoke(
+        self, call: Call, *, heartbeat: Callable[[Any], None], is_cancelled: Callable[[], bool]
+    ) -> Outcome:
+        """Run one attempt of `call`: config, credentials, ledger, the plugin itself, and how it ended.
+
+        An engine must allow it `longest_attempt(call.timeout)` seconds. Cancelled, it settles the ledger and lets the
+        cancellation through.
+
+        Args:
+            call: what to run.
+            heartbeat: told the plugin's progress, always on this event loop.
+            is_cancelled: whether the engine wants the call to stop.
+
+        Raises:
+            CallFailed: and nothing else.
+        """
+        attempt = _Attempt(
+            call=call,
+            key=idempotency_key(call.tenant_id, call.origin, call.step, call.generation),
+            scrubber=Scrubber(),
+            http=self._egress,
+            started=time.perf_counter(),
+        )
+        try:
+            outcome = await self._run(attempt, heartbeat, is_cancelled)
+        except asyncio.CancelledError:
+            attempt.observe("canceled")
+            raise
+        except PluginError as error:
+            failure = attempt.failure(error)
+            attempt.observe(
+                "transient" if isinstance(error, Transient) else "permanent",
+                error=failure.type,
+                message=failure.message,
+                retry_in=failure.retry_in,
+            )
+        else:
+            attempt.observe("replayed" if attempt.replayed else "completed", port=outcome.port)
+            return outcome
+        # Raised out here, it carries no context: nothing of the plugin's exception travels with it.
+        raise CallFailed(failure)
+
+    async def _run(
+        self, attempt: _Attempt, heartbeat: Callable[[Any], None], is_cancelled: Callable[[], bool]
+    ) -> Outcome:
+        call = attempt.call
+        attempt.plugin = plugin = self._registry.get(call.plugin)
+        attempt.config = decode_config(plugin, call.config)
+        attempt.effect = effect_of(plugin, attempt.config)
+        await _stored(self._bind(attempt, plugin))
+        if attempt.effect not in EFFECTFUL:
+            return await self._perform(attempt, plugin, heartbeat, is_cancelled)
+        claim = Claim(
+            tenant_id=call.tenant_id,
+            key=attempt.key,
+            origin=call.origin,
+            step=call.step,
+            generation=call.generation,
+            plugin=plugin.id,
+            effect=attempt.effect,
+            lease=call.timeout + GRACE,
+            on_unknown=call.on_unknown,
+        )
+        found = await _stored(self._ledger.begin(claim, wait=call.timeout))
+        if isinstance(found, Outcome):
+            attempt.replayed = True
+            return found
+        try:
+            outcome = await self._perform(attempt, plugin, heartbeat, is_cancelled)
+        except asyncio.CancelledError:
+            # The thread of a plain function acts on: its lease ends by itself.
+            if plugin.is_async:
+                await self._note(attempt, self._ledger.abandon(found))
+            raise
+        except PluginError as error:
+            await self._settle(attempt, plugin, found, error)
+            raise
+        await self._note(attempt, self._ledger.finish(found, outcome))
+        return outcome
+
+    async def _bind(self, attempt: _Attempt, plugin: Plugin) -> None:
+        """Borrow the bound credentials, and close the way to every host that one of them does not allow."""
+        call, slots = attempt.call, {slot.name: slot for slot in plugin.credentials}
+        for name in call.credentials:
+            if name not in slots:
+                raise Permanent(
+                    f"{plugin.id} has no credential slot {name!r}; it has {', '.join(slots) or 'none'}",
+                    type="credential.unknownSlot",
+                )
+        for name, slot in slots.items():
+            credential_id = call.credentials.get(name)
+            if credential_id is None:
+                if not slot.optional:
+                    raise Permanent(
+                        f"{plugin.id} needs a credential in slot {name!r} ({' or '.join(slot.types)})",
+                        type="credential.missing",
+                    )
+                continue
+            lent = await self._credentials.lend(call.tenant_id, credential_id, plugin_id=plugin.id, slot=slot)
+            attempt.credentials[name] = lent.credential
+            # With several restricted credentials only the hosts that all of them allow remain: the host cannot know
+            # which of them the plugin will send where.
+            if lent.allowed_hosts:
+                attempt.http = attempt.http.restricted(lent.allowed_hosts)
+        attempt.scrubber = Scrubber(attempt.credentials.values())
+
+    async def _perform(
+        self,
+        attempt: _Attempt,
+        plugin: Plugin,
+        heartbeat: Callable[[Any], None],
+        is_cancelled: Callable[[], bool],
+    ) -> Outcome:
+        call, over = attempt.call, threading.Event()
+        context = Context(
+            tenant_id=call.tenant_id,
+            execution_id=call.execution_id,
+            job_id=call.job_id,
+            step=call.step,
+            attempt=call.attempt,
+            idempotency_key=attempt.key,
+            http=attempt.http,
+            credentials=attempt.credentials,
+            log=structlog.get_logger(plugin.id).bind(
+                plugin=plugin.id,
+                tenant_id=call.tenant_id,
+                execution_id=call.execution_id,
+                job_id=call.job_id,
+                step=call.step,
+                attempt=call.attempt,
+            ),
+            heartbeat=from_any_thread(heartbeat),
+            # A thread that outlives its call finds itself cancelled.
+            is_cancelled=lambda: over.is_set() or is_cancelled(),
+            loop=asyncio.get_running_loop(),
+        )
+        try:
+            return await perform(
+                plugin,
+                attempt.config,
+                context,
+                timeout=call.timeout,
+                scrubber=attempt.scrubber,
+                max_output=self._max_output,
+            )
+        except PluginError as error:
+            if error.type == "plugin.crashed" and error.__cause__ is not None:
+                trace = "".join(traceback.format_exception(error.__cause__))
+                log.error("plugin.crashed", plugin=plugin.id, step=call.step, trace=attempt.scrubber.text(trace))
+            raise
+        finally:
+            over.set()
+
+    async def _settle(self, attempt: _Attempt, plugin: Plugin, hold: Hold, error: PluginError) -> None:
+        """Leave the row as the failure demands (design §8, Effect ledger)."""
+        if isinstance(error, Transient):
+            agreed = attempt.effect == "unsafe" and attempt.failure(error).retry_in is not None
+            if error.effect == "none" or agreed:
+                # The node's own retry is consent to repeat after this error, even if the call acted.
+                await self._note(attempt, self._ledger.release(hold))
+            elif plugin.is_async or error.type != "timeout":
+                await self._note(attempt, self._ledger.abandon(hold))
+        elif attempt.effect == "idempotent":
+            await self._note(attempt, self._ledger.release(hold))
+        else:
+            # It may have acted before it failed: a repeat fails the same way, and only an explicit redo acts again.
+            failure = attempt.failure(error)
+            stored = Permanent(failure.message, type=failure.type, status=failure.status)
+            await self._note(attempt, self._ledger.fail(hold, stored))
+
+    async def _note(self, attempt: _Attempt, writing: Coroutine[Any, Any, bool]) -> None:
+        """Write down how the call ended. What the call gave counts, even where it cannot be written down."""
+        try:
+            if not await writing:
+                log.warning("effect.takenOver", key=attempt.key, plugin=attempt.call.plugin, step=attempt.call.step)
+        except Exception:
+            log.exception("effect.notRecorded", key=attempt.key, plugin=attempt.call.plugin, step=attempt.call.step)
+
+
+async def _stored(work: Coroutine[Any, Any, T]) -> T:
+    """Await what needs the database, before the call acts: its absence is a reason to try again."""
+    try:
+        return await work
+    except PluginError:
+        raise
+    except VaultError as error:
+        raise Permanent(str(error), type="vault.unreadable") from error
+    except Exception as error:
+        # Drivers raise errors of many trees when a connection cannot be made or breaks.
+        log.exception("plugin.storageUnavailable")
+        raise Transient("the database does not answer", type="storage.unavailable", effect="none") from error
