@@ -9,6 +9,7 @@ from cronsim import CronSim, CronSimError
 from msgspec import Meta, Struct
 
 from plugins.host.retry import Duration
+from plugins.signing import HeaderName
 from plugins.storage.database import now
 from user_workflows.definition.durations import range_fault
 from user_workflows.definition.shape import Path
@@ -42,16 +43,13 @@ class WebhookConfig(Config, frozen=True, kw_only=True):
     methods: Annotated[tuple[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], ...], Meta(min_length=1)] = ("POST",)
     #: answer at once with the execution's id, or with what a `respond` node gives
     respond: Literal["now", "workflow"] = "now"
-    #: ``hmac`` only: where the signature is and how it is written
-    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$")] = "X-Signature"
+    #: ``hmac`` only, as `plugins.signing.Hmac` reads them
+    header: HeaderName = "X-Signature"
     algorithm: Literal["sha256", "sha1", "sha512"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
-    #: before the signature, e.g. ``sha256=``
-    prefix: str = ""
-    #: a header with the time of signing, signed before the body as ``<time>.<body>``
-    timestamp_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$")] | None = None
-    #: a header with an id that stays the same when the sender tries again
-    id_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    prefix: Annotated[str, Meta(max_length=32)] = ""
+    timestamp_header: HeaderName | None = None
+    id_header: HeaderName | None = None
 
 
 class EventConfig(Config, frozen=True, kw_only=True):
