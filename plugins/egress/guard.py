@@ -9,8 +9,8 @@ from plugins.egress.addresses import Address, Network, is_public, meanings, pars
 from plugins.egress.url import parse_authority
 from plugins.sdk.errors import Permanent, PluginError
 
-#: Three names of this machine. A rule for one of them is a rule for all, as `localhost` resolves to either address.
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# A rule for one name of this machine is a rule for all: `localhost` resolves to either address.
+_LOOPBACK = ("127.0.0.1", "::1")
 
 
 class Rule(Struct, frozen=True):
@@ -46,7 +46,7 @@ def parse_rules(entry: str) -> tuple[Rule, ...]:
         if text.count(":") > 1 and not text.startswith("["):
             text = f"[{text}]"
         host, port = parse_authority(text)
-        names = _LOOPBACK if host in _LOOPBACK else (host,)
+        names = _LOOPBACK if host in ("localhost", *_LOOPBACK) else (host,)
         return tuple(_rule(name, port) for name in names)
     except (ValueError, PluginError):
         raise ValueError(
