@@ -19,6 +19,7 @@ from gateway.auth.principal import Principal
 from gateway.body import JsonBody
 from gateway.compose import Platform, open_platform
 from gateway.errors import UndeclaredPermission
+from gateway.idempotency.middleware import Idempotency
 from gateway.identifiers import WellFormedPath
 from gateway.problems import answer
 from gateway.routes import ROUTES
@@ -29,7 +30,7 @@ from gateway.telemetry.access import Observed
 MAX_BODY = 2 * 2**20
 
 #: parts of the platform that handlers may ask for by these names
-_PARTS = ("settings", "database", "redis")
+_PARTS = ("settings", "database", "redis", "credentials")
 
 
 def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) -> Litestar:
@@ -57,8 +58,8 @@ def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) 
     app = Litestar(
         ROUTES if routes is None else routes,
         lifespan=[lifespan],
-        # Who is calling comes before everything else; only then is the path looked at.
-        middleware=[Authentication(), WellFormedPath()],
+        # Who is calling comes first: identifiers and idempotency keys mean something only to a tenant.
+        middleware=[Authentication(), WellFormedPath(), Idempotency()],
         dependencies={
             "principal": Provide(_principal, sync_to_thread=False),
             "authenticator": Provide(_authenticator, sync_to_thread=False),

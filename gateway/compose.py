@@ -6,8 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from gateway.idempotency.store import Answers
 from gateway.settings import Settings
 from plugins.storage.database import Database
+from plugins.vault.credentials import Credentials
+from plugins.vault.keys import MasterKey, Vault
 
 
 class Platform(Struct, frozen=True, kw_only=True, eq=False):
@@ -15,6 +18,9 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
 
     settings: Settings
     database: Database
+    vault: Vault
+    credentials: Credentials
+    answers: Answers
     redis: Redis
 
 
@@ -27,6 +33,15 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
     async with AsyncExitStack() as stack:
         database = Database(settings.database_url)
         stack.push_async_callback(database.close)
+        vault = Vault(database, MasterKey.load(settings.master_key_file))
+        credentials = Credentials(database, vault)
         redis = Redis.from_url(settings.redis_url)
         stack.push_async_callback(redis.aclose)
-        yield Platform(settings=settings, database=database, redis=redis)
+        yield Platform(
+            settings=settings,
+            database=database,
+            vault=vault,
+            credentials=credentials,
+            answers=Answers(database, vault),
+            redis=redis,
+        )

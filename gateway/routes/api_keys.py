@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Annotated
 
 from litestar import delete, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_204_NO_CONTENT
 from msgspec import Struct
 
@@ -18,7 +19,7 @@ from gateway.routes.tenants import Name
 from plugins.storage.database import Database, now
 from plugins.storage.tenants import find_tenant
 
-TenantFilter = Annotated[str | None, Parameter(query="tenantId", description="the administrator names a tenant")]
+TenantFilter = Annotated[str | None, QueryParameter(name="tenantId", description="the administrator names a tenant")]
 
 
 class NewApiKey(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -45,7 +46,9 @@ class ApiKeyBody(Struct, frozen=True, kw_only=True, rename="camel", omit_default
 
 
 @post("/v1/api-keys", opt=requires("keys.write"))
-async def make_api_key(data: NewApiKey, principal: Principal, database: Database) -> ApiKeyBody:
+async def make_api_key(
+    data: JSONBody[NewApiKey], principal: NamedDependency[Principal], database: NamedDependency[Database]
+) -> ApiKeyBody:
     """Make a key; it can do no more than the key that makes it."""
     _check(data)
     tenant_id = await _tenant(data.tenant_id, principal, database)
@@ -60,8 +63,8 @@ async def make_api_key(data: NewApiKey, principal: Principal, database: Database
 
 @get("/v1/api-keys", opt=requires("keys.read"))
 async def list_api_keys(
-    principal: Principal,
-    database: Database,
+    principal: NamedDependency[Principal],
+    database: NamedDependency[Database],
     limit: Limit = 50,
     cursor: Cursor = None,
     tenant_id: TenantFilter = None,
@@ -75,7 +78,11 @@ async def list_api_keys(
 
 @delete("/v1/api-keys/{key_id:str}", opt=requires("keys.write"), status_code=HTTP_204_NO_CONTENT)
 async def revoke_api_key(
-    key_id: str, principal: Principal, database: Database, authenticator: Authenticator, tenant_id: TenantFilter = None
+    key_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    database: NamedDependency[Database],
+    authenticator: NamedDependency[Authenticator],
+    tenant_id: TenantFilter = None,
 ) -> None:
     """Revoke a key for good."""
     owner = await _tenant(tenant_id, principal, database)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Literal
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.asyncio import Redis
@@ -32,7 +33,7 @@ async def live() -> Health:
 
 
 @get("/health/ready", opt=requires(PUBLIC))
-async def ready(database: Database, redis: Redis) -> Response[Health]:
+async def ready(database: NamedDependency[Database], redis: NamedDependency[Redis]) -> Response[Health]:
     """Say which parts answer: 503 when requests cannot be served, 200 when they can, if in part."""
     names = ("database", "redis")
     states = await asyncio.gather(_probe(_ask_database(database)), _probe(redis.ping()))

@@ -1,6 +1,7 @@
 """``/v1/me``: who the caller is."""
 
 from litestar import get
+from litestar.di import NamedDependency
 from msgspec import Struct
 
 from gateway.auth.permissions import Role, requires
@@ -16,7 +17,7 @@ class Me(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 @get("/v1/me", opt=requires("me.read"))
-async def show_me(principal: Principal) -> Me:
+async def show_me(principal: NamedDependency[Principal]) -> Me:
     """Say who presents this key, and what it may do."""
     return Me(
         key_id=principal.id,

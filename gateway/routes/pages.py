@@ -4,15 +4,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, TypeVar
 
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from gateway.errors import BadRequest, BodyFault
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Parameter(ge=1, le=200, description="the most items of the page")]
-Cursor = Annotated[str | None, Parameter(description="`nextCursor` of the page before")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="the most items of the page")]
+Cursor = Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")]
 
 _ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
 

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Annotated
 
 from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from gateway.auth.permissions import requires
@@ -26,14 +28,14 @@ class TenantBody(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 @post("/v1/tenants", opt=requires("tenants.write"))
-async def make_tenant(data: NewTenant, database: Database) -> TenantBody:
+async def make_tenant(data: JSONBody[NewTenant], database: NamedDependency[Database]) -> TenantBody:
     """Create a tenant."""
     async with database.transaction() as connection:
         return _body(await create_tenant(connection, data.name))
 
 
 @get("/v1/tenants/{tenant_id:str}", opt=requires("tenants.read"))
-async def show_tenant(tenant_id: str, database: Database) -> TenantBody:
+async def show_tenant(tenant_id: FromPath[str], database: NamedDependency[Database]) -> TenantBody:
     """Show a tenant."""
     tenant = await find_tenant(database, tenant_id)
     if tenant is None:

@@ -1,0 +1,63 @@
+"""The real application, asked over ASGI in the test's own event loop."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.app import create_app
+from gateway.auth.keys import create_key
+from gateway.auth.permissions import TenantRole
+from gateway.compose import Platform, open_platform
+from gateway.settings import Settings
+from plugins.storage.database import Database
+from plugins.storage.tenants import create_tenant
+from plugins.vault.keys import MasterKey
+from tests.gateway.application import ADMIN_KEY, Headers, MakeTenant, asking
+
+
+@pytest.fixture
+def settings(database: Database, valkey_url: str, tmp_path: Path) -> Settings:
+    """Settings over the test's database, and Valkey."""
+    MasterKey.create(tmp_path / "master.key")
+    return Settings(
+        database_url=database.engine.url.render_as_string(hide_password=False),
+        redis_url=valkey_url,
+        master_key_file=tmp_path / "master.key",
+        admin_key=ADMIN_KEY,
+        public_url="https://gateway.example.com",
+        temporal={"TEMPORAL_ADDRESS": "127.0.0.1:1"},
+    )
+
+
+@pytest.fixture
+async def platform(settings: Settings) -> AsyncIterator[Platform]:
+    async with open_platform(settings) as platform:
+        yield platform
+
+
+@pytest.fixture
+async def client(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application, without a key."""
+    async with asking(create_app(platform)) as client:
+        yield client
+
+
+@pytest.fixture
+def make_tenant(platform: Platform) -> MakeTenant:
+    """Make a tenant with a key, and return the headers that present it."""
+
+    async def make(role: TenantRole = "owner", **options: object) -> Headers:
+        async with platform.database.transaction() as connection:
+            tenant = await create_tenant(connection, "Acme")
+            made = await create_key(connection, tenant.id, name="test", role=role, **options)  # type: ignore[arg-type]
+        return {"Authorization": f"Bearer {made.key}"}
+
+    return make
+
+
+@pytest.fixture
+async def owner(make_tenant: MakeTenant) -> Headers:
+    """The headers of an owner's key."""
+    return await make_tenant()
