@@ -93,3 +93,12 @@ class Job(Struct, frozen=True, kw_only=True, rename="camel"):
 class JobPage(Struct, frozen=True, kw_only=True, rename="camel"):
     items: tuple[Job, ...]
     next_cursor: str | None = None
+
+
+class Publication(Struct, frozen=True):
+    """One message about one job. A job published again has a higher sequence, which voids the message before."""
+
+    tenant_id: str
+    job_id: str
+    queue: Queue
+    sequence: int

@@ -138,6 +138,7 @@ class JobStore:
             attempts=0,
             redeliveries=0,
             expires_at=None,
+            started_at=None,
             closed_at=None,
             cancel_requested=false(),
         )

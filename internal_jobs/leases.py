@@ -1,0 +1,203 @@
+"""The worker's half of the table `jobs`: attempts are begun, kept alive and ended under a lease.
+
+A lease belongs to one publication of a job. The sweeper takes a lapsed one back, the job is published anew, and
+whatever the former holder still writes under the older sequence is void.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Any, Literal
+
+from msgspec import Struct
+from sqlalchemy import Row, Update, func, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from internal_jobs.clock import moment
+from internal_jobs.table import LEASED, PERISHABLE, jobs
+from plugins.storage.database import Database
+
+
+class Ticket(Struct, frozen=True):
+    """What a message says."""
+
+    tenant_id: str
+    job_id: str
+    sequence: int
+
+
+class Begin(Struct, frozen=True):
+    """A wish to begin an attempt; `alone` when no other suspect runs in this process."""
+
+    ticket: Ticket
+    alone: bool = False
+
+
+class Refusal(Enum):
+    #: finished, cancelled, expired, or published anew: the message is to be forgotten
+    VOID = auto()
+    #: its worker died with it before: it must run while no other suspect does
+    SUSPECT = auto()
+
+
+class End(Struct, frozen=True, kw_only=True):
+    """How an attempt ended."""
+
+    ticket: Ticket
+    status: Literal["completed", "failed", "dead", "queued"]
+    #: seconds until the next attempt, for ``failed``
+    delay: float = 0.0
+    #: whether the attempt counts; one that was handed back is repeated under its number
+    counts: bool = True
+    result_sealed: bytes | None = None
+    error_type: str | None = None
+    error_sealed: bytes | None = None
+    progress_sealed: bytes | None = None
+
+
+class Leases:
+    """Attempts in the database.
+
+    Args:
+        database: where the jobs are.
+        length: seconds for which a lease holds after it was last renewed.
+    """
+
+    def __init__(self, database: Database, *, length: float) -> None:
+        self._database = database
+        self._length = length
+
+    async def begin(self, wishes: Sequence[Begin]) -> list[Row[Any] | Refusal]:
+        """Begin attempts in one transaction: each answer is the job's row, or why not."""
+        begun: dict[Ticket, Row[Any]] = {}
+        suspects: set[Ticket] = set()
+        async with self._database.transaction() as connection:
+            for alone in (False, True):
+                tickets = [wish.ticket for wish in wishes if wish.alone is alone]
+                if tickets:
+                    begun |= await self._begin(connection, tickets, alone=alone)
+            refused = [wish.ticket for wish in wishes if wish.ticket not in begun]
+            if refused:
+                suspects = await _suspects(connection, refused)
+        return [begun.get(wish.ticket, Refusal.SUSPECT if wish.ticket in suspects else Refusal.VOID) for wish in wishes]
+
+    async def renew(self, tickets: Sequence[Ticket]) -> dict[Ticket, bool]:
+        """Renew leases; return those that were still held, and for each whether its job was asked to stop."""
+        renewed = (
+            update(jobs)
+            .where(LEASED, _among(tickets))
+            .values(lease_until=moment(self._database, self._length))
+            .returning(*_TICKET, jobs.c.cancel_requested)
+        )
+        async with self._database.transaction() as connection:
+            return {Ticket(*row[:3]): row[3] for row in await connection.execute(renewed)}
+
+    async def report(self, progress: Sequence[tuple[Ticket, bytes]]) -> None:
+        """Store what running plugins reported."""
+        async with self._database.transaction() as connection:
+            for ticket, sealed in progress:
+                await connection.execute(update(jobs).where(LEASED, _is(ticket)).values(progress_sealed=sealed))
+
+    async def end(self, ends: Sequence[End]) -> list[bool]:
+        """End attempts in one transaction: each answer tells whether the lease was still held."""
+        async with self._database.transaction() as connection:
+            return [await self._end(connection, end) for end in ends]
+
+    async def put_off(self, ticket: Ticket, seconds: float) -> None:
+        """Put a published job that was not begun back into the schedule."""
+        later = (
+            update(jobs)
+            .where(_is(ticket), jobs.c.status == "queued")
+            .values(status="scheduled", available_at=moment(self._database, seconds), published_at=None)
+        )
+        async with self._database.transaction() as connection:
+            await connection.execute(later)
+
+    async def lapsed(self, limit: int = 500) -> Sequence[Row[Any]]:
+        """Return the jobs whose lease ran out: their worker died, or lost the database."""
+        query = select(jobs).where(LEASED, jobs.c.lease_until < moment(self._database))
+        async with self._database.read() as connection:
+            rows: Sequence[Row[Any]] = (
+                await connection.execute(query.order_by(jobs.c.tenant_id, jobs.c.id).limit(limit))
+            ).all()
+        return rows
+
+    async def reclaim(self, ends: Sequence[End]) -> int:
+        """End lapsed attempts for their workers; return how many were still lapsed."""
+        async with self._database.transaction() as connection:
+            return sum([await self._end(connection, end, lapsed=True) for end in ends])
+
+    async def expire(self) -> int:
+        """Close the jobs whose ttl ran out; return how many."""
+        perished = (PERISHABLE, jobs.c.expires_at <= moment(self._database))
+        async with self._database.read() as connection:
+            if (await connection.execute(select(jobs.c.id).where(*perished).limit(1))).first() is None:
+                return 0
+        close = update(jobs).where(*perished).values(status="expired", closed_at=moment(self._database))
+        async with self._database.transaction() as connection:
+            return (await connection.execute(close)).rowcount
+
+    async def _begin(
+        self, connection: AsyncConnection, tickets: Sequence[Ticket], *, alone: bool
+    ) -> dict[Ticket, Row[Any]]:
+        present = moment(self._database)
+        begin = (
+            update(jobs)
+            .where(
+                _among(tickets),
+                jobs.c.status == "queued",
+                or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > present),
+                *(() if alone else (jobs.c.redeliveries == 0,)),
+            )
+            .values(
+                status="running",
+                attempts=jobs.c.attempts + 1,
+                lease_until=moment(self._database, self._length),
+                started_at=func.coalesce(jobs.c.started_at, present),
+            )
+            .returning(jobs)
+        )
+        rows = await connection.execute(begin)
+        return {Ticket(row.tenant_id, row.id, row.sequence): row for row in rows}
+
+    async def _end(self, connection: AsyncConnection, end: End, *, lapsed: bool = False) -> bool:
+        held: Update = update(jobs).where(LEASED, _is(end.ticket))
+        if lapsed:
+            held = held.where(jobs.c.lease_until < moment(self._database))
+        closed = {"closed_at": moment(self._database), "lease_until": None}
+        error = {"error_type": end.error_type, "error_sealed": end.error_sealed}
+        if end.progress_sealed is not None:
+            held = held.values(progress_sealed=end.progress_sealed)
+        if end.status == "completed":
+            held = held.values(status="completed", result_sealed=end.result_sealed, **error, **closed)
+            return bool((await connection.execute(held)).rowcount)
+        if end.error_type is not None:
+            held = held.values(**error)
+        stopped = held.where(jobs.c.cancel_requested).values(status="canceled", **closed)
+        if (await connection.execute(stopped)).rowcount:
+            return True
+        if end.status == "dead":
+            return bool((await connection.execute(held.values(status="dead", **closed))).rowcount)
+        held = held.values(status=end.status, published_at=None, lease_until=None)
+        if end.status == "failed":
+            held = held.values(available_at=moment(self._database, end.delay))
+        if not end.counts:
+            held = held.values(attempts=jobs.c.attempts - 1)
+        # An attempt that ended in order clears its job of suspicion; one that was reclaimed raises it.
+        held = held.values(redeliveries=jobs.c.redeliveries + 1 if lapsed else 0)
+        return bool((await connection.execute(held)).rowcount)
+
+
+_TICKET = (jobs.c.tenant_id, jobs.c.id, jobs.c.sequence)
+
+
+def _among(tickets: Sequence[Ticket]) -> Any:
+    return tuple_(*_TICKET).in_([(ticket.tenant_id, ticket.job_id, ticket.sequence) for ticket in tickets])
+
+
+def _is(ticket: Ticket) -> Any:
+    return (jobs.c.tenant_id == ticket.tenant_id) & (jobs.c.id == ticket.job_id) & (jobs.c.sequence == ticket.sequence)
+
+
+async def _suspects(connection: AsyncConnection, tickets: Sequence[Ticket]) -> set[Ticket]:
+    query = select(*_TICKET).where(_among(tickets), jobs.c.status == "queued", jobs.c.redeliveries > 0)
+    return {Ticket(*row) for row in await connection.execute(query)}

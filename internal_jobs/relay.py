@@ -1,0 +1,97 @@
+"""The relay: the fair dispatcher that gives due jobs to Redis, within milliseconds of being woken."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from internal_jobs.broker import JobsBroker
+from internal_jobs.metrics import PUBLISHED, REDIS_UP
+from internal_jobs.outbox import Outbox
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds between two looks when nobody wakes it.
+POLL = 1.0
+#: Seconds between two tries to reach a database or a Redis that is away.
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
+
+
+class Relay:
+    """Publishes; one per worker process. Of several only one dispatches at a time."""
+
+    def __init__(self, outbox: Outbox, broker: JobsBroker) -> None:
+        self._outbox = outbox
+        self._broker = broker
+        # Its own thread: plugins that block must not be able to fill the pool it waits for.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs-relay")
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to publish, or room to publish it in."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled. Survives the loss of Redis and of the database."""
+        pause = 0.0
+        try:
+            while True:
+                try:
+                    if pause:
+                        await self._blocking(self._broker.client.ping)
+                    due_in = await self._dispatch()
+                except (RedisError, SQLAlchemyError, OSError) as error:
+                    pause = self._longer(pause, error)
+                    await asyncio.sleep(pause)
+                    continue
+                if pause:
+                    _log.info("jobs.relay_recovered")
+                    pause = 0.0
+                REDIS_UP.set(1)
+                await self._rest(POLL if due_in is None else min(max(due_in, 0.0), POLL))
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def _dispatch(self) -> float | None:
+        """Publish all there is room for; return the seconds until something is due."""
+        self._woken.clear()
+        while (outlook := await self._outbox.outlook()).ready:
+            taken = await self._outbox.take()
+            if not taken:
+                break
+            try:
+                await self._blocking(partial(self._broker.publish, taken))
+            except RedisError:
+                await self._outbox.give_back(taken)
+                raise
+            for publication in taken:
+                PUBLISHED.labels(publication.queue).inc()
+        return outlook.due_in
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    async def _blocking(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _longer(self, pause: float, error: Exception) -> float:
+        if isinstance(error, RedisError):
+            REDIS_UP.set(0)
+        if not pause:
+            _log.warning(
+                "jobs.relay_interrupted",
+                error=str(error),
+                effect="jobs are accepted and wait in the database; publishing goes on as soon as it can",
+            )
+        return min(pause * 2, LONGEST_PAUSE) if pause else FIRST_PAUSE

@@ -1,0 +1,227 @@
+"""Runs one job for one message: begin, invoke the plugin, end. What happens to the message does not matter after."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import Row
+from sqlalchemy.exc import SQLAlchemyError
+
+from internal_jobs.attempts import Attempt, Attempts
+from internal_jobs.group_commit import GroupCommit
+from internal_jobs.jobs import MAX_RESULT
+from internal_jobs.leases import Begin, End, Leases, Refusal, Ticket
+from internal_jobs.metrics import DURATION, FINISHED, LEASES_LOST, START_DELAY, STARTED
+from internal_jobs.store import place
+from plugins.host.invoke import Call, CallFailed, Failure, Host
+from plugins.host.registry import Registry
+from plugins.host.retry import Retry
+from plugins.storage.database import now
+from plugins.vault.cipher import Sealer
+from plugins.vault.errors import VaultError
+from plugins.vault.keys import Vault
+
+_log = structlog.get_logger(__name__)
+
+#: A worker of the next release may know the type: ask again this often, in seconds, for this long.
+UNKNOWN_TYPE_PAUSE = 10.0
+UNKNOWN_TYPE_PATIENCE = timedelta(days=1)
+#: Seconds that a suspect waits for another to end before it is put off, and for how long it is.
+SUSPECT_PATIENCE, SUSPECT_PAUSE = 0.25, 0.5
+#: Seconds for which the end of an attempt is written again and again while the database is away.
+RECORD_PATIENCE = 30.0
+RECORD_PAUSE = 0.5
+
+
+class Runner:
+    """Runs jobs. Every method belongs to the event loop that the database was opened on.
+
+    Args:
+        leases: where attempts begin and end.
+        attempts: keeps them alive meanwhile.
+        host: runs the plugins.
+        registry: the job types that this worker knows.
+        vault: opens payloads, seals results.
+        on_begun: called after each start: there is room in the window.
+        on_due: called when a job went back and is due at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        leases: Leases,
+        attempts: Attempts,
+        host: Host,
+        registry: Registry,
+        vault: Vault,
+        on_begun: Callable[[], None],
+        on_due: Callable[[], None],
+    ) -> None:
+        self._leases = leases
+        self._attempts = attempts
+        self._host = host
+        self._registry = registry
+        self._vault = vault
+        self._on_begun = on_begun
+        self._on_due = on_due
+        self._begins: GroupCommit[Begin, Row[Any] | Refusal] = GroupCommit(leases.begin)
+        self._ends: GroupCommit[End, bool] = GroupCommit(leases.end)
+        self._alone = asyncio.Lock()
+
+    async def run(self, ticket: Ticket) -> None:
+        """Run the job a message speaks of, unless the message is void. Cancelled, it hands the job back.
+
+        Raises:
+            SQLAlchemyError: the database is away; the sweeper will find the job waiting.
+        """
+        with structlog.contextvars.bound_contextvars(tenant_id=ticket.tenant_id, job_id=ticket.job_id):
+            begun = await self._begins.submit(Begin(ticket))
+            if begun is Refusal.SUSPECT:
+                await self._run_alone(ticket)
+            elif not isinstance(begun, Refusal):
+                await self._run(ticket, begun)
+
+    async def _run_alone(self, ticket: Ticket) -> None:
+        """Run a job that was running when its worker died: one at a time, so that the next death names the culprit."""
+        try:
+            async with asyncio.timeout(SUSPECT_PATIENCE):
+                await self._alone.acquire()
+        except TimeoutError:
+            await self._leases.put_off(ticket, SUSPECT_PAUSE)
+            return
+        try:
+            begun = await self._begins.submit(Begin(ticket, alone=True))
+            if not isinstance(begun, Refusal):
+                await self._run(ticket, begun)
+        finally:
+            self._alone.release()
+
+    async def _run(self, ticket: Ticket, row: Row[Any]) -> None:
+        self._on_begun()
+        type = row.type if row.type in self._registry else "unknown"
+        STARTED.labels(type).inc()
+        START_DELAY.labels(row.queue).observe(max((now() - row.available_at).total_seconds(), 0.0))
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(**_trace(row.traceparent)):
+            end = await self._attempt(ticket, row)
+            seconds = time.perf_counter() - started
+            FINISHED.labels(type, end.status).inc()
+            DURATION.labels(type).observe(seconds)
+            _log.info(
+                "jobs.attempt",
+                type=row.type,
+                queue=row.queue,
+                attempt=row.attempts,
+                outcome=end.status,
+                error=end.error_type,
+                seconds=round(seconds, 4),
+            )
+            if not await self._record(end):
+                LEASES_LOST.inc()
+                _log.warning("jobs.outcome_refused", outcome=end.status, reason="the lease was lost meanwhile")
+        if end.status == "queued":
+            self._on_due()
+
+    async def _attempt(self, ticket: Ticket, row: Row[Any]) -> End:
+        """Make the attempt and say how it ended. Raises nothing."""
+        try:
+            sealer = await self._vault.sealer(row.tenant_id)
+            payload = sealer.open_json(row.payload_sealed, place("payload", row.id))
+        except VaultError:
+            return End(ticket=ticket, status="dead", error_type="vault.unreadable")
+        if row.type not in self._registry:
+            return _unknown_type(ticket, row, sealer)
+        attempt, task = Attempt(ticket, sealer), asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a job runs in a task")
+        forget = self._attempts.add(attempt, task)
+        call = Call(
+            plugin=row.type,
+            config=payload,
+            tenant_id=row.tenant_id,
+            origin=row.id,
+            step=row.type,
+            generation=row.generation,
+            attempt=row.attempts,
+            job_id=row.id,
+            credentials=row.credentials,
+            timeout=row.timeout,
+            retry=None if row.max_attempts is None else Retry(max_attempts=row.max_attempts),
+        )
+        try:
+            outcome = await self._host.invoke(call, heartbeat=attempt.report, is_cancelled=lambda: attempt.cancelled)
+        except CallFailed as failed:
+            return _failed(ticket, row, sealer, failed.failure, attempt.sealed_progress())
+        except asyncio.CancelledError:
+            return End(ticket=ticket, status="queued", counts=False)
+        finally:
+            forget()
+        return _completed(ticket, row, sealer, outcome.output, attempt.sealed_progress())
+
+    async def _record(self, end: End) -> bool:
+        """Write how an attempt ended, also through a short absence of the database."""
+        deadline = time.monotonic() + RECORD_PATIENCE
+        while True:
+            try:
+                return await self._ends.submit(end)
+            except (SQLAlchemyError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(RECORD_PAUSE)
+
+
+def failure_end(ticket: Ticket, sealer: Sealer, failure: Failure) -> End:
+    """Say that an attempt failed: for good, or until its next one."""
+    details = {"message": failure.message, "attempt": failure.attempt, "status": failure.status}
+    return End(
+        ticket=ticket,
+        status="dead" if failure.retry_in is None else "failed",
+        delay=failure.retry_in or 0.0,
+        error_type=failure.type,
+        error_sealed=sealer.seal_json(details, place("error", ticket.job_id)),
+    )
+
+
+def _completed(ticket: Ticket, row: Row[Any], sealer: Sealer, output: Any, progress: bytes | None) -> End:
+    size = len(msgspec.json.encode(output))
+    if size > MAX_RESULT:
+        message = f"the result is {size} bytes of JSON; at most {MAX_RESULT} are kept. What the job did was done"
+        return failure_end(
+            ticket, sealer, Failure(type="job.resultTooLarge", message=message, attempt=row.attempts, retry_in=None)
+        )
+    return End(
+        ticket=ticket,
+        status="completed",
+        result_sealed=sealer.seal_json(output, place("result", row.id)),
+        progress_sealed=progress,
+    )
+
+
+def _failed(ticket: Ticket, row: Row[Any], sealer: Sealer, failure: Failure, progress: bytes | None) -> End:
+    if failure.type == "effect.inProgress":
+        # An attempt that a crash cut short still has its lease: nothing was tried, so nothing is counted.
+        waits = msgspec.structs.replace(failure, retry_in=failure.retry_in or SUSPECT_PAUSE)
+        return msgspec.structs.replace(failure_end(ticket, sealer, waits), counts=False)
+    return msgspec.structs.replace(failure_end(ticket, sealer, failure), progress_sealed=progress)
+
+
+def _unknown_type(ticket: Ticket, row: Row[Any], sealer: Sealer) -> End:
+    waited = now() - row.started_at
+    failure = Failure(
+        type="job.unknownType",
+        message=f"no worker here knows the job type {row.type!r}; install its plugin, or correct the type",
+        attempt=row.attempts,
+        retry_in=None if waited > UNKNOWN_TYPE_PATIENCE else UNKNOWN_TYPE_PAUSE,
+    )
+    return msgspec.structs.replace(failure_end(ticket, sealer, failure), counts=False)
+
+
+def _trace(traceparent: str | None) -> dict[str, str]:
+    """Return the trace id of a W3C traceparent (``version-traceid-spanid-flags``) for log lines."""
+    if traceparent is None or traceparent.count("-") != 3:
+        return {}
+    return {"trace_id": traceparent.split("-")[1]}

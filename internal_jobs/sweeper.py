@@ -1,0 +1,100 @@
+"""The sweeper: finds what went wrong silently, in the database alone, and puts it back on its way."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy import Row
+from sqlalchemy.exc import SQLAlchemyError
+
+from internal_jobs.broker import JobsBroker
+from internal_jobs.jobs import Publication
+from internal_jobs.leases import End, Leases, Ticket
+from internal_jobs.metrics import REPUBLISHED
+from internal_jobs.outbox import Outbox
+from internal_jobs.runner import failure_end
+from plugins.host.invoke import Failure
+from plugins.vault.errors import VaultError
+from plugins.vault.keys import Vault
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds between two sweeps.
+INTERVAL = 1.0
+#: Seconds after which a message that Redis does not have is lost, and one that it has is stuck.
+LOST_AFTER, STUCK_AFTER = 2.0, 60.0
+#: Workers that one job may take down after the first.
+MAX_REDELIVERIES = 3
+
+
+class Sweeper:
+    """Takes back lapsed leases, finds lost messages, closes expired jobs."""
+
+    def __init__(
+        self, *, outbox: Outbox, leases: Leases, broker: JobsBroker, vault: Vault, on_due: Callable[[], None]
+    ) -> None:
+        self._outbox = outbox
+        self._leases = leases
+        self._broker = broker
+        self._vault = vault
+        self._on_due = on_due
+
+    async def run(self) -> None:
+        """Sweep until cancelled. Survives the loss of Redis and of the database."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            try:
+                await self.sweep()
+            except (SQLAlchemyError, OSError) as error:
+                _log.warning("jobs.sweep_failed", error=str(error))
+
+    async def sweep(self) -> None:
+        """Sweep once."""
+        await self._leases.expire()
+        returned = await self._reclaim() + await self._find_lost()
+        if returned:
+            self._on_due()
+
+    async def _reclaim(self) -> int:
+        rows = await self._leases.lapsed()
+        if not rows:
+            return 0
+        ends = [await self._taken_back(row) for row in rows]
+        reclaimed = await self._leases.reclaim(ends)
+        REPUBLISHED.labels("lease").inc(reclaimed)
+        for row in rows:
+            _log.warning("jobs.lease_lapsed", tenant_id=row.tenant_id, job_id=row.id, redeliveries=row.redeliveries)
+        return reclaimed
+
+    async def _taken_back(self, row: Row[Any]) -> End:
+        ticket = Ticket(row.tenant_id, row.id, row.sequence)
+        if row.redeliveries < MAX_REDELIVERIES:
+            return End(ticket=ticket, status="queued", counts=False)
+        message = f"its worker died {row.redeliveries + 1} times in a row while this job ran"
+        poison = Failure(type="job.poison", message=message, attempt=row.attempts, retry_in=None)
+        try:
+            return failure_end(ticket, await self._vault.sealer(row.tenant_id), poison)
+        except VaultError:
+            return End(ticket=ticket, status="dead", error_type=poison.type)
+
+    async def _find_lost(self) -> int:
+        waiting = await self._outbox.published_before(LOST_AFTER)
+        if not waiting:
+            return 0
+        try:
+            held = await asyncio.to_thread(self._broker.holds, waiting)
+        except RedisError:
+            # Nothing is known; the relay reports that Redis is away.
+            return 0
+        lost = [publication for publication, is_held in zip(waiting, held, strict=True) if not is_held]
+        stuck = [one for one in await self._outbox.published_before(STUCK_AFTER) if one not in set(lost)]
+        return await self._give_back("lost", lost) + await self._give_back("stuck", stuck)
+
+    async def _give_back(self, reason: str, publications: list[Publication]) -> int:
+        returned = await self._outbox.give_back(publications)
+        if returned:
+            REPUBLISHED.labels(reason).inc(returned)
+            _log.warning("jobs.republished", reason=reason, jobs=returned)
+        return returned

@@ -1,0 +1,160 @@
+"""The jobs worker: Dramatiq's threads, one event loop for everything that waits, relay and sweeper beside them."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+
+import structlog
+from dramatiq import Worker
+from msgspec import Struct, field
+from redis import Redis
+from redis.exceptions import RedisError
+
+from internal_jobs.actor import declare_actor
+from internal_jobs.attempts import Attempts
+from internal_jobs.broker import connect, consuming_broker, producing_broker
+from internal_jobs.jobs import QUEUES, Queue
+from internal_jobs.leases import Leases
+from internal_jobs.outbox import Outbox
+from internal_jobs.relay import Relay
+from internal_jobs.runner import Runner
+from internal_jobs.sweeper import Sweeper
+from internal_jobs.wake import WakeListener
+from plugins.host.invoke import Host
+from plugins.host.registry import Registry
+from plugins.storage.database import Database
+from plugins.vault.keys import Vault
+
+_log = structlog.get_logger(__name__)
+
+#: Milliseconds that an idle consumer waits before it asks Redis again; the default of 1,000 costs 300 ms a job.
+_CONSUMER_TIMEOUT = 20
+#: Seconds that an idle thread sleeps before it looks whether it should stop; work wakes it at once.
+_THREAD_TIMEOUT = 0.5
+#: Renewals in the life of a lease: two may fail before it is lost.
+_RENEWALS = 3
+
+
+#: Seconds that threads have to end once their attempts have.
+_LAST_MOMENT = 1.0
+
+
+class WorkerOptions(Struct, frozen=True, kw_only=True):
+    #: attempts at a time; each queue has threads of its own, so that no class waits for another
+    threads: dict[Queue, int] = field(default_factory=lambda: {"critical": 8, "default": 16, "bulk": 8})
+    #: jobs of one queue given to Redis and not begun, in the whole installation
+    window: int = 48
+    #: seconds after which the jobs of a killed worker are taken over
+    lease: float = 6.0
+    #: seconds without a sign of life after which Dramatiq gives a worker's messages to another
+    heartbeat_timeout: float = 5.0
+    #: seconds that running attempts have to end before they are handed back
+    drain: float = 6.0
+    #: prefix of the keys in Redis
+    namespace: str = "jobs"
+
+
+async def run_worker(
+    *,
+    database: Database,
+    vault: Vault,
+    host: Host,
+    registry: Registry,
+    redis_url: str,
+    options: WorkerOptions | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run jobs until told to stop, then drain: nothing new is begun, what runs may end, the rest is handed back.
+
+    It starts, and goes on, without Redis and without the database; it says so and recovers by itself.
+
+    Args:
+        database: where the jobs are.
+        vault: opens payloads, seals results.
+        host: runs the plugins.
+        registry: the job types that this worker knows, chores included.
+        redis_url: ``redis://…``, ``rediss://…`` or ``unix://…``.
+        options: threads, window, lease and drain.
+        stop: set it to drain; without one, SIGTERM and SIGINT do.
+    """
+    options = options or WorkerOptions()
+    stop = stop or _stop_on_signals()
+    client = connect(redis_url)
+    publisher = producing_broker(client, options.namespace, options.heartbeat_timeout)
+    outbox = Outbox(database, window=options.window)
+    leases = Leases(database, length=options.lease)
+    attempts = Attempts(leases, interval=options.lease / _RENEWALS)
+    relay = Relay(outbox, publisher)
+    sweeper = Sweeper(outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake)
+    listener = WakeListener(redis_url, relay.wake, namespace=options.namespace)
+    runner = Runner(
+        leases=leases,
+        attempts=attempts,
+        host=host,
+        registry=registry,
+        vault=vault,
+        on_begun=relay.wake,
+        on_due=relay.wake,
+    )
+    lanes = [_start_lane(client, options, queue, runner) for queue in QUEUES]
+    keeper = asyncio.create_task(attempts.run())
+    services = [asyncio.create_task(service) for service in (relay.run(), sweeper.run(), listener.run())]
+    _log.info("jobs.worker_started", threads=options.threads, types=len(registry))
+    try:
+        await _first(asyncio.create_task(stop.wait()), keeper, *services)
+    finally:
+        await _cancel(services)
+        await _drain(lanes, attempts, options.drain)
+        await _cancel([keeper])
+        await asyncio.to_thread(client.close)
+        _log.info("jobs.worker_stopped")
+
+
+def _start_lane(client: "Redis", options: WorkerOptions, queue: Queue, runner: Runner) -> Worker:
+    """Start the threads of one queue: a broker and a Dramatiq worker of its own."""
+    broker = consuming_broker(client, options.namespace, options.heartbeat_timeout)
+    declare_actor(broker, queue, runner.run, asyncio.get_running_loop())
+    lane = Worker(broker, worker_timeout=_CONSUMER_TIMEOUT, worker_threads=options.threads[queue])
+    lane.start()
+    for thread in lane.workers:
+        # Dramatiq wakes idle threads as often as consumers; theirs is the time of the interpreter's lock.
+        thread.timeout = _THREAD_TIMEOUT
+    return lane
+
+
+async def _first(*tasks: "asyncio.Task[object]") -> None:
+    """Wait until one of the tasks ends; raise what ended it, if that was an error."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def _drain(lanes: Sequence[Worker], attempts: Attempts, seconds: float) -> None:
+    """Let running attempts end, hand back those that do not, and stop the threads."""
+    _log.info("jobs.draining", running=len(attempts), seconds=seconds)
+    stops = [asyncio.create_task(asyncio.to_thread(_stop_lane, lane, seconds + _LAST_MOMENT)) for lane in lanes]
+    _, late = await asyncio.wait(stops, timeout=seconds)
+    if late:
+        _log.warning("jobs.handed_back", attempts=attempts.abandon())
+    await asyncio.gather(*stops)
+
+
+def _stop_lane(lane: Worker, seconds: float) -> None:
+    try:
+        lane.stop(timeout=int(seconds * 1000))
+    except RedisError as error:
+        # What it had fetched comes back by itself, when its heartbeat is missed.
+        _log.warning("jobs.messages_not_returned", error=str(error))
+
+
+async def _cancel(tasks: "Sequence[asyncio.Task[object]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
