@@ -92,6 +92,8 @@ def Signing(name: str, *, optional: bool = False) -> Slot:  # noqa: N802
 
 def decode_secret(expected: type, value: Any) -> Any:
     """Turn a decoded string into a `Secret`; a ``dec_hook`` for msgspec."""
-    if expected is Secret and isinstance(value, str):
+    if expected is Secret:
+        if not isinstance(value, str):
+            raise ValueError("Expected `str`")
         return Secret(value)
     raise NotImplementedError(f"cannot decode {expected.__name__}")

@@ -6,6 +6,9 @@ import pytest
 
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
+from plugins.storage.database import Database
+from plugins.storage.tenants import create_tenant
+from plugins.vault.keys import MasterKey, Vault
 from tests.plugins.target import Target, open_target
 
 
@@ -28,3 +31,19 @@ async def egress(target: Target, authorities: ssl.SSLContext) -> AsyncIterator[E
     client = EgressClient(Guard(allow=[f"127.0.0.1:{target.port}"]), timeout=5, tls=authorities)
     yield client
     await client.close()
+
+
+@pytest.fixture
+async def tenant_id(database: Database) -> str:
+    async with database.transaction() as connection:
+        return (await create_tenant(connection, "Acme")).id
+
+
+@pytest.fixture
+def master() -> MasterKey:
+    return MasterKey({1: bytes(range(32))}, 1)
+
+
+@pytest.fixture
+def vault(database: Database, master: MasterKey) -> Vault:
+    return Vault(database, master)
