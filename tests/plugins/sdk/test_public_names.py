@@ -1,0 +1,28 @@
+import plugins
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    """Every one of them is a promise to authors of plugins."""
+    assert plugins.__all__ == [
+        "ApiKey",
+        "ApiKeyCredential",
+        "Basic",
+        "BasicCredential",
+        "Bearer",
+        "BearerCredential",
+        "Context",
+        "Effect",
+        "Permanent",
+        "Plugin",
+        "PluginError",
+        "Port",
+        "Secret",
+        "Signing",
+        "SigningCredential",
+        "Slot",
+        "Smtp",
+        "SmtpCredential",
+        "Transient",
+        "plugin",
+    ]
+    assert all(hasattr(plugins, name) for name in plugins.__all__)
