@@ -1,0 +1,344 @@
+"""The law of the house: floors, doors, homes of libraries, and purity. Each rule is shown to catch a planted fault."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: Import only what is below.
+FLOORS = ("plugins", "internal_jobs", "user_workflows", "gateway")
+
+#: package → the modules of it that others may import; ``*``: the modules right inside it.
+DOORS: dict[str, tuple[str, ...]] = {
+    "plugins": (
+        "plugins",
+        "plugins.builtin",
+        "plugins.egress.client",
+        "plugins.egress.guard",
+        "plugins.host.*",
+        "plugins.sdk.*",
+        "plugins.signing",
+        "plugins.storage.*",
+        "plugins.vault.*",
+    ),
+    "internal_jobs": (
+        "internal_jobs.client",
+        "internal_jobs.errors",
+        "internal_jobs.jobs",
+        "internal_jobs.worker",
+    ),
+    "user_workflows": (
+        "user_workflows.client",
+        "user_workflows.definition.model",
+        "user_workflows.definition.validate",
+        "user_workflows.errors",
+        "user_workflows.executions",
+        "user_workflows.plan.compile",
+        "user_workflows.plan.forecast",
+        "user_workflows.plan.model",
+        "user_workflows.worker",
+        "user_workflows.workflows",
+    ),
+    "user_workflows.expressions": ("user_workflows.expressions",),
+}
+
+#: library → the only modules that may import it; a package stands for everything inside it.
+HOMES: dict[str, tuple[str, ...]] = {
+    # engines
+    "temporalio": ("user_workflows", "gateway.up", "gateway.compose", "gateway.cli.doctor"),
+    "dramatiq": ("internal_jobs",),
+    "networkx": ("user_workflows.plan.graph",),
+    # HTTP in, and people
+    "litestar": ("gateway",),
+    "uvicorn": ("gateway",),
+    "click": ("gateway",),
+    "rich": ("gateway",),
+    # the only way out of the machine; the command line is a client of our own API
+    "httpx": ("plugins.egress", "gateway.cli", "gateway.demo", "gateway.up"),
+    "httpcore": ("plugins.egress",),
+    "socket": ("plugins.egress",),
+    "ssl": ("plugins.egress",),
+    "aiohttp": (),
+    "requests": (),
+    "urllib3": (),
+    "urllib.request": (),
+    "http.client": (),
+    "ftplib": (),
+    "smtplib": (),
+    "aiosmtplib": ("plugins.builtin.email",),
+    "aiosmtpd": ("gateway.up",),
+    # one implementation of each
+    "alembic": ("gateway.migrate",),
+    "cryptography": ("plugins.vault",),
+    "pickle": (),
+}
+
+STANDARD_AND_PURE = frozenset({
+    "abc", "base64", "bisect", "collections", "collections.abc", "contextlib", "copy", "dataclasses", "datetime",
+    "decimal", "difflib", "enum", "functools", "heapq", "itertools", "json", "math", "operator", "re", "string",
+    "types", "typing", "urllib.parse", "zoneinfo", "msgspec",
+})  # fmt: skip
+
+#: package → everything that it may import from outside itself: what runs in it is replayed, and must come out the same.
+PURE: dict[str, frozenset[str]] = {
+    "user_workflows.expressions": STANDARD_AND_PURE | {"re2"},
+    "user_workflows.interpreter": STANDARD_AND_PURE
+    | {
+        "asyncio",
+        "plugins.host.retry",
+        "plugins.sdk.duration",
+        "temporalio",
+        "temporalio.common",
+        "temporalio.exceptions",
+        "temporalio.workflow",
+        "user_workflows.expressions",
+        "user_workflows.plan.model",
+    },
+}
+
+#: calls whose answer differs from one process, or one moment, to the next
+IMPURE_CALLS = frozenset({
+    "asyncio.create_subprocess_exec", "asyncio.open_connection", "asyncio.run", "asyncio.sleep", "asyncio.to_thread",
+    "date.today", "datetime.now", "datetime.today", "datetime.utcnow",
+    "__import__", "eval", "exec", "hash", "id", "input", "open", "print",
+})  # fmt: skip
+
+#: names that say nothing
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}
+
+#: the modules that may import what they know only by name: a command is loaded when it is called
+IMPORTS_BY_NAME = ("gateway.cli.commands",)
+
+#: the modules that may read the environment; all others get what they need from their caller
+ENVIRONMENT = ("gateway.settings", "gateway.cli", "gateway.up")
+
+Rule = Callable[[str, ast.Module], Iterator[str]]
+
+
+def within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def path_of(module: str) -> Path | None:
+    """Return the file of one of our modules, or ``None`` when there is none of that name."""
+    path = ROOT.joinpath(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
+    """Yield (module, name taken from it) of every import; the name is ``None`` where the module itself is taken."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield (whole, None) if path_of(whole) or whole in HOMES else (str(node.module), alias.name)
+
+
+def dotted(node: ast.expr) -> str:
+    """Return ``a.b.c`` of a chain of names, with ``?`` for what is no name."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def floors(module: str, tree: ast.Module) -> Iterator[str]:
+    """A floor imports only what is below it."""
+    own = FLOORS.index(module.split(".")[0])
+    for target, _ in imported(tree):
+        if target.split(".")[0] in FLOORS[own + 1 :]:
+            yield f"{module} imports {target}, which is above it"
+
+
+def doors(module: str, tree: ast.Module) -> Iterator[str]:
+    """A package is entered by its doors, and no name with an underscore leaves its module."""
+    for target, name in imported(tree):
+        if target.split(".")[0] not in FLOORS:
+            continue
+        if any(part.startswith("_") for part in [*target.split("."), name or ""] if not part.startswith("__")):
+            yield f"{module} imports the private {target}.{name}" if name else f"{module} imports the private {target}"
+        for package, open_to_all in DOORS.items():
+            enters = within(target, (package,)) and not within(module, (package,))
+            if enters and not {target, target.rpartition(".")[0] + ".*"} & set(open_to_all):
+                yield f"{module} imports {target}, which is no door of {package}"
+
+
+def homes(module: str, tree: ast.Module) -> Iterator[str]:
+    """A library is imported only where it is at home."""
+    for target, _ in imported(tree):
+        for library, allowed in HOMES.items():
+            if within(target, (library,)) and not within(module, allowed):
+                yield f"{module} imports {target}, which is at home in {', '.join(allowed) or 'no module'}"
+
+
+def purity(module: str, tree: ast.Module) -> Iterator[str]:
+    """What Temporal replays imports and calls nothing that could answer differently the second time."""
+    for package, allowed in PURE.items():
+        if not within(module, (package,)):
+            continue
+        for target, name in imported(tree):
+            if target not in allowed and not within(target, (package,)):
+                yield f"{module} imports {target}, which {package} may not"
+            elif f"{target}.{name}" in IMPURE_CALLS:
+                yield f"{module} imports {target}.{name}, which {package} may not"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ".".join(dotted(node.func).split(".")[-2:]) in IMPURE_CALLS:
+                yield f"{module}:{node.lineno} calls {dotted(node.func)}"
+            elif isinstance(node, ast.For | ast.comprehension) and is_set(node.iter):
+                yield f"{module}:{node.iter.lineno} walks a set, whose order differs from process to process"
+
+
+def is_set(node: ast.expr) -> bool:
+    made = isinstance(node, ast.Call) and dotted(node.func) in {"set", "frozenset"}
+    return made or isinstance(node, ast.Set | ast.SetComp)
+
+
+def imports_at_the_top(module: str, tree: ast.Module) -> Iterator[str]:
+    """Imports stand at the top of a module: one inside a function, or for the type checker alone, hides a circle."""
+    for node in tree.body:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Import | ast.ImportFrom):
+                    yield f"{module}:{inner.lineno} imports below the top"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias) and "TYPE_CHECKING" in ast.unparse(node).split("."):
+            yield f"{module} uses TYPE_CHECKING"
+        by_name = isinstance(node, ast.Call) and dotted(node.func).split(".")[-1] in {"__import__", "import_module"}
+        if by_name and module not in IMPORTS_BY_NAME:
+            yield f"{module} imports by a name that nobody can check"
+
+
+def names(module: str, _tree: ast.Module) -> Iterator[str]:
+    """A module is named for the thing it defines."""
+    for part in module.split("."):
+        if part in EMPTY_NAMES:
+            yield f"{module}: {part!r} says nothing"
+
+
+def environment(module: str, tree: ast.Module) -> Iterator[str]:
+    """Only the composition root reads the environment."""
+    if within(module, ENVIRONMENT):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and dotted(node) in {"os.environ", "os.getenv"}:
+            yield f"{module}:{node.lineno} reads {dotted(node)}"
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            yield from (f"{module} reads os.{name.name}" for name in node.names if name.name in {"environ", "getenv"})
+
+
+RULES: tuple[Rule, ...] = (floors, doors, homes, purity, imports_at_the_top, names, environment)
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for floor in FLOORS:
+        for file in sorted((ROOT / floor).rglob("*.py")):
+            name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            yield name, ast.parse(file.read_text(), file)
+
+
+@pytest.fixture(scope="module")
+def house() -> list[tuple[str, ast.Module]]:
+    return list(modules())
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps_its_law(rule: Rule, house: list[tuple[str, ast.Module]]) -> None:
+    assert len(house) > 100
+    assert sorted({violation for module, tree in house for violation in rule(module, tree)}) == []
+
+
+def test_every_door_leads_somewhere() -> None:
+    named = [door.removesuffix(".*") for opened in DOORS.values() for door in opened]
+    assert [door for door in named if path_of(door) is None] == []
+
+
+FAULTS: list[tuple[Rule, str, str, str]] = [
+    (floors, "plugins.host.invoke", "from internal_jobs.client import Jobs", "above it"),
+    (floors, "plugins.sdk.plugin", "import gateway.app", "above it"),
+    (floors, "internal_jobs.runner", "from user_workflows import executions", "above it"),
+    (floors, "user_workflows.starts", "def f():\n    import gateway", "above it"),
+    (doors, "gateway.app", "from internal_jobs.broker import make_broker", "no door of internal_jobs"),
+    (doors, "user_workflows.starts", "from internal_jobs import store", "no door of internal_jobs"),
+    (doors, "gateway.app", "from user_workflows.expressions.parser import parse", "no door of user_workflows"),
+    (
+        doors,
+        "user_workflows.plan.compile",
+        "import user_workflows.expressions.lexer",
+        "no door of user_workflows.expressions",
+    ),
+    (doors, "gateway.app", "from plugins.storage.database import _engine", "private plugins.storage.database._engine"),
+    (doors, "gateway.app", "from gateway.compose import _open", "private gateway.compose._open"),
+    (homes, "plugins.builtin.http", "import httpx", "at home in plugins.egress"),
+    (homes, "plugins.builtin.http", "from urllib.request import urlopen", "at home in no module"),
+    (homes, "plugins.builtin.http", "from urllib import request", "at home in no module"),
+    (homes, "plugins.builtin.webhook", "import socket", "at home in plugins.egress"),
+    (homes, "plugins.builtin.webhook", "import aiosmtplib", "at home in plugins.builtin.email"),
+    (homes, "internal_jobs.runner", "from temporalio.client import Client", "at home in user_workflows"),
+    (homes, "user_workflows.worker", "import dramatiq.middleware", "at home in internal_jobs"),
+    (homes, "user_workflows.plan.compile", "import networkx as nx", "at home in user_workflows.plan.graph"),
+    (homes, "user_workflows.executions", "from litestar import get", "at home in gateway"),
+    (homes, "plugins.egress.client", "import smtplib", "at home in no module"),
+    (purity, "user_workflows.interpreter.state", "import random", "may not"),
+    (purity, "user_workflows.interpreter.state", "from time import monotonic", "may not"),
+    (purity, "user_workflows.interpreter.state", "from user_workflows.records import Records", "may not"),
+    (purity, "user_workflows.interpreter.state", "from temporalio.client import Client", "may not"),
+    (purity, "user_workflows.interpreter.state", "at = datetime.now(UTC)", "calls datetime.now"),
+    (purity, "user_workflows.interpreter.state", "at = datetime.datetime.now()", "calls datetime.datetime.now"),
+    (purity, "user_workflows.interpreter.state", "async def f():\n    await asyncio.sleep(1)", "calls asyncio.sleep"),
+    (purity, "user_workflows.interpreter.state", "from asyncio import sleep", "asyncio.sleep"),
+    (purity, "user_workflows.interpreter.state", "for node in set(nodes): pass", "walks a set"),
+    (purity, "user_workflows.expressions.lexer", "found = [x for x in {1, 2}]", "walks a set"),
+    (purity, "user_workflows.expressions.lexer", "import temporalio.workflow", "may not"),
+    (purity, "user_workflows.expressions.lexer", "key = hash(text)", "calls hash"),
+    (imports_at_the_top, "gateway.app", "def f():\n    import os", "below the top"),
+    (imports_at_the_top, "gateway.app", "try:\n    import fast\nexcept ImportError:\n    fast = None", "below the top"),
+    (imports_at_the_top, "gateway.app", "from typing import TYPE_CHECKING", "uses TYPE_CHECKING"),
+    (imports_at_the_top, "gateway.app", "import typing\nif typing.TYPE_CHECKING:\n    pass", "uses TYPE_CHECKING"),
+    (imports_at_the_top, "gateway.app", "importlib.import_module('httpx')", "nobody can check"),
+    (names, "plugins.sdk.utils", "", "says nothing"),
+    (environment, "plugins.host.invoke", "import os\nurl = os.environ['URL']", "reads os.environ"),
+    (environment, "plugins.host.invoke", "from os import getenv", "reads os.getenv"),
+]
+
+
+@pytest.mark.parametrize(("rule", "module", "source", "expected"), FAULTS)
+def test_a_planted_fault_is_found(rule: Rule, module: str, source: str, expected: str) -> None:
+    found = list(rule(module, ast.parse(source)))
+    assert found, "nothing was found"
+    assert all(expected in violation for violation in found), found
+
+
+def test_every_rule_has_a_planted_fault() -> None:
+    assert {rule for rule, *_ in FAULTS} == set(RULES)
+
+
+def test_nothing_happens_at_import() -> None:
+    """Importing every module opens no socket, starts no process or thread, and writes no file."""
+    watch = dedent(
+        """
+        import importlib, sys, threading
+
+        def watch(event, arguments):
+            writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+            if writes or event in {"socket.connect", "socket.bind", "subprocess.Popen", "os.fork", "os.mkdir"}:
+                raise SystemExit(f"importing {module} does {event} {arguments}")
+
+        sys.dont_write_bytecode = True
+        module = None
+        sys.addaudithook(watch)
+        for module in sys.argv[1:]:
+            importlib.import_module(module)
+            if threading.active_count() > 1:
+                raise SystemExit(f"importing {module} starts a thread")
+        """
+    )
+    ours = [module for module, _ in modules() if not module.endswith("__main__")]
+    done = subprocess.run([sys.executable, "-c", watch, *ours], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
