@@ -1,9 +1,10 @@
 # Every command of this repository; `make` alone lists them. A fresh machine needs Python 3.11 or newer, git and make.
 #
-#   PYTHON=/path/to/python3.12   the interpreter the environment is made with
+#   PYTHON=/path/to/python3.12   the interpreter of the environment; the first that is new enough, unless named
 #   ARGS="--port 9000"           handed on to `gateway up` by `make run`, to pytest by `make test`
 
-PYTHON ?= python3
+IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(IS_NEW_ENOUGH) && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
@@ -50,8 +51,8 @@ clean: ## remove the environment and every cache, but no data
 # The environment: everything by hash, the build backend too; then the project itself, without the network.
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "$(PYTHON) is missing or older than Python 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(or $(PYTHON),false) $(IS_NEW_ENOUGH) || { \
+		echo "$(or $(PYTHON),python3) is missing or older than Python 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
