@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -36,16 +36,19 @@ class Nonconforming(ValueError):
 
 
 def conform(expected: type[S], value: Any) -> S:
-    """Return `value`, made of JSON builtins, as the Struct `expected`.
+    """Return `value`, made of JSON builtins, as the Struct `expected`. Unknown keys are refused even if it allows them.
 
     Raises:
         Nonconforming: with a flaw for each field that is wrong, missing or unknown.
     """
     try:
-        return msgspec.convert(value, expected, dec_hook=decode_secret)
+        conforming = msgspec.convert(value, expected, dec_hook=decode_secret)
     except msgspec.ValidationError as error:
         found = tuple(_flaws(expected, value)) if isinstance(value, Mapping) else ()
         raise Nonconforming(found or (_flaw(error),)) from None
+    if unknown := tuple(_unknown_keys(expected, value)):
+        raise Nonconforming(unknown)
+    return conforming
 
 
 def token(part: str | int) -> str:
@@ -54,11 +57,9 @@ def token(part: str | int) -> str:
 
 
 def _flaws(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(expected)}
-    if expected.__struct_config__.forbid_unknown_fields:
-        for name in value.keys() - fields.keys():
-            yield Flaw(token(name), _unknown(str(name), list(fields)))
-    for name, field in fields.items():
+    yield from _unknown_keys(expected, value)
+    for field in msgspec.structs.fields(expected):
+        name = field.encode_name
         if name not in value:
             if field.required:
                 yield Flaw(token(name), "is required")
@@ -69,10 +70,33 @@ def _flaws(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
             yield from _within(field.type, value[name], name, error)
 
 
-def _within(type_: Any, value: Any, name: str, error: msgspec.ValidationError) -> Iterator[Flaw]:
-    inner = tuple(_flaws(type_, value)) if _is_struct(type_) and isinstance(value, Mapping) else ()
-    for flaw in inner or (_flaw(error, type_),):
+def _unknown_keys(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
+    known = [field.encode_name for field in msgspec.structs.fields(expected)]
+    for name in sorted(value.keys() - {*known, expected.__struct_config__.tag_field}, key=str):
+        yield Flaw(token(name), _unknown(str(name), known))
+
+
+def _within(type_: Any, value: Any, name: str | int, error: msgspec.ValidationError) -> Iterator[Flaw]:
+    for flaw in tuple(_inner(type_, value)) or (_flaw(error, type_),):
         yield Flaw(token(name) + flaw.pointer, flaw.detail)
+
+
+def _inner(type_: Any, value: Any) -> Iterator[Flaw]:
+    """Look for the flaws of a Struct, or of a list of them, one by one."""
+    if _is_struct(type_) and isinstance(value, Mapping):
+        yield from _flaws(type_, value)
+    elif isinstance(value, list) and _is_struct(item := _item_type(type_)):
+        for index, each in enumerate(value):
+            try:
+                msgspec.convert(each, item, dec_hook=decode_secret)
+            except msgspec.ValidationError as error:
+                yield from _within(item, each, index, error)
+
+
+def _item_type(type_: Any) -> Any:
+    if get_origin(type_) is Annotated:
+        return _item_type(get_args(type_)[0])
+    return get_args(type_)[0] if get_origin(type_) in (list, tuple) else None
 
 
 def _flaw(error: msgspec.ValidationError, type_: Any = None) -> Flaw:

@@ -59,7 +59,11 @@ def test_every_flaw_is_found_at_once() -> None:
         ({**GOOD, "toppart": 1}, {("/toppart", "unknown key 'toppart'; did you mean 'topPart'?")}),
         ({**GOOD, "a/b~c": 1}, {("/a~1b~0c", "unknown key 'a/b~c'")}),
         ({**GOOD, "parts": [{"size": 1}, {"size": "x"}]}, {("/parts/1/size", "expected `int`, got `str`")}),
-        ({**GOOD, "parts": [{"size": 1, "kind": "z"}]}, {("/parts/0/kind", "is not one of the values allowed here")}),
+        ({**GOOD, "parts": [{"size": 1, "kind": "z"}]}, {("/parts/0/kind", "must be one of 'a', 'b'")}),
+        (
+            {**GOOD, "parts": [{}, {"size": 1}, {"size": 9}]},
+            {("/parts/0/size", "is required"), ("/parts/2/size", "expected `int` <= 5")},
+        ),
         ({**GOOD, "parts": [{}]}, {("/parts/0/size", "is required")}),
         ({**GOOD, "parts": [{"size": 1, "odd": 2}]}, {("/parts/0/odd", "unknown key 'odd'")}),
         ({**GOOD, "counts": {5: 1}}, {("/counts", "a key of it: expected `str`, got `int`")}),
