@@ -47,7 +47,7 @@ class Runner:
         registry: the job types that this worker knows.
         vault: opens payloads, seals results.
         on_begun: called after each start: there is room in the window.
-        on_due: called when a job went back and is due at once.
+        on_due: called when a job went back: it is due at once, or at a moment to be waited for.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Runner:
             if not await self._record(end):
                 LEASES_LOST.inc()
                 _log.warning("jobs.outcome_refused", outcome=end.status, reason="the lease was lost meanwhile")
-        if end.status == "queued":
+        if end.status in ("queued", "failed"):
             self._on_due()
 
     async def _attempt(self, ticket: Ticket, row: Row[Any]) -> End:

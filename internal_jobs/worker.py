@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 #: Milliseconds that an idle consumer waits before it asks Redis again; the default of 1,000 costs 300 ms a job.
 _CONSUMER_TIMEOUT = 20
 #: Seconds that an idle thread sleeps before it looks whether it should stop; work wakes it at once.
-_THREAD_TIMEOUT = 0.5
+_THREAD_TIMEOUT = 0.1
 #: Renewals in the life of a lease: two may fail before it is lost.
 _RENEWALS = 3
 

@@ -1,5 +1,6 @@
 """A vault, a tenant and a `Jobs` facade on a real database and a real Valkey."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from internal_jobs.client import Jobs
+from internal_jobs.jobs import Queue
 from internal_jobs.wake import Waker
+from internal_jobs.worker import WorkerOptions, run_worker
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
+from tests.internal_jobs.crew import CREW, host_for
 
 
 @pytest.fixture
@@ -31,7 +35,42 @@ async def tenant(database: Database) -> str:
 
 
 @pytest.fixture
+async def other_tenant(database: Database) -> str:
+    async with database.transaction() as connection:
+        return (await create_tenant(connection, "Other")).id
+
+
+@pytest.fixture
 async def jobs(database: Database, vault: Vault, valkey_url: str, namespace: str) -> AsyncIterator[Jobs]:
     facade = Jobs(database=database, vault=vault, waker=Waker(valkey_url, namespace=namespace))
     yield facade
     await facade.close()
+
+
+@pytest.fixture
+def options(namespace: str) -> WorkerOptions:
+    threads: dict[Queue, int] = {"critical": 2, "default": 8, "bulk": 2}
+    return WorkerOptions(namespace=namespace, threads=threads, lease=1.5, drain=1.0)
+
+
+@pytest.fixture
+async def worker(
+    database: Database, vault: Vault, valkey_url: str, options: WorkerOptions
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker in this process; it drains at the end of the test."""
+    stop = asyncio.Event()
+    async with host_for(database, vault) as host:
+        running = asyncio.create_task(
+            run_worker(
+                database=database,
+                vault=vault,
+                host=host,
+                registry=CREW,
+                redis_url=valkey_url,
+                options=options,
+                stop=stop,
+            )
+        )
+        yield running
+        stop.set()
+        await running

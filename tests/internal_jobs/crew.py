@@ -1,0 +1,127 @@
+"""Job types for tests, and a worker process that knows them: ``python -m tests.internal_jobs.crew '{…}'``."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from internal_jobs.worker import WorkerOptions, run_worker
+from plugins import Context, Permanent, Transient, plugin
+from plugins.egress.client import EgressClient
+from plugins.egress.guard import Guard
+from plugins.host.invoke import Host
+from plugins.host.ledger import Ledger
+from plugins.host.registry import Registry
+from plugins.storage.database import Database
+from plugins.vault.credentials import Credentials
+from plugins.vault.keys import MasterKey, Vault
+
+
+class Value(Struct):
+    value: Any = None
+
+
+class Target(Struct):
+    url: str
+
+
+class Attempts(Struct):
+    succeed_on: int
+
+
+class Size(Struct):
+    bytes: int
+
+
+@plugin("crew.echo", version="1.0.0", effect="pure")
+async def echo(config: Value, ctx: Context) -> Any:
+    return config.value
+
+
+@plugin("crew.post", version="1.0.0", effect="idempotent")
+async def post(config: Target, ctx: Context) -> Any:
+    headers = {"Idempotency-Key": ctx.idempotency_key}
+    return (await ctx.http.request("POST", config.url, headers=headers)).status
+
+
+@plugin("crew.flaky", version="1.0.0", effect="read")
+async def flaky(config: Attempts, ctx: Context) -> int:
+    if ctx.attempt < config.succeed_on:
+        raise Transient("not yet", type="crew.notYet", retry_after=0.05)
+    return ctx.attempt
+
+
+@plugin("crew.refuse", version="1.0.0", effect="read")
+async def refuse(config: Value, ctx: Context) -> None:
+    raise Permanent("never", type="crew.never", status=410)
+
+
+@plugin("crew.poison", version="1.0.0", effect="pure")
+def poison(config: Value, ctx: Context) -> None:
+    os._exit(1)
+
+
+@plugin("crew.wait", version="1.0.0", effect="read")
+async def wait(config: Value, ctx: Context) -> None:
+    while not ctx.cancelled:
+        ctx.heartbeat({"percent": 50})
+        await asyncio.sleep(0.02)
+    raise Transient("stopped", type="crew.stopped")
+
+
+@plugin("crew.stubborn", version="1.0.0", effect="read")
+async def stubborn(config: Value, ctx: Context) -> str:
+    await asyncio.sleep(config.value)
+    return "done"
+
+
+@plugin("crew.big", version="1.0.0", effect="pure")
+async def big(config: Size, ctx: Context) -> str:
+    return "x" * config.bytes
+
+
+CREW = Registry((echo, post, flaky, refuse, poison, wait, stubborn, big))
+
+
+class Settings(Struct):
+    database_url: str
+    redis_url: str
+    master_key: str
+    options: WorkerOptions
+
+
+@asynccontextmanager
+async def host_for(database: Database, vault: Vault) -> AsyncIterator[Host]:
+    egress = EgressClient(Guard(allow=["127.0.0.0/8"]))
+    yield Host(
+        registry=CREW,
+        ledger=Ledger(database, vault),
+        credentials=Credentials(database, vault),
+        egress=egress,
+    )
+    await egress.close()
+
+
+async def main(settings: Settings) -> None:
+    database = Database(settings.database_url)
+    vault = Vault(database, MasterKey.load(Path(settings.master_key)))
+    async with host_for(database, vault) as host:
+        await run_worker(
+            database=database,
+            vault=vault,
+            host=host,
+            registry=CREW,
+            redis_url=settings.redis_url,
+            options=settings.options,
+        )
+    await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(msgspec.json.decode(sys.argv[1], type=Settings)))

@@ -1,0 +1,125 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from internal_jobs.client import JobRequest, Jobs
+from plugins.storage.database import now
+from tests.internal_jobs.watch import reach, reach_all, show
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+async def test_a_job_runs_its_plugin_and_keeps_the_result(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.echo", payload={"value": {"n": 1}}))
+    job = await reach(jobs, tenant, made.id)
+    assert (job.status, job.result, job.attempts, job.error) == ("completed", {"n": 1}, 1, None)
+    assert job.started_at is not None
+    assert job.closed_at is not None
+    assert made.created_at <= job.started_at <= job.closed_at
+
+
+async def test_an_idle_worker_starts_a_job_within_half_a_second(jobs: Jobs, tenant: str) -> None:
+    await reach(jobs, tenant, (await jobs.enqueue(tenant, JobRequest(type="crew.echo"))).id)
+    job = await reach(jobs, tenant, (await jobs.enqueue(tenant, JobRequest(type="crew.echo"))).id)
+    assert job.started_at is not None
+    assert (job.started_at - job.created_at) < timedelta(seconds=0.5)
+
+
+async def test_every_queue_is_served(jobs: Jobs, tenant: str) -> None:
+    made = [
+        await jobs.enqueue(tenant, JobRequest(type="crew.echo", queue=queue))
+        for queue in ("bulk", "critical", "default")
+    ]
+    assert {job.status for job in await reach_all(jobs, tenant, made)} == {"completed"}
+
+
+async def test_a_transient_failure_is_tried_again_and_visible_meanwhile(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.flaky", payload={"succeed_on": 3}))
+    job = await reach(jobs, tenant, made.id)
+    assert (job.status, job.result, job.attempts) == ("completed", 3, 3)
+
+
+async def test_a_job_that_exhausts_its_attempts_is_dead(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="crew.flaky", payload={"succeed_on": 9}, max_attempts=2)
+    job = await reach(jobs, tenant, (await jobs.enqueue(tenant, request)).id)
+    assert (job.status, job.attempts) == ("dead", 2)
+    assert job.error is not None
+    assert (job.error.type, job.error.message, job.error.attempt) == ("crew.notYet", "not yet", 2)
+
+
+async def test_a_permanent_failure_is_dead_at_once_and_may_be_started_over(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.refuse"))
+    job = await reach(jobs, tenant, made.id)
+    assert (job.status, job.attempts) == ("dead", 1)
+    assert job.error is not None
+    assert (job.error.type, job.error.status) == ("crew.never", 410)
+    await jobs.retry(tenant, made.id)
+    assert (await reach(jobs, tenant, made.id)).status == "dead"
+
+
+async def test_a_payload_that_does_not_fit_the_plugin_is_dead_with_the_reason(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.flaky", payload={"succeedOn": "x"}))
+    job = await reach(jobs, tenant, made.id)
+    assert job.status == "dead"
+    assert job.error is not None
+    assert "succeed" in job.error.message
+
+
+async def test_a_result_beyond_the_cap_is_refused_clearly(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.big", payload={"bytes": 300_000}))
+    job = await reach(jobs, tenant, made.id)
+    assert job.status == "dead"
+    assert job.error is not None
+    assert job.error.type == "job.resultTooLarge"
+
+
+async def test_an_unknown_type_waits_for_a_worker_that_knows_it(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.ofTomorrow"))
+    job = await reach(jobs, tenant, made.id, "failed")
+    assert job.attempts == 0
+    assert job.error is not None
+    assert job.error.type == "job.unknownType"
+    assert job.available_at > now()
+
+
+async def test_a_delayed_job_starts_when_it_is_due(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.echo", delay="700ms"))
+    job = await reach(jobs, tenant, made.id)
+    assert job.started_at is not None
+    assert timedelta(0) <= job.started_at - made.available_at < timedelta(seconds=1.5)
+
+
+async def test_a_job_past_its_ttl_expires_without_running(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(
+        tenant, JobRequest(type="crew.flaky", payload={"succeed_on": 99}, ttl="1s", max_attempts=1000)
+    )
+    assert (await reach(jobs, tenant, made.id)).status == "expired"
+
+
+async def test_a_long_job_shows_running_and_progress_and_stops_when_asked(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.wait"))
+    await show(jobs, tenant, made.id, lambda job: job.status == "running" and job.progress == {"percent": 50})
+    await jobs.cancel(tenant, made.id)
+    job = await reach(jobs, tenant, made.id)
+    assert (job.status, job.attempts) == ("canceled", 1)
+
+
+async def test_a_cancelled_job_does_not_run(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.echo", delay="300ms"))
+    await jobs.cancel(tenant, made.id)
+    later = await jobs.enqueue(tenant, JobRequest(type="crew.echo", delay="400ms"))
+    await reach(jobs, tenant, later.id)
+    job = await reach(jobs, tenant, made.id)
+    assert (job.status, job.attempts) == ("canceled", 0)
+
+
+async def test_two_hundred_jobs_of_one_tenant_do_not_delay_another(jobs: Jobs, tenant: str, other_tenant: str) -> None:
+    flood = await asyncio.gather(
+        *(jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 0.05})) for _ in range(200))
+    )
+    job = await reach(jobs, other_tenant, (await jobs.enqueue(other_tenant, JobRequest(type="crew.echo"))).id)
+    assert job.closed_at is not None
+    finished = await reach_all(jobs, tenant, flood)
+    before = sum(1 for one in finished if one.closed_at and one.closed_at < job.closed_at)
+    assert before < 150, "the window, not the backlog, is what another tenant waits for"
