@@ -30,6 +30,10 @@ class DuplicatePlugin(RegistryError):
     """Two plugins have one id."""
 
 
+class UnusablePlugin(RegistryError):
+    """A plugin's config or output has a type that JSON cannot carry."""
+
+
 class BrokenEntryPoint(RegistryError):
     """An entry point of the group ``gateway.plugins`` could not be loaded."""
 

@@ -7,8 +7,9 @@ from types import ModuleType
 from typing import Any
 
 from plugins.builtin import BUILTINS
-from plugins.host.errors import BrokenEntryPoint, DuplicatePlugin, UnknownPlugin
+from plugins.host.errors import BrokenEntryPoint, DuplicatePlugin, UnknownPlugin, UnusablePlugin
 from plugins.sdk.plugin import Plugin
+from plugins.sdk.schema import config_schema, output_schema
 
 #: the entry point group that other packages register under
 GROUP = "gateway.plugins"
@@ -19,6 +20,7 @@ class Registry:
 
     Raises:
         DuplicatePlugin: two have one id; the message names where each comes from.
+        UnusablePlugin: a type of its config or output cannot be written as a JSON Schema.
     """
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
@@ -29,6 +31,7 @@ class Registry:
                 raise DuplicatePlugin(
                     f"plugin id {plugin.id!r} is taken twice: by {_origin(other)} and by {_origin(plugin)}"
                 )
+            _check_types(plugin)
 
     def get(self, id: str) -> Plugin:
         """Return the plugin `id`.
@@ -62,8 +65,7 @@ def discover(extra: Iterable[Plugin] = (), *, builtins: Iterable[Plugin] = BUILT
     place of the built-in one with its id: this is how the composition root configures a built-in.
 
     Raises:
-        BrokenEntryPoint: one cannot be imported, or is none of these.
-        DuplicatePlugin: two have one id.
+        RegistryError: an entry point cannot be imported or is none of these; two plugins have one id.
     """
     given = tuple(extra)
     ids = {plugin.id for plugin in given}
@@ -86,6 +88,14 @@ def _load(point: EntryPoint) -> tuple[Plugin, ...]:
     if not plugins or not all(isinstance(plugin, Plugin) for plugin in plugins):
         raise BrokenEntryPoint(f"{where} is not a Plugin, an iterable of Plugins, or a module that holds some")
     return plugins
+
+
+def _check_types(plugin: Plugin) -> None:
+    try:
+        config_schema(plugin)
+        output_schema(plugin)
+    except TypeError as error:
+        raise UnusablePlugin(f"plugin {plugin.id!r} of {_origin(plugin)} cannot be described: {error}") from error
 
 
 def _origin(plugin: Plugin) -> str:

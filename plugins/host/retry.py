@@ -47,6 +47,9 @@ def next_delay(retry: Retry | None, effect: Effect, attempt: int, error: PluginE
     if error.retry_after is not None:
         return min(max(error.retry_after, 0.0), MAX_RETRY_AFTER)
     longest = parse_duration(policy.max_interval)
-    delay = min(parse_duration(policy.initial_interval) * policy.backoff ** (attempt - 1), longest)
+    try:
+        delay = min(parse_duration(policy.initial_interval) * policy.backoff ** (attempt - 1), longest)
+    except OverflowError:
+        delay = longest
     # Full jitter downwards by a quarter: a crowd that failed together does not come back together.
     return delay * (1 - 0.25 * random.random())  # noqa: S311 - spreads load, guards nothing
