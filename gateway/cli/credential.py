@@ -1,0 +1,66 @@
+"""``gateway credential …``."""
+
+from typing import Any
+
+import click
+
+from gateway.cli.api import Api, with_api
+from gateway.cli.json_input import JsonInput
+from gateway.cli.output import Output, moment, with_output
+
+
+@click.group()
+def credential() -> None:
+    """Credentials: stored secrets that nodes use by id."""
+
+
+@credential.command("list")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@with_api
+@with_output
+def list_credentials(api: Api, out: Output, *, limit: int) -> None:
+    """List credentials; their data is never shown."""
+    found = api.all("/v1/credentials", limit)
+    rows = [
+        (c["id"], c["type"], c["name"], ", ".join(c.get("allowedHosts") or ()) or None, moment(c.get("createdAt")))
+        for c in found
+    ]
+    columns = ("id", "type", "name", "hosts", "created")
+    out.table(columns, rows, raw=found, empty="There are no credentials yet.")
+
+
+@credential.command()
+@click.option("--type", "type_", required=True, help="bearer, basic, apiKey, smtp, signing, …")
+@click.option("--name", required=True)
+@click.option(
+    "--data",
+    type=JsonInput(),
+    required=True,
+    help="The secret as JSON. Prefer @file or - (standard input): a command line is seen by others.",
+)
+@click.option(
+    "--allow-host", "hosts", multiple=True, help="host[:port] that it may be sent to; any when none is given."
+)
+@click.option("--allow-plugin", "plugins", multiple=True, help="Plugin that may use it; any when none is given.")
+@with_api
+@with_output
+def create(
+    api: Api, out: Output, *, type_: str, name: str, data: Any, hosts: tuple[str, ...], plugins: tuple[str, ...]
+) -> None:
+    """Store a credential."""
+    body: dict[str, Any] = {"type": type_, "name": name, "data": data}
+    if hosts:
+        body["allowedHosts"] = list(hosts)
+    if plugins:
+        body["allowedPlugins"] = list(plugins)
+    made = api.post("/v1/credentials", body)
+    out.fields({"id": made["id"], "type": made.get("type"), "name": made.get("name")}, raw=made)
+
+
+@credential.command()
+@click.argument("credential_id", metavar="CREDENTIAL")
+@click.confirmation_option(prompt="Delete this credential? Nodes that use it will fail.")
+@with_api
+def delete(api: Api, credential_id: str) -> None:
+    """Delete a credential."""
+    api.delete(f"/v1/credentials/{credential_id}")

@@ -1,0 +1,136 @@
+"""``gateway execution …``."""
+
+from typing import Any
+
+import click
+
+from gateway.cli.api import Api, with_api
+from gateway.cli.json_input import JsonInput
+from gateway.cli.live import follow_execution, steps_table
+from gateway.cli.output import Output, moment, seconds_between, with_output
+
+_STATUSES = ("queued", "running", "paused", "completed", "failed", "canceled", "terminated", "timedOut")
+
+
+@click.group()
+def execution() -> None:
+    """Executions: one run of one version of a workflow."""
+
+
+@execution.command()
+@click.argument("name_or_id", metavar="WORKFLOW")
+@click.option("-i", "--input", "input_", type=JsonInput(), help="What expressions see as `input` and `trigger`.")
+@click.option("--version", type=click.IntRange(min=1), help="Else the published one.")
+@click.option("--tag", "tags", multiple=True)
+@click.option("--delay", help='Start later, e.g. "5m".')
+@click.option("--key", help="Idempotency key: an equal one answers with the first execution.")
+@click.option("--watch", "watched", is_flag=True, help="Follow it to its end.")
+@with_api
+@with_output
+def start(
+    api: Api,
+    out: Output,
+    *,
+    name_or_id: str,
+    input_: Any,
+    version: int | None,
+    tags: tuple[str, ...],
+    delay: str | None,
+    key: str | None,
+    watched: bool,
+) -> None:
+    """Start an execution of a workflow, given by id or name."""
+    body = {"input": input_, "version": version, "tags": list(tags) or None, "delay": delay}
+    started = api.post(
+        f"/v1/workflows/{api.workflow_id(name_or_id)}/executions",
+        {name: value for name, value in body.items() if value is not None},
+        headers={"Idempotency-Key": key} if key else None,
+    )
+    if watched:
+        _watch(api, out, started["id"])
+    else:
+        out.fields({"id": started["id"], "status": started["status"]}, raw=started)
+
+
+@execution.command("list")
+@click.option("--workflow", "name_or_id", help="Of this workflow, by id or name.")
+@click.option("--status", type=click.Choice(_STATUSES))
+@click.option("--tag")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@with_api
+@with_output
+def list_executions(
+    api: Api, out: Output, *, name_or_id: str | None, status: str | None, tag: str | None, limit: int
+) -> None:
+    """List executions, newest first."""
+    workflow_id = api.workflow_id(name_or_id) if name_or_id else None
+    found = api.all("/v1/executions", limit, workflowId=workflow_id, status=status, tag=tag)
+    rows = [
+        (
+            e["id"],
+            e["workflowId"],
+            e.get("version"),
+            e["status"],
+            moment(e.get("startedAt")),
+            seconds_between(e.get("startedAt"), e.get("closedAt")),
+        )
+        for e in found
+    ]
+    columns = ("id", "workflow", "version", "status", "started", "took")
+    out.table(columns, rows, raw=found, empty="There are no such executions.")
+
+
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@with_api
+@with_output
+def show(api: Api, out: Output, *, execution_id: str) -> None:
+    """Show an execution and its steps."""
+    found = api.get(f"/v1/executions/{execution_id}")
+    steps = api.get(f"/v1/executions/{execution_id}/steps")["items"]
+    error = found.get("error")
+    out.fields(
+        {
+            "id": found["id"],
+            "workflow": f"{found['workflowId']} version {found.get('version')}",
+            "status": found["status"],
+            "error": f"{error['type']}: {error['message']}" if error else None,
+            "trigger": (found.get("trigger") or {}).get("type"),
+            "started": moment(found.get("startedAt")),
+            "took": seconds_between(found.get("startedAt"), found.get("closedAt")),
+            "history events": found.get("historyEvents"),
+            "input": found.get("input"),
+            "output": found.get("output"),
+        },
+        raw=found | {"steps": steps},
+    )
+    if not out.as_json:
+        out.console.print(steps_table(steps))
+
+
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@with_api
+@with_output
+def watch(api: Api, out: Output, *, execution_id: str) -> None:
+    """Follow an execution to its end. Exit code 0 when it completes, else 1."""
+    _watch(api, out, execution_id)
+
+
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@with_api
+@with_output
+def cancel(api: Api, out: Output, *, execution_id: str) -> None:
+    """Cancel an execution."""
+    api.post(f"/v1/executions/{execution_id}/cancel")
+    found = api.get(f"/v1/executions/{execution_id}")
+    out.fields({"id": found["id"], "status": found["status"]}, raw=found)
+
+
+def _watch(api: Api, out: Output, execution_id: str) -> None:
+    closed = follow_execution(api, execution_id, out.watching)
+    if out.as_json:
+        out.json(closed)
+    if closed["status"] != "completed":
+        raise SystemExit(1)

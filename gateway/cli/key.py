@@ -1,0 +1,59 @@
+"""``gateway key …``."""
+
+import click
+
+from gateway.cli.api import Api, with_admin_api, with_api
+from gateway.cli.output import Output, moment, with_output
+
+_ROLES = ("owner", "editor", "runner", "viewer", "service")
+
+
+@click.group()
+def key() -> None:
+    """API keys: who may call, and what they may do."""
+
+
+@key.command()
+@click.option("--name", required=True)
+@click.option("--role", type=click.Choice(_ROLES), default="editor", show_default=True)
+@click.option("--scope", "scopes", multiple=True, help="Permission that narrows the role.")
+@click.option("--expires-at", help="RFC 3339 time, e.g. 2030-01-01T00:00:00Z.")
+@with_api
+@with_output
+def create(api: Api, out: Output, *, name: str, role: str, scopes: tuple[str, ...], expires_at: str | None) -> None:
+    """Make a key of your own tenant; it is shown once."""
+    _create(api, out, {"name": name, "role": role}, scopes, expires_at)
+
+
+@key.command("create-for")
+@click.argument("tenant_id", metavar="TENANT")
+@click.option("--name", required=True)
+@click.option("--role", type=click.Choice(_ROLES), default="owner", show_default=True)
+@click.option("--scope", "scopes", multiple=True, help="Permission that narrows the role.")
+@click.option("--expires-at", help="RFC 3339 time, e.g. 2030-01-01T00:00:00Z.")
+@with_admin_api
+@with_output
+def create_for(
+    api: Api, out: Output, *, tenant_id: str, name: str, role: str, scopes: tuple[str, ...], expires_at: str | None
+) -> None:
+    """Make a key of any tenant, as the administrator; it is shown once."""
+    _create(api, out, {"name": name, "role": role, "tenantId": tenant_id}, scopes, expires_at)
+
+
+@key.command("list")
+@with_api
+@with_output
+def list_keys(api: Api, out: Output) -> None:
+    """List the keys of your own tenant."""
+    found = api.all("/v1/api-keys", 1_000)
+    rows = [(k["id"], k["name"], k["role"], moment(k.get("createdAt")), moment(k.get("revokedAt"))) for k in found]
+    out.table(("id", "name", "role", "created", "revoked"), rows, raw=found, empty="There are no keys.")
+
+
+def _create(api: Api, out: Output, body: dict[str, object], scopes: tuple[str, ...], expires_at: str | None) -> None:
+    if scopes:
+        body["scopes"] = list(scopes)
+    if expires_at:
+        body["expiresAt"] = expires_at
+    made = api.post("/v1/api-keys", body)
+    out.fields({"id": made["id"], "role": made.get("role"), "key": made["key"]}, raw=made)

@@ -1,0 +1,21 @@
+"""``gateway tenant …``, with the administrator's key."""
+
+import click
+
+from gateway.cli.api import Api, with_admin_api
+from gateway.cli.output import Output, with_output
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants: who owns workflows, jobs and credentials."""
+
+
+@tenant.command()
+@click.argument("name")
+@with_admin_api
+@with_output
+def create(api: Api, out: Output, *, name: str) -> None:
+    """Make a tenant."""
+    made = api.post("/v1/tenants", {"name": name})
+    out.fields({"id": made["id"], "name": made.get("name", name)}, raw=made)

@@ -1,0 +1,162 @@
+"""``gateway workflow …``."""
+
+from typing import Any
+
+import click
+
+from gateway.cli.api import Api, with_api
+from gateway.cli.json_input import JsonFile
+from gateway.cli.output import Output, moment, with_output
+
+
+@click.group()
+def workflow() -> None:
+    """Workflows: what users draw."""
+
+
+@workflow.command("list")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@with_api
+@with_output
+def list_workflows(api: Api, out: Output, *, limit: int) -> None:
+    """List workflows, newest first."""
+    found = api.all("/v1/workflows", limit)
+    rows = [(w["id"], w["name"], w.get("publishedVersion"), _state(w), moment(w.get("updatedAt"))) for w in found]
+    out.table(("id", "name", "version", "state", "updated"), rows, raw=found, empty="There are no workflows yet.")
+
+
+@workflow.command()
+@click.argument("name_or_id", metavar="WORKFLOW")
+@with_api
+@with_output
+def show(api: Api, out: Output, *, name_or_id: str) -> None:
+    """Show a workflow by id or name."""
+    found = api.get(f"/v1/workflows/{api.workflow_id(name_or_id)}")
+    out.fields(
+        {
+            "id": found["id"],
+            "name": found["name"],
+            "version": found.get("publishedVersion"),
+            "state": _state(found),
+            "updated": moment(found.get("updatedAt")),
+        },
+        raw=found,
+    )
+    if out.as_json:
+        return
+    triggers = [(t["id"], t["type"], t.get("url"), moment(t.get("nextFireAt"))) for t in found.get("triggers", ())]
+    if triggers:
+        out.table(("trigger", "type", "url", "next"), triggers, raw=triggers, empty="")
+    _show_faults(out, found.get("faults") or [])
+
+
+@workflow.command()
+@click.option(
+    "-f", "--file", "definition", type=JsonFile(), required=True, help="The definition; - reads it from stdin."
+)
+@with_api
+@with_output
+def validate(api: Api, out: Output, *, definition: Any) -> None:
+    """Check a definition without storing it. Exit code 4 when it has errors."""
+    result = api.post("/v1/definitions/validate", {"definition": definition})
+    if out.as_json:
+        out.json(result)
+    else:
+        _show_faults(out, result["faults"])
+        out.line("[green]valid[/]" if result["valid"] else "[red]not valid[/]")
+    if not result["valid"]:
+        raise SystemExit(4)
+
+
+@workflow.command()
+@click.option(
+    "-f", "--file", "definition", type=JsonFile(), required=True, help="The definition; - reads it from stdin."
+)
+@click.option("--name", help="Of the workflow; else the definition's own.")
+@click.option("--publish", is_flag=True, help="Make it the published version.")
+@click.option("--activate", is_flag=True, help="Turn its triggers on.")
+@with_api
+@with_output
+def apply(api: Api, out: Output, *, definition: Any, name: str | None, publish: bool, activate: bool) -> None:
+    """Create a workflow, or update the one of that name, from a definition."""
+    name = name or (definition.get("name") if isinstance(definition, dict) else None)
+    if not name:
+        raise click.UsageError("The definition has no name: give one with --name.")
+    applied = apply_definition(api, name, definition, publish=publish, activate=activate)
+    if out.as_json:
+        out.json(applied)
+        return
+    _show_faults(out, applied.get("faults") or [])
+    out.line(f"{applied['id']}  [bold]{name}[/]  version {applied.get('publishedVersion') or '–'}  {_state(applied)}")
+
+
+@workflow.command()
+@click.argument("name_or_id", metavar="WORKFLOW")
+@with_api
+@with_output
+def publish(api: Api, out: Output, *, name_or_id: str) -> None:
+    """Publish the draft as a new version."""
+    version = api.post(f"/v1/workflows/{api.workflow_id(name_or_id)}/versions")
+    out.fields({"version": version["version"]}, raw=version)
+
+
+@workflow.command()
+@click.argument("name_or_id", metavar="WORKFLOW")
+@with_api
+@with_output
+def activate(api: Api, out: Output, *, name_or_id: str) -> None:
+    """Turn a workflow's triggers on."""
+    _switch(api, out, name_or_id, "activate")
+
+
+@workflow.command()
+@click.argument("name_or_id", metavar="WORKFLOW")
+@with_api
+@with_output
+def deactivate(api: Api, out: Output, *, name_or_id: str) -> None:
+    """Turn a workflow's triggers off."""
+    _switch(api, out, name_or_id, "deactivate")
+
+
+@workflow.command()
+@click.argument("name_or_id", metavar="WORKFLOW")
+@click.confirmation_option(prompt="Delete this workflow and its triggers?")
+@with_api
+def delete(api: Api, name_or_id: str) -> None:
+    """Delete a workflow."""
+    api.delete(f"/v1/workflows/{api.workflow_id(name_or_id)}")
+
+
+def apply_definition(api: Api, name: str, definition: Any, *, publish: bool, activate: bool) -> dict[str, Any]:
+    """Create the workflow called `name`, or replace its draft, and return it as it then is."""
+    known = api.find_workflow(name)
+    if known is None:
+        id = api.post("/v1/workflows", {"name": name, "definition": definition})["id"]
+    else:
+        id = known["id"]
+        api.put(f"/v1/workflows/{id}/draft", definition)
+    if publish:
+        api.post(f"/v1/workflows/{id}/versions")
+    if activate:
+        api.post(f"/v1/workflows/{id}/activate")
+    applied: dict[str, Any] = api.get(f"/v1/workflows/{id}")
+    return applied
+
+
+def _switch(api: Api, out: Output, name_or_id: str, action: str) -> None:
+    id = api.workflow_id(name_or_id)
+    api.post(f"/v1/workflows/{id}/{action}")
+    found = api.get(f"/v1/workflows/{id}")
+    out.fields({"id": id, "name": found["name"], "state": _state(found)}, raw=found)
+
+
+def _state(workflow: dict[str, Any]) -> str:
+    if workflow.get("active"):
+        return "active"
+    return "published" if workflow.get("publishedVersion") else "draft"
+
+
+def _show_faults(out: Output, faults: list[dict[str, Any]]) -> None:
+    if faults:
+        rows = [(f.get("severity"), f.get("pointer") or "/", f.get("message"), f.get("code")) for f in faults]
+        out.table(("", "where", "what", "code"), rows, raw=faults, empty="")
