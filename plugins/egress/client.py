@@ -3,8 +3,9 @@
 import asyncio
 import copy
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import cached_property
 from socket import socket
 from typing import Any
 
@@ -45,6 +46,11 @@ class Response(Struct, frozen=True):
     url: str
 
 
+def trusted_tls() -> ssl.SSLContext:
+    """Trust what certifi trusts, whatever the environment says."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class EgressClient:
     """HTTP and plain sockets to the public internet and to what the operator allows.
 
@@ -57,7 +63,7 @@ class EgressClient:
         max_bytes: of one response, after decoding.
         timeout: seconds for one whole request: redirects, body and all.
         resolve: asks for the addresses of a name; the operating system by default.
-        tls: trusted authorities; those of certifi by default.
+        tls: makes the settings for TLS; those of httpx with the authorities of certifi by default.
     """
 
     def __init__(
@@ -67,17 +73,18 @@ class EgressClient:
         max_bytes: int = 10 * 2**20,
         timeout: float = 30.0,
         resolve: Resolve | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] = trusted_tls,
     ) -> None:
         self._resolver = SystemResolver()
         self._dialer = Dialer(guard, resolve or self._resolver)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or httpx.create_ssl_context(trust_env=False),
+            ssl_context=tls(),
             max_connections=_MAX_CONNECTIONS,
             max_keepalive_connections=_MAX_IDLE,
             keepalive_expiry=_IDLE_SECONDS,
             network_backend=self._dialer,
         )
+        self._make_tls = tls
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._restrictions: tuple[frozenset[tuple[str, int | None]], ...] = ()
@@ -134,6 +141,11 @@ class EgressClient:
         name, _ = parse_authority(f"[{host}]" if ":" in host else host)
         self._check_restrictions(name, port)
         return await self._dialer.connect_socket(name, port, timeout)
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """What to trust on a socket of `connect`. HTTP has its own: a protocol's name is part of it (ALPN)."""
+        return self._make_tls()
 
     def restricted(self, hosts: Sequence[str]) -> "EgressClient":
         """Return a client over the same connections that reaches nothing but `hosts`, redirects included.

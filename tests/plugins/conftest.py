@@ -28,7 +28,7 @@ def authorities() -> ssl.SSLContext:
 @pytest.fixture
 async def egress(target: Target, authorities: ssl.SSLContext) -> AsyncIterator[EgressClient]:
     """A client that may reach the target, and otherwise only the public internet."""
-    client = EgressClient(Guard(allow=[f"127.0.0.1:{target.port}"]), timeout=5, tls=authorities)
+    client = EgressClient(Guard(allow=[f"127.0.0.1:{target.port}"]), timeout=5, tls=lambda: authorities)
     yield client
     await client.close()
 

@@ -349,7 +349,7 @@ async def test_tls_is_checked_against_the_name_in_the_url(tmp_path: Path) -> Non
     server, trusting = tls_contexts(tmp_path, "secure.test")
     async with open_target(tls=server) as target:
         target.answer("/", body=b"ok")
-        client = EgressClient(Guard(allow=["127.0.0.0/8"]), resolve=loopback, tls=trusting)
+        client = EgressClient(Guard(allow=["127.0.0.0/8"]), resolve=loopback, tls=lambda: trusting)
         for name in ("secure.test", "127.0.0.1", "secure.test."):
             assert (await client.request("GET", f"https://{name}:{target.port}/")).content == b"ok"
         with pytest.raises(Permanent) as caught:
