@@ -1,5 +1,6 @@
 """The plugin SDK: everything that an author of a plugin imports."""
 
+from plugins.egress.client import Response
 from plugins.sdk.context import Context
 from plugins.sdk.credential import (
     ApiKey,
@@ -15,11 +16,13 @@ from plugins.sdk.credential import (
     Smtp,
     SmtpCredential,
 )
+from plugins.sdk.duration import DURATION_PATTERN, parse_duration
 from plugins.sdk.effect import Effect
 from plugins.sdk.errors import Permanent, PluginError, Transient
 from plugins.sdk.plugin import Plugin, Port, plugin
 
 __all__ = [
+    "DURATION_PATTERN",
     "ApiKey",
     "ApiKeyCredential",
     "Basic",
@@ -32,6 +35,7 @@ __all__ = [
     "Plugin",
     "PluginError",
     "Port",
+    "Response",
     "Secret",
     "Signing",
     "SigningCredential",
@@ -39,5 +43,6 @@ __all__ = [
     "Smtp",
     "SmtpCredential",
     "Transient",
+    "parse_duration",
     "plugin",
 ]

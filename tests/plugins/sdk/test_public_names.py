@@ -4,6 +4,7 @@ import plugins
 def test_the_public_names_are_these_and_no_others() -> None:
     """Every one of them is a promise to authors of plugins."""
     assert plugins.__all__ == [
+        "DURATION_PATTERN",
         "ApiKey",
         "ApiKeyCredential",
         "Basic",
@@ -16,6 +17,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "Plugin",
         "PluginError",
         "Port",
+        "Response",
         "Secret",
         "Signing",
         "SigningCredential",
@@ -23,6 +25,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "Smtp",
         "SmtpCredential",
         "Transient",
+        "parse_duration",
         "plugin",
     ]
     assert all(hasattr(plugins, name) for name in plugins.__all__)
