@@ -30,7 +30,7 @@ from gateway.telemetry.access import Observed
 MAX_BODY = 2 * 2**20
 
 #: parts of the platform that handlers may ask for by these names
-_PARTS = ("settings", "database", "redis", "credentials")
+_PARTS = ("settings", "database", "vault", "redis", "credentials", "registry", "jobs")
 
 
 def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) -> Litestar:

@@ -34,12 +34,14 @@ class UndeclaredPermission(GatewayError):
     """A route does not declare its permission."""
 
 
-class BodyFault(Struct, frozen=True):
+class BodyFault(Struct, frozen=True, omit_defaults=True):
     """One thing wrong with a request, as problems show it."""
 
     #: JSON Pointer (RFC 6901) into the body; for parameters and headers their name
     pointer: str
     detail: str
+    #: stable, where there are programs that may act on it, e.g. ``edge.unknownTarget``
+    code: str = ""
 
 
 class Refused(GatewayError):

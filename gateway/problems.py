@@ -1,6 +1,7 @@
 """Every error as a problem document (RFC 9457), and the one table that maps errors to problems."""
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,16 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from gateway.errors import BodyFault, Refused
+from internal_jobs.errors import InvalidJob, JobConflict, JobNotFound
+from plugins.vault.errors import CredentialNotFound, InvalidCredential
+from user_workflows.errors import (
+    Conflict,
+    EngineUnavailable,
+    InvalidDefinition,
+    InvalidInput,
+    NotFound,
+    StaleRevision,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -104,13 +115,27 @@ def _unforeseen(_error: Any) -> Description:
     return Description("internal-error", "The error has been logged under the trace id.")
 
 
+def _definition(error: Any) -> Description:
+    errors = [BodyFault(fault.pointer, fault.message, fault.code) for fault in error.faults]
+    return Description("invalid-definition", "The definition has faults; each is named below.", errors)
+
+
 def _too_deep(_error: Any) -> Description:
     return Description("bad-request", "The body is nested too deeply.")
 
 
 def _unavailable(_error: Any) -> Description:
     detail = f"The database does not answer; try again in {RETRY_AFTER} s."
-    return Description("unavailable", detail, headers={"Retry-After": str(RETRY_AFTER)})
+    return Description("unavailable", detail, headers=_retry_after(RETRY_AFTER))
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(math.ceil(seconds))}
+
+
+def _sentence(message: str) -> str:
+    """Make a sentence of a message, which begins small and ends without a full stop."""
+    return message[:1].upper() + message[1:].rstrip(".") + "."
 
 
 def _database(error: Any) -> Description:
@@ -158,6 +183,30 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     HTTPException: _framework,
     LitestarException: _unforeseen,
     RecursionError: _too_deep,
+    # user workflows
+    NotFound: lambda error: Description("not-found", f"There is no {error.what} {error.id}."),
+    InvalidDefinition: _definition,
+    InvalidInput: lambda error: Description(
+        "invalid-body", "A value cannot be used.", [BodyFault(error.pointer, error.detail)]
+    ),
+    StaleRevision: lambda error: Description("precondition-failed", _sentence(error.message)),
+    Conflict: lambda error: Description("conflict", _sentence(error.message)),
+    EngineUnavailable: lambda error: Description(
+        "unavailable", _sentence(error.message), headers=_retry_after(error.retry_after)
+    ),
+    # jobs
+    JobNotFound: lambda error: Description("not-found", f"There is no job {error.job_id}."),
+    InvalidJob: lambda error: Description(
+        "invalid-body", "The job cannot be kept.", [BodyFault(error.pointer, error.detail)]
+    ),
+    JobConflict: lambda error: Description("conflict", _sentence(str(error))),
+    # credentials
+    CredentialNotFound: lambda error: Description("not-found", f"There is no credential {error.credential_id}."),
+    InvalidCredential: lambda error: Description(
+        "invalid-body",
+        "The credential cannot be stored as described.",
+        [BodyFault(flaw.pointer, flaw.detail) for flaw in error.faults],
+    ),
     # the database
     OperationalError: _unavailable,
     InterfaceError: _unavailable,

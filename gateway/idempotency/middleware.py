@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any
 
 import structlog
@@ -27,6 +28,7 @@ PATIENCE = 5.0
 MAX_ANSWER = 2**20
 
 _FORM = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
+_LONGEST_KEY = 200
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
@@ -68,6 +70,25 @@ def read_key(request: Request[Any, Any, Any]) -> str | None:
         detail = "must be 1 to 255 printable ASCII characters"
         raise BadRequest(f"The Idempotency-Key {detail}.", errors=[BodyFault("Idempotency-Key", detail)])
     return key
+
+
+def effect_key(request: Request[Any, Any, Any], *scope: str) -> str | None:
+    """Return the key under which the domain itself acts once, for routes whose domain can.
+
+    The remembered answer may be lost with a process that dies between effect and answer; this key is not.
+
+    Args:
+        request: may carry an ``Idempotency-Key``.
+        scope: what the key is unique within, besides the tenant.
+    """
+    key = read_key(request)
+    return None if key is None else scoped_key(*scope, key)
+
+
+def scoped_key(*parts: str) -> str:
+    """Join the parts of a key; long ones are hashed, so that every store can hold it."""
+    key = ":".join(parts)
+    return key if len(key) <= _LONGEST_KEY else sha256(key.encode()).hexdigest()
 
 
 async def _claim(answers: Answers, slot: Slot) -> str | Answer:

@@ -18,7 +18,7 @@ _ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
 
 
 class Page(Struct, Generic[T], frozen=True, kw_only=True, rename="camel"):
-    items: list[T]
+    items: Sequence[T]
     #: continues the list; null on the last page
     next_cursor: str | None
 

@@ -2,6 +2,8 @@
 
 import re
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -30,3 +32,9 @@ def continue_trace(traceparent: str | None) -> Trace:
         if valid and trace_id != "0" * 32 and parent_id != "0" * 16:
             return Trace(trace_id, secrets.token_hex(8), flags)
     return Trace(secrets.token_hex(16), secrets.token_hex(8))
+
+
+def trace_of(scope: Mapping[str, Any]) -> Trace:
+    """Return the trace that a request is part of, as `telemetry.access` found it."""
+    trace: Trace = scope["trace"]
+    return trace

@@ -11,9 +11,6 @@ from gateway.compose import Platform
 from gateway.errors import UndeclaredPermission
 from tests.gateway.application import ADMIN, Headers, asking
 
-# No problem depends on the database.
-pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-
 
 def check(response: httpx.Response, status: int, kind: str) -> dict[str, object]:
     assert response.status_code == status, response.text

@@ -1,0 +1,69 @@
+"""``/v1/definitions``: what is wrong with a definition, before anything is stored."""
+
+import asyncio
+from typing import Any
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from litestar.status_codes import HTTP_200_OK
+from msgspec import Struct
+
+from gateway.auth.permissions import requires
+from plugins.host.registry import Registry
+from user_workflows.definition.model import Fault
+from user_workflows.definition.validate import Validation, validate
+from user_workflows.plan.compile import compile_plan
+from user_workflows.plan.forecast import forecast
+from user_workflows.plan.model import Home, Plan
+
+
+class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
+    #: any JSON: saying what is wrong with it is the point
+    definition: Any
+
+
+class PlanBody(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where each node will run, and what an execution is predicted to cost."""
+
+    #: node id → home
+    homes: dict[str, Home]
+    #: node ids that one activity carries out
+    segments: list[list[str]]
+    history_events: int
+    billable_actions: int
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    valid: bool
+    faults: tuple[Fault, ...]
+    #: null when it is not valid
+    plan: PlanBody | None
+
+
+@post("/v1/definitions/validate", opt=requires("definitions.validate"), status_code=HTTP_200_OK)
+async def validate_definition(data: JSONBody[Candidate], registry: NamedDependency[Registry]) -> Verdict:
+    """Check a definition completely: every fault at once, and its plan when there is none."""
+    # In a thread: a thousand nodes take long enough for others to notice.
+    return await asyncio.to_thread(_judge, data.definition, registry)
+
+
+def _judge(raw: Any, registry: Registry) -> Verdict:
+    validation: Validation = validate(raw, plugins=registry)
+    if validation.definition is None:
+        return Verdict(valid=False, faults=validation.faults, plan=None)
+    plan = compile_plan(validation.definition, plugins=registry)
+    return Verdict(valid=True, faults=validation.faults, plan=_plan_body(plan))
+
+
+def _plan_body(plan: Plan) -> PlanBody:
+    cost = forecast(plan)
+    return PlanBody(
+        homes={node.id: node.home for node in plan.nodes},
+        segments=[[node.id] for node in plan.nodes if node.home == "activity"],
+        history_events=cost.history_events,
+        billable_actions=cost.billable_actions,
+    )
+
+
+ROUTES = [validate_definition]

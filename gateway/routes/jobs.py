@@ -1,0 +1,169 @@
+"""``/v1/jobs``: internal chores, accepted as long as the database is there."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import Annotated
+
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.status_codes import HTTP_202_ACCEPTED
+from msgspec import Meta, Struct
+
+from gateway.auth.permissions import requires
+from gateway.auth.principal import Principal
+from gateway.body import NoFields
+from gateway.errors import BodyFault, InvalidBody
+from gateway.idempotency.middleware import effect_key
+from gateway.routes.pages import Cursor, Limit, Page, position
+from gateway.telemetry.trace import trace_of
+from internal_jobs.client import Job, JobRequest, Jobs
+from internal_jobs.errors import InvalidJob, JobNotFound
+from internal_jobs.jobs import Queue, Status
+from plugins.host.registry import Registry
+from plugins.sdk.conform import Nonconforming, conform
+from plugins.storage.database import Database
+from plugins.vault.keys import Vault
+
+MAX_BATCH = 1_000
+
+TagFilter = Annotated[str | None, QueryParameter(max_length=100)]
+TypeFilter = Annotated[str | None, QueryParameter(max_length=200)]
+
+
+class Batch(Struct, frozen=True, forbid_unknown_fields=True):
+    items: Annotated[list[JobRequest], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class Accepted(Struct, frozen=True):
+    id: str
+    status: Status
+
+
+class AcceptedBatch(Struct, frozen=True):
+    """In the order of the request."""
+
+    items: list[Accepted]
+
+
+@post("/v1/jobs", opt=requires("jobs.write"), status_code=HTTP_202_ACCEPTED)
+async def enqueue_job(
+    request: Request[Principal, Principal, State],
+    data: JSONBody[JobRequest],
+    principal: NamedDependency[Principal],
+    jobs: NamedDependency[Jobs],
+    registry: NamedDependency[Registry],
+) -> Response[Job]:
+    """Accept a job: it is kept, and runs as soon as it is due and a worker is free."""
+    _refuse(_faults(data, registry))
+    job = await jobs.enqueue(
+        principal.tenant_id, data, key=effect_key(request), traceparent=trace_of(request.scope).traceparent
+    )
+    return Response(job, headers={"Location": f"/v1/jobs/{job.id}"})
+
+
+@post("/v1/jobs/batch", opt=requires("jobs.write"), status_code=HTTP_202_ACCEPTED)
+async def enqueue_batch(
+    *,
+    request: Request[Principal, Principal, State],
+    data: JSONBody[Batch],
+    principal: NamedDependency[Principal],
+    jobs: NamedDependency[Jobs],
+    registry: NamedDependency[Registry],
+    database: NamedDependency[Database],
+    vault: NamedDependency[Vault],
+) -> AcceptedBatch:
+    """Accept up to 1,000 jobs, all of them or none."""
+    _refuse(
+        BodyFault(f"/items/{index}{fault.pointer}", fault.detail)
+        for index, item in enumerate(data.items)
+        for fault in _faults(item, registry)
+    )
+    traceparent = trace_of(request.scope).traceparent
+    accepted = []
+    # The tenant's keys must be there before a transaction begins.
+    await vault.sealer(principal.tenant_id)
+    async with database.transaction() as connection:
+        for index, item in enumerate(data.items):
+            key = effect_key(request, "batch", str(index))
+            try:
+                job = await jobs.enqueue(
+                    principal.tenant_id, item, key=key, traceparent=traceparent, connection=connection
+                )
+            except InvalidJob as error:
+                raise InvalidJob(f"/items/{index}{error.pointer}", error.detail) from None
+            accepted.append(Accepted(job.id, job.status))
+    jobs.wake()
+    return AcceptedBatch(accepted)
+
+
+@get("/v1/jobs", opt=requires("jobs.read"))
+async def list_jobs(
+    *,
+    principal: NamedDependency[Principal],
+    jobs: NamedDependency[Jobs],
+    status: FromQuery[Status | None] = None,
+    type: TypeFilter = None,
+    queue: FromQuery[Queue | None] = None,
+    tag: TagFilter = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[Job]:
+    """List jobs, newest first."""
+    page = await jobs.list(
+        principal.tenant_id, status=status, type=type, queue=queue, tag=tag, limit=limit, cursor=position(cursor)
+    )
+    return Page(items=page.items, next_cursor=page.next_cursor)
+
+
+@get("/v1/jobs/{job_id:str}", opt=requires("jobs.read"))
+async def show_job(job_id: FromPath[str], principal: NamedDependency[Principal], jobs: NamedDependency[Jobs]) -> Job:
+    """Show a job: its status, its attempts, and what came of it."""
+    job = await jobs.get(principal.tenant_id, job_id)
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+@post("/v1/jobs/{job_id:str}/cancel", opt=requires("jobs.write"), status_code=HTTP_202_ACCEPTED)
+async def cancel_job(
+    job_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    jobs: NamedDependency[Jobs],
+    data: JSONBody[NoFields | None] = None,
+) -> Job:
+    """Cancel a job that waits; ask a running one to stop."""
+    return await jobs.cancel(principal.tenant_id, job_id)
+
+
+@post("/v1/jobs/{job_id:str}/retry", opt=requires("jobs.write"), status_code=HTTP_202_ACCEPTED)
+async def retry_job(
+    job_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    jobs: NamedDependency[Jobs],
+    data: JSONBody[NoFields | None] = None,
+) -> Job:
+    """Make the next attempt due now; one that is closed starts over."""
+    return await jobs.retry(principal.tenant_id, job_id)
+
+
+def _faults(job: JobRequest, registry: Registry) -> Iterator[BodyFault]:
+    """Find what would make the job fail for sure: a type that is not installed, a payload that does not fit it."""
+    plugin = registry.find(job.type)
+    if plugin is None:
+        close = get_close_matches(job.type, [known.id for known in registry], 1)
+        yield BodyFault("/type", f"is no plugin's id{f'; did you mean {close[0]!r}?' if close else ''}")
+        return
+    try:
+        conform(plugin.config, job.payload)
+    except Nonconforming as error:
+        yield from (BodyFault("/payload" + flaw.pointer, flaw.detail) for flaw in error.flaws)
+
+
+def _refuse(faults: Iterable[BodyFault]) -> None:
+    if found := tuple(faults):
+        raise InvalidBody("The job cannot be done as described.", errors=found)
+
+
+ROUTES = [enqueue_job, enqueue_batch, list_jobs, show_job, cancel_job, retry_job]

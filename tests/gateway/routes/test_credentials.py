@@ -1,0 +1,56 @@
+"""Credentials through the API: data goes in and never comes out."""
+
+import httpx
+import pytest
+
+from tests.gateway.application import Headers, MakeTenant
+
+BEARER = {"type": "bearer", "name": "GitHub", "data": {"token": "hunter2-hunter2"}, "allowedHosts": ["api.github.com"]}
+
+
+async def test_a_credential_is_stored_changed_rotated_and_forgotten(client: httpx.AsyncClient, owner: Headers) -> None:
+    made = await client.post("/v1/credentials", headers=owner, json=BEARER)
+    assert made.status_code == 201
+    where = made.headers["location"]
+    assert where == f"/v1/credentials/{made.json()['id']}"
+    changed = await client.patch(where, headers=owner, json={"name": "GitHub, read only"})
+    assert changed.json()["name"] == "GitHub, read only"
+    assert changed.json()["allowedHosts"] == ["api.github.com"]
+    rotated = await client.post(f"{where}/rotate", headers=owner, json={"data": {"token": "hunter3-hunter3"}})
+    assert rotated.json()["rotatedAt"] is not None
+    shown = await client.get(where, headers=owner)
+    listed = await client.get("/v1/credentials", headers=owner)
+    assert listed.json() == {"items": [shown.json()], "nextCursor": None}
+    everything = made.text + changed.text + rotated.text + shown.text + listed.text
+    assert "hunter" not in everything
+    assert (await client.delete(where, headers=owner)).status_code == 204
+    assert (await client.get(where, headers=owner)).status_code == 404
+
+
+async def test_the_faults_of_a_credential_are_named_together_without_a_value(
+    client: httpx.AsyncClient, owner: Headers
+) -> None:
+    body = {"type": "basic", "name": "", "data": {"username": "a:hunter2", "passwort": "hunter2"}}
+    refused = await client.post("/v1/credentials", headers=owner, json=body)
+    assert refused.status_code == 422
+    assert {fault["pointer"] for fault in refused.json()["errors"]} >= {"/name", "/data/password", "/data/passwort"}
+    assert "hunter2" not in refused.text
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE", "POST"])
+async def test_another_tenants_credential_is_an_absent_one(
+    client: httpx.AsyncClient, make_tenant: MakeTenant, method: str
+) -> None:
+    mine, theirs = await make_tenant(), await make_tenant()
+    id = (await client.post("/v1/credentials", headers=theirs, json=BEARER)).json()["id"]
+    body = {"POST": {"data": {"token": "x"}}, "PATCH": {"name": "x"}}.get(method)
+    action = "/rotate" if method == "POST" else ""
+    foreign = await client.request(method, f"/v1/credentials/{id}{action}", headers=mine, json=body)
+    absent = f"/v1/credentials/cred_01jd3x0v7k8m5qf2c9hz6w4t1b{action}"
+    assert foreign.status_code == 404
+    assert (await client.request(method, absent, headers=mine, json=body)).status_code == 404
+    assert (await client.get(f"/v1/credentials/{id}", headers=theirs)).json()["name"] == "GitHub"
+
+
+async def test_a_viewer_sees_no_credentials(client: httpx.AsyncClient, make_tenant: MakeTenant) -> None:
+    assert (await client.get("/v1/credentials", headers=await make_tenant("viewer"))).status_code == 403
