@@ -16,9 +16,7 @@ DEFAULT_PROVIDER = "default"
 
 
 class StockPrice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    symbol: Annotated[
-        str, Meta(pattern=r"^[A-Z0-9.^=-]{1,16}$(?!\n)", description="Ticker in capitals, e.g. AAPL or BRK.B")
-    ]
+    symbol: Annotated[str, Meta(pattern=r"^[A-Z0-9.^=-]{1,16}$(?!\n)", description="Ticker, e.g. AAPL or BRK.B")]
     provider: Annotated[
         str, Meta(min_length=1, max_length=64, description="One of the providers of this installation.")
     ] = DEFAULT_PROVIDER
