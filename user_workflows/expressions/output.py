@@ -1,0 +1,70 @@
+"""Results as JSON: the boundary where an evaluation's values leave the language."""
+
+import math
+from typing import Any
+
+from user_workflows.expressions.budget import MAX_OUTPUT, MAX_VALUE_DEPTH, Meter
+from user_workflows.expressions.errors import EvaluationError, OutputTooLarge
+from user_workflows.expressions.times import Duration, Timestamp
+from user_workflows.expressions.values import Type, from_key, type_name
+
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
+def to_json(meter: Meter, value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one a type
+    """Return `value` in JSON's types: timestamps as RFC 3339, durations as ``90s``, keys as strings.
+
+    Lists and maps are new ones: what the caller does with the result does not reach the input.
+
+    Raises:
+        OutputTooLarge: it would be more than 1 MiB of JSON, or nested too deeply.
+        EvaluationError: NaN and infinity have no JSON; two keys are the same string.
+    """
+    kind = type(value)
+    if kind is str:
+        _charge(meter, 2 + (len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))))
+        return value
+    if kind is list:
+        _enter(meter, 1 + len(value), depth)
+        return [to_json(meter, item, depth + 1) for item in value]
+    if kind is dict:
+        _enter(meter, 1 + 2 * len(value), depth)
+        made: dict[str, Any] = {}
+        for key, item in value.items():
+            name = _key(key)
+            if name in made:
+                raise EvaluationError("two keys of a map are the same in JSON", reason="duplicateKey")
+            _charge(meter, 2 + len(name))
+            made[name] = to_json(meter, item, depth + 1)
+        return made
+    _charge(meter, 4)
+    if kind in _PLAIN:
+        return value
+    if kind is float:
+        if math.isfinite(value):
+            return value
+        raise EvaluationError("the result is NaN or infinite; JSON has no such number", reason="notANumber")
+    if kind is Timestamp or kind is Duration:
+        return str(value)
+    if kind is Type:
+        return value.name
+    raise EvaluationError(f"a value of type {type_name(value)} has no JSON")
+
+
+def _key(key: Any) -> str:
+    if type(key) is str:
+        return key
+    plain = from_key(key)
+    return str(plain).lower() if type(plain) is bool else str(plain)
+
+
+def _enter(meter: Meter, size: int, depth: int) -> None:
+    _charge(meter, size)
+    if depth > MAX_VALUE_DEPTH:
+        raise OutputTooLarge(f"the result is nested more than {MAX_VALUE_DEPTH} levels deep")
+
+
+def _charge(meter: Meter, size: int) -> None:
+    meter.output -= size
+    if meter.output < 0:
+        raise OutputTooLarge(f"the result is larger than {MAX_OUTPUT // 2**20} MiB")
