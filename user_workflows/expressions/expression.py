@@ -1,0 +1,71 @@
+"""One expression, compiled."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from user_workflows.expressions.budget import MAX_SOURCE, Meter
+from user_workflows.expressions.compile import Compiler
+from user_workflows.expressions.errors import ExpressionError, SourceTooLong
+from user_workflows.expressions.evaluation import Evaluation
+from user_workflows.expressions.functions import FUNCTIONS
+from user_workflows.expressions.lexer import Token, tokenize
+from user_workflows.expressions.output import to_json
+from user_workflows.expressions.parser import Parser
+from user_workflows.expressions.references import ROOTS, Reference, find_references
+
+
+class Expression:
+    """An expression that can be evaluated any number of times, in any process, with the same results."""
+
+    __slots__ = ("_cost", "_run", "_slots", "faults", "references")
+
+    def __init__(self, tokens: Sequence[Token], pointer: str = "") -> None:
+        tree = Parser(tokens, FUNCTIONS).parse()
+        compiler = Compiler()
+        self._run = compiler.compile(tree)
+        self._cost = compiler.cost
+        self._slots = compiler.slots
+        self.references: tuple[Reference, ...] = find_references(tree, pointer)
+        #: what fails whenever it is evaluated: unknown functions, wrong numbers of arguments
+        self.faults: tuple[ExpressionError, ...] = tuple(compiler.faults)
+
+    def evaluate(self, scope: Mapping[str, Any], meter: Meter | None = None) -> Any:
+        """Return the value in `scope`, in JSON's types.
+
+        Args:
+            scope: what the roots stand for, e.g. ``{"nodes": {"price": {"output": …}}, "vars": …}``; JSON's types
+                as Python has them. It is not changed.
+            meter: shares a budget among several evaluations.
+
+        Raises:
+            EvaluationError: there is no value; the message says why, for the person who wrote the expression.
+            BudgetExceeded: it asked for too much.
+        """
+        meter = meter or Meter()
+        meter.work(self._cost)
+        value = self._run(Evaluation(scope, meter, self._slots))
+        return to_json(meter, value)
+
+
+def compile_expression(source: str) -> Expression:
+    """Compile one expression, without the ``{{ }}`` of templates.
+
+    A name or function that is unknown fails when it is evaluated, as in CEL; see `Expression.faults`.
+
+    Raises:
+        ExpressionSyntaxError: it is no expression, or larger than one may be.
+    """
+    check_source(source, 0, len(source))
+    tokens, _ = tokenize(source)
+    return Expression(tokens)
+
+
+def check_source(source: str, start: int, end: int) -> None:
+    """Raise SourceTooLong when ``source[start:end]`` is more than an expression may be."""
+    if end - start > MAX_SOURCE or len(source[start:end].encode("utf-8", "surrogatepass")) > MAX_SOURCE:
+        raise SourceTooLong(f"the expression is longer than {MAX_SOURCE // 1024} KiB", start)
+
+
+def unknown_names(expression: Expression) -> tuple[Reference, ...]:
+    """Return the references whose root no definition has."""
+    return tuple(reference for reference in expression.references if reference.root not in ROOTS)

@@ -1,0 +1,177 @@
+"""Templates: config values in which any string may hold ``{{ expressions }}``.
+
+A string that is one expression and nothing else keeps the type of its value; otherwise values are rendered into the
+text around them, null as nothing, lists and maps as JSON. A literal ``{{`` is written ``{{ "{{" }}``; ``}}`` outside of
+an expression is plain text.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from user_workflows.expressions.budget import MAX_SOURCE, MAX_VALUE_DEPTH, Meter
+from user_workflows.expressions.errors import (
+    ExpressionError,
+    ExpressionSyntaxError,
+    TemplateError,
+    TooDeep,
+)
+from user_workflows.expressions.expression import Expression, check_source, unknown_names
+from user_workflows.expressions.lexer import tokenize
+from user_workflows.expressions.references import ROOTS, Reference
+from user_workflows.expressions.text import render_text
+
+_Render = Callable[[Mapping[str, Any], Meter], Any]
+
+
+class Template:
+    """A config value that can be rendered any number of times."""
+
+    __slots__ = ("_render", "is_literal", "references")
+
+    def __init__(self, render: _Render, references: tuple[Reference, ...], *, is_literal: bool) -> None:
+        self._render = render
+        self.references = references
+        #: it holds no expression: rendering gives the value as it was
+        self.is_literal = is_literal
+
+    def render(self, scope: Mapping[str, Any]) -> Any:
+        """Return the value with every expression evaluated in `scope`; all of them share one budget.
+
+        Raises:
+            EvaluationError, BudgetExceeded: as `Expression.evaluate`, with the `pointer` of the string.
+        """
+        return self._render(scope, Meter())
+
+
+def compile_template(value: Any) -> Template:
+    """Compile a whole config value: a string, or lists and maps of them. The keys of maps are plain text.
+
+    Raises:
+        TemplateError: at least one expression is wrong, names an unknown function or an unknown root; with every
+            fault and its JSON Pointer (RFC 6901).
+    """
+    return _Compilation().template(value)
+
+
+class _Compilation:
+    def __init__(self) -> None:
+        self._references: list[Reference] = []
+        self._faults: list[tuple[str, ExpressionError]] = []
+
+    def template(self, value: Any) -> Template:
+        render = self._value(value, "", 0)
+        if self._faults:
+            raise TemplateError(tuple(self._faults))
+        if render is None:
+            return Template(lambda _scope, _meter: value, (), is_literal=True)
+        return Template(render, tuple(self._references), is_literal=False)
+
+    def _value(self, value: Any, pointer: str, depth: int) -> _Render | None:
+        """Return how to render `value`; ``None`` when it holds no expression."""
+        if isinstance(value, str):
+            return self._string(value, pointer) if "{{" in value else None
+        if not isinstance(value, list | tuple | dict):
+            return None
+        if depth > MAX_VALUE_DEPTH:
+            self._faults.append((pointer, TooDeep(f"the value is nested more than {MAX_VALUE_DEPTH} levels deep")))
+            return None
+        if isinstance(value, dict):
+            fields = {key: self._value(item, f"{pointer}/{_escape(key)}", depth + 1) for key, item in value.items()}
+            changing = [(key, render) for key, render in fields.items() if render is not None]
+            return _render_map(value, changing) if changing else None
+        items = [self._value(item, f"{pointer}/{place}", depth + 1) for place, item in enumerate(value)]
+        replaced = [(place, render) for place, render in enumerate(items) if render is not None]
+        return _render_list(list(value), replaced) if replaced else None
+
+    def _string(self, text: str, pointer: str) -> _Render | None:
+        parts: list[str | Expression] = []
+        try:
+            for part in self._parts(text, pointer):
+                parts.append(part)
+        except ExpressionSyntaxError as error:
+            error.pointer = pointer
+            self._faults.append((pointer, error))
+            return None
+        return _render_string(parts, pointer)
+
+    def _parts(self, text: str, pointer: str) -> Iterator[str | Expression]:
+        position = 0
+        while (start := text.find("{{", position)) >= 0:
+            if start > position:
+                yield text[position:start]
+            # A window, so that what is not closed is not scanned to the end of a large text.
+            window = text[: start + 2 + MAX_SOURCE + 2]
+            try:
+                tokens, end = tokenize(window, start + 2, inside_template=True)
+            except ExpressionSyntaxError:
+                check_source(window, start + 2, len(window) - 1)
+                raise
+            check_source(text, start + 2, end)
+            expression = Expression(tokens, pointer)
+            self._check(expression, pointer)
+            yield expression
+            position = end + 2
+        if position < len(text):
+            yield text[position:]
+
+    def _check(self, expression: Expression, pointer: str) -> None:
+        self._references += expression.references
+        for reference in unknown_names(expression):
+            message = f"there is no {reference.root[:80]!r}; an expression begins with {', '.join(ROOTS)}"
+            self._faults.append((pointer, ExpressionSyntaxError(message, reference.position)))
+        self._faults += [(pointer, fault) for fault in expression.faults]
+        for _, fault in self._faults:
+            fault.pointer = fault.pointer or pointer
+
+
+def _escape(key: Any) -> str:
+    return str(key).replace("~", "~0").replace("/", "~1")
+
+
+def _render_string(parts: list[str | Expression], pointer: str) -> _Render:
+    if len(parts) == 1 and isinstance(parts[0], Expression):
+        only = parts[0]
+
+        def evaluate(scope: Mapping[str, Any], meter: Meter) -> Any:
+            try:
+                return only.evaluate(scope, meter)
+            except ExpressionError as error:
+                error.pointer = pointer
+                raise
+
+        return evaluate
+
+    def render(scope: Mapping[str, Any], meter: Meter) -> str:
+        pieces: list[str] = []
+        for part in parts:
+            if isinstance(part, str):
+                pieces.append(part)
+                continue
+            try:
+                pieces.append(render_text(part.evaluate(scope, meter)))
+            except ExpressionError as error:
+                error.pointer = pointer
+                raise
+        return "".join(pieces)
+
+    return render
+
+
+def _render_map(value: dict[Any, Any], changing: list[tuple[Any, _Render]]) -> _Render:
+    def render(scope: Mapping[str, Any], meter: Meter) -> dict[Any, Any]:
+        made = dict(value)
+        for key, each in changing:
+            made[key] = each(scope, meter)
+        return made
+
+    return render
+
+
+def _render_list(value: list[Any], replaced: list[tuple[int, _Render]]) -> _Render:
+    def render(scope: Mapping[str, Any], meter: Meter) -> list[Any]:
+        made = list(value)
+        for place, each in replaced:
+            made[place] = each(scope, meter)
+        return made
+
+    return render
