@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from user_workflows.definition.model import Fault
+
+Severity: TypeAlias = Literal["error", "warning"]
 
 #: How many names may be compared for suggestions in one validation: a definition full of faults must not cost seconds.
 _MAX_COMPARISONS = 20_000
@@ -29,7 +31,7 @@ class Faults:
         message: str,
         *,
         node_id: str | None = None,
-        severity: Literal["error", "warning"] = "error",
+        severity: Severity = "error",
     ) -> None:
         self.found.append(Fault(code=code, severity=severity, pointer=pointer(*path), message=message, node_id=node_id))
 

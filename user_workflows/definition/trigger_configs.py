@@ -1,6 +1,7 @@
 """What the config of each type of trigger may hold."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -11,8 +12,6 @@ from msgspec import Meta, Struct
 from plugins.host.retry import Duration
 from plugins.signing import HeaderName
 from plugins.storage.database import now
-from user_workflows.definition.durations import range_fault
-from user_workflows.definition.shape import Path
 
 
 class Config(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
@@ -29,7 +28,7 @@ class CronConfig(Config, frozen=True, kw_only=True):
     #: an IANA name, e.g. ``America/New_York``
     timezone: str = "UTC"
     #: what happens to a firing while the execution of the one before still runs
-    overlap: Literal["skip", "queue", "allow", "replace"] = "skip"
+    overlap: Literal["skip", "allow"] = "skip"
     #: how late a firing may still start an execution, after an outage
     catch_up: Duration = "10m"
     #: added to what expressions see as ``trigger``
@@ -52,6 +51,10 @@ class WebhookConfig(Config, frozen=True, kw_only=True):
     id_header: HeaderName | None = None
 
 
+#: the keys of `WebhookConfig` that belong to ``hmac``
+HMAC_OPTIONS = frozenset({"header", "algorithm", "encoding", "prefix", "timestampHeader", "idHeader"})
+
+
 class EventConfig(Config, frozen=True, kw_only=True):
     #: the CloudEvent's ``type``
     event_type: Annotated[str, Meta(min_length=1)]
@@ -66,41 +69,6 @@ CONFIGS: Mapping[str, type[Config]] = {
     "webhook": WebhookConfig,
     "event": EventConfig,
 }
-
-
-def check_trigger(type: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Path, str]]:
-    """Yield what the types cannot say: a fault code, a path within the config and what is wrong there.
-
-    Args:
-        type: of the trigger.
-        config: as drawn, perhaps faulty.
-    """
-    if type == "cron":
-        yield from _check_cron(config)
-    elif type == "webhook":
-        yield from _check_webhook(config)
-
-
-def _check_cron(config: Mapping[str, Any]) -> Iterator[tuple[str, Path, str]]:
-    cron = config.get("cron")
-    if isinstance(cron, str) and (fault := _cron_fault(cron)):
-        yield "trigger.invalidCron", ("cron",), fault
-    timezone = config.get("timezone")
-    if isinstance(timezone, str) and not is_timezone(timezone):
-        yield "trigger.unknownTimezone", ("timezone",), timezone
-    if fault := range_fault(config.get("catchUp")):
-        yield "trigger.invalid", ("catchUp",), fault
-
-
-def _check_webhook(config: Mapping[str, Any]) -> Iterator[tuple[str, Path, str]]:
-    secret = config.get("secret")
-    if secret is None or secret == "":
-        message = "a webhook needs a secret: the id of a signing credential, so that only its sender can start this"
-        yield "trigger.secretMissing", ("secret",), message
-    if config.get("scheme", "standard") != "hmac":
-        for key in ("header", "algorithm", "encoding", "prefix", "timestampHeader", "idHeader"):
-            if key in config:
-                yield "trigger.invalid", (key,), 'belongs to scheme "hmac"; remove it or change the scheme'
 
 
 def is_timezone(name: str) -> bool:
@@ -118,7 +86,8 @@ def timezones() -> list[str]:
     return sorted(available_timezones())
 
 
-def _cron_fault(cron: str) -> str | None:
+def cron_fault(cron: str) -> str | None:
+    """Return what is wrong with a cron expression, to be read after its key; ``None``: nothing."""
     fields = cron.split()
     if len(fields) != 5:
         return (
@@ -136,6 +105,12 @@ def _cron_fault(cron: str) -> str | None:
     except StopIteration:
         return "never fires: no such date comes"
     return None
+
+
+def next_firing(config: CronConfig) -> datetime | None:
+    """Return when a valid cron trigger fires next, in UTC."""
+    moment = next(CronSim(config.cron, now().astimezone(ZoneInfo(config.timezone))), None)
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def _without_names(field: str) -> str:

@@ -1,0 +1,110 @@
+"""What may be wrong with the edges: where they lead, which port they leave by, and the cycles they close."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from user_workflows.definition.catalogue import ERROR_PORT
+from user_workflows.definition.drawing import Drawing, DrawnEdge, DrawnNode
+from user_workflows.definition.faults import Faults
+from user_workflows.plan.graph import Graph
+
+
+def check_edges(drawing: Drawing, faults: Faults) -> Graph:
+    """Report faulty edges and return the graph of the others.
+
+    An edge to an unknown node whose name is almost that of a known one counts as leading there: one slip of the
+    pen must not be reported again by every check that follows.
+    """
+    good: list[tuple[str, str]] = []
+    seen: dict[tuple[Any, ...], int] = {}
+    for edge in drawing.edges:
+        ends = _check_ends(edge, drawing, faults)
+        identity = (edge.source, edge.source_handle, edge.target, edge.target_handle)
+        first = seen.setdefault(identity, edge.index)
+        if first != edge.index:
+            message = f"the edge {edge.source} → {edge.target} is drawn twice, first as edge {first}; remove one"
+            faults.add("edge.duplicate", ("edges", edge.index), message)
+        if edge.source == edge.target:
+            message = f"the edge leads from {edge.source} back to itself; a node cannot wait for itself"
+            faults.add("edge.self", ("edges", edge.index), message, node_id=edge.source)
+        elif ends is not None:
+            good.append(ends)
+        if edge.source in drawing.by_id:
+            _check_port(edge, drawing.by_id[edge.source], faults)
+    graph = Graph(drawing.by_id, good)
+    for cycle in graph.cycles():
+        _report_cycle(cycle, drawing, faults)
+    return graph
+
+
+def _check_ends(edge: DrawnEdge, drawing: Drawing, faults: Faults) -> tuple[str, str] | None:
+    ends: list[str | None] = []
+    for key, code, name in (
+        ("source", "edge.unknownSource", edge.source),
+        ("target", "edge.unknownTarget", edge.target),
+    ):
+        if name in drawing.by_id:
+            ends.append(name)
+            continue
+        message = f"the edge's {key} {name!r} is not a node{faults.suggest(name, drawing.by_id)}"
+        faults.add(code, ("edges", edge.index, key), message)
+        ends.append(faults.nearest(name, drawing.by_id))
+    source, target = ends
+    return None if source is None or target is None or source == target else (source, target)
+
+
+def _check_port(edge: DrawnEdge, source: DrawnNode, faults: Faults) -> None:
+    port = edge.source_handle
+    ports = source.ports()
+    if port is None or ports is None or port in ports:
+        return
+    path = ("edges", edge.index, "sourceHandle")
+    if port == ERROR_PORT:
+        message = f'node {source.id} leaves by "error" only with onError "port"; set it, or remove the edge'
+    else:
+        listed = f"; it leaves by {', '.join(ports)}" if ports else "; it has no ports: the execution ends there"
+        message = f"node {source.id} ({source.plugin_id}) has no port {port!r}{listed}"
+    faults.add("edge.unknownPort", path, message, node_id=source.id)
+
+
+def _report_cycle(cycle: list[str], drawing: Drawing, faults: Faults) -> None:
+    members = set(cycle)
+    last = max(edge.index for edge in drawing.edges if edge.source in members and edge.target in members)
+    message = (
+        f"the nodes {' → '.join([*cycle, cycle[0]])} form a cycle, so none of them could ever start; "
+        "remove one of their edges"
+    )
+    faults.add("graph.cycle", ("edges", last), message, node_id=cycle[0])
+
+
+def check_reach(drawing: Drawing, faults: Faults) -> None:
+    """Warn of nodes that can be seen to never run."""
+    incoming: dict[str, list[DrawnEdge]] = {}
+    for edge in drawing.edges:
+        if edge.source in drawing.by_id and edge.target in drawing.by_id:
+            incoming.setdefault(edge.target, []).append(edge)
+    for target, edges in incoming.items():
+        node = drawing.by_id[target]
+        for reason in _why_never(node, edges, drawing):
+            path = ("nodes", node.index, "join")
+            faults.add(
+                "node.neverRuns", path, f"node {target} can never run: {reason}", node_id=target, severity="warning"
+            )
+
+
+def _why_never(node: DrawnNode, edges: list[DrawnEdge], drawing: Drawing) -> Iterator[str]:
+    join = node.raw.get("join", "any")
+    count = join.get("count") if isinstance(join, dict) else None
+    if isinstance(count, int) and count > len(edges):
+        yield f"its join asks for {count} edges and it has {len(edges)}"
+    if all(drawing.by_id[edge.source].ports() == () for edge in edges):
+        yield "the execution ends at every node that leads to it"
+    if join == "all":
+        for source in {edge.source: None for edge in edges}:
+            ports = {edge.source_handle for edge in edges if edge.source == source}
+            if len(ports - {None}) > 1 and _leaves_once(drawing.by_id[source]):
+                yield f"its join asks for every edge, and {source} leaves by one port only"
+
+
+def _leaves_once(node: DrawnNode) -> bool:
+    return node.plugin_id != "switch" or node.config.get("mode", "first") == "first"

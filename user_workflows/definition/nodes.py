@@ -1,0 +1,102 @@
+"""What may be wrong with one node alone: its plugin, its config, its credentials, its times."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from user_workflows.definition.catalogue import Catalogue, slots_of
+from user_workflows.definition.control_nodes import ControlNode
+from user_workflows.definition.drawing import Drawing, DrawnNode
+from user_workflows.definition.durations import range_fault
+from user_workflows.definition.faults import Faults, Severity
+from user_workflows.definition.model import MAX_NODES
+from user_workflows.definition.shape import Mismatch, match
+
+#: keys that are kept with the definition, but that this engine does not act on yet
+_NOT_YET = ("compensate",)
+
+
+def check_nodes(drawing: Drawing, catalogue: Catalogue, faults: Faults) -> None:
+    if len(drawing.nodes) > MAX_NODES:
+        message = (
+            f"a definition may hold {MAX_NODES:,} nodes, this one holds {len(drawing.nodes):,}; split the workflow"
+        )
+        faults.add("definition.tooManyNodes", ("nodes",), message)
+    for node in drawing.nodes:
+        if node.id is not None and drawing.by_id[node.id] is not node:
+            first = drawing.by_id[node.id].index
+            message = f"node id {node.id!r} is taken by node {first}; ids must be unique"
+            faults.add("node.duplicateId", ("nodes", node.index, "id"), message, node_id=node.id)
+        _check_plugin(node, catalogue, faults)
+        _check_times(node, faults)
+        for key in _NOT_YET:
+            if node.raw.get(key) is not None:
+                message = f"{key!r} is kept, but not acted on by this release"
+                faults.add("node.notYet", ("nodes", node.index, key), message, node_id=node.id, severity="warning")
+
+
+def _check_plugin(node: DrawnNode, catalogue: Catalogue, faults: Faults) -> None:
+    if node.plugin_id is None:
+        return
+    if node.kind is None:
+        message = f"no plugin {node.plugin_id!r} is installed{faults.suggest(node.plugin_id, catalogue.ids())}"
+        faults.add("plugin.unknown", ("nodes", node.index, "pluginId"), message, node_id=node.id)
+        return
+    _check_config(node, node.kind.config, faults)
+    if isinstance(node.kind, ControlNode):
+        for path, fault in node.kind.check(node.config):
+            _add(node, faults, "config.invalid", ("config", *path), _sentence(path, fault))
+    slots = {slot.name: slot for slot in slots_of(node.kind)}
+    for slot in node.credentials:
+        if slot not in slots:
+            where = faults.suggest(slot, slots) if slots else f"; {node.plugin_id} takes no credentials"
+            message = f"{node.plugin_id} has no credential slot {slot!r}{where}"
+            _add(node, faults, "credential.unknownSlot", ("credentials", slot), message)
+    for name, declared in slots.items():
+        if not declared.optional and name not in node.credentials:
+            message = f"{node.plugin_id} needs a credential ({' or '.join(declared.types)}) in slot {name!r}; bind one"
+            _add(node, faults, "credential.missing", ("credentials", name), message)
+
+
+def _check_config(node: DrawnNode, expected: type[Any], faults: Faults) -> None:
+    if "config" in node.raw and not isinstance(node.raw["config"], dict):
+        return  # the node's own shape says so
+    for mismatch in match(node.config, expected, templates=True):
+        _add(node, faults, code("config", mismatch), ("config", *mismatch.path), describe(mismatch, faults))
+
+
+def _check_times(node: DrawnNode, faults: Faults) -> None:
+    retry = node.raw.get("retry")
+    places: dict[tuple[str, ...], object] = {("timeout",): node.raw.get("timeout")}
+    if isinstance(retry, dict):
+        places |= {("retry", key): retry.get(key) for key in ("initialInterval", "maxInterval")}
+    for path, text in places.items():
+        if fault := range_fault(text):
+            faults.add("node.invalid", ("nodes", node.index, *path), _sentence(path, fault), node_id=node.id)
+
+
+def _add(node: DrawnNode, faults: Faults, code: str, path: Sequence[str | int], message: str) -> None:
+    # A disabled node may be half drawn: it passes its input through and its config is not read.
+    severity: Severity = "warning" if node.disabled else "error"
+    faults.add(code, ("nodes", node.index, *path), message, node_id=node.id, severity=severity)
+
+
+def code(noun: str, mismatch: Mismatch) -> str:
+    """Return the fault code of a mismatch in a `noun`."""
+    if mismatch.reason == "expressionRequired":
+        return "expression.required"
+    return f"{noun}.{mismatch.reason}"
+
+
+def describe(mismatch: Mismatch, faults: Faults) -> str:
+    """Return a sentence for a user about a mismatch."""
+    suggestion = ""
+    if mismatch.reason == "unknownKey":
+        suggestion = faults.suggest(str(mismatch.path[-1]), mismatch.known)
+    return _sentence(mismatch.path, mismatch.message) + suggestion
+
+
+def _sentence(path: Sequence[str | int], message: str) -> str:
+    if not path:
+        return f"this {message}"
+    name = str(path[0]) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
+    return f'"{name}" {message}'

@@ -1,0 +1,84 @@
+"""What may be wrong with the triggers."""
+
+from typing import Any
+
+from user_workflows.definition.drawing import Drawing
+from user_workflows.definition.durations import range_fault
+from user_workflows.definition.faults import Faults
+from user_workflows.definition.nodes import code, describe
+from user_workflows.definition.shape import is_template, match
+from user_workflows.definition.trigger_configs import CONFIGS, HMAC_OPTIONS, cron_fault, is_timezone, timezones
+from user_workflows.expressions import TemplateError, compile_template
+
+
+def check_triggers(drawing: Drawing, faults: Faults) -> None:
+    seen: dict[str, int] = {}
+    for index, trigger in drawing.triggers.items():
+        id = trigger.get("id")
+        if isinstance(id, str) and seen.setdefault(id, index) != index:
+            message = f"trigger id {id!r} is taken by trigger {seen[id]}; ids must be unique"
+            faults.add("trigger.duplicateId", ("triggers", index, "id"), message)
+        type = trigger.get("type")
+        config = trigger.get("config", {})
+        if isinstance(type, str) and type in CONFIGS and isinstance(config, dict):
+            _Check(index, faults).check(type, config)
+
+
+class _Check:
+    """The check of one trigger's config."""
+
+    def __init__(self, index: int, faults: Faults) -> None:
+        self._index = index
+        self._faults = faults
+
+    def check(self, type: str, config: dict[str, Any]) -> None:
+        for mismatch in match(config, CONFIGS[type]):
+            path = ("triggers", self._index, "config", *mismatch.path)
+            self._faults.add(code("trigger", mismatch), path, describe(mismatch, self._faults))
+        match type:
+            case "cron":
+                self._check_cron(config)
+            case "webhook":
+                self._check_webhook(config)
+            case "event":
+                self._check_event(config)
+
+    def _check_cron(self, config: dict[str, Any]) -> None:
+        cron = config.get("cron")
+        if isinstance(cron, str) and (fault := cron_fault(cron)):
+            self._add("trigger.invalidCron", "cron", f'"cron" {fault}')
+        timezone = config.get("timezone")
+        if isinstance(timezone, str) and not is_timezone(timezone):
+            hint = self._faults.suggest(timezone, timezones())
+            self._add("trigger.unknownTimezone", "timezone", f"there is no time zone {timezone!r}{hint}")
+        if fault := range_fault(config.get("catchUp")):
+            self._add("trigger.invalid", "catchUp", f'"catchUp" {fault}')
+
+    def _check_webhook(self, config: dict[str, Any]) -> None:
+        if config.get("secret") in (None, ""):
+            message = "a webhook needs a secret, so that only its sender can start this: the id of a signing credential"
+            self._add("trigger.secretMissing", "secret", message)
+        scheme = config.get("scheme", "standard")
+        if scheme != "hmac":
+            for key in sorted(HMAC_OPTIONS.intersection(config)):
+                self._add("trigger.invalid", key, f'"{key}" belongs to scheme "hmac"; remove it or change the scheme')
+        if scheme in ("stripe", "github", "slack", "shopify"):
+            message = f"this release cannot verify the signatures of {scheme} yet, and refuses its calls"
+            self._faults.add("trigger.notYet", self._path("scheme"), message, severity="warning")
+
+    def _check_event(self, config: dict[str, Any]) -> None:
+        message = "this release cannot receive events yet; the trigger is kept, and never fires"
+        self._faults.add("trigger.notYet", ("triggers", self._index, "type"), message, severity="warning")
+        condition = config.get("filter")
+        if is_template(condition):
+            try:
+                compile_template(condition)
+            except TemplateError as error:
+                for _, fault in error.faults:
+                    self._add(fault.type, "filter", str(fault))
+
+    def _path(self, key: str) -> tuple[str | int, ...]:
+        return ("triggers", self._index, "config", key)
+
+    def _add(self, code: str, key: str, message: str) -> None:
+        self._faults.add(code, self._path(key), message)

@@ -1,0 +1,125 @@
+"""Validate a definition completely: every fault at once, none hiding another."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from plugins.host.registry import Registry
+from user_workflows.definition.catalogue import Catalogue
+from user_workflows.definition.drawing import Drawing, read_drawing
+from user_workflows.definition.durations import range_fault
+from user_workflows.definition.edges import check_edges, check_reach
+from user_workflows.definition.faults import Faults
+from user_workflows.definition.model import MAX_BYTES, Definition, Fault
+from user_workflows.definition.nodes import check_nodes, code, describe
+from user_workflows.definition.references import check_references
+from user_workflows.definition.shape import Path, match
+from user_workflows.definition.triggers import check_triggers
+
+#: How deep the JSON of a definition may nest: generous for configs, safe for everything that walks it.
+MAX_JSON_DEPTH = 64
+
+_NOUNS = {"nodes": "node", "edges": "edge", "triggers": "trigger"}
+#: keys that are kept with the definition, but that this engine does not act on yet
+_NOT_YET = ("errorWorkflow", "concurrency")
+
+
+class Validation(Struct, frozen=True, kw_only=True):
+    """The outcome: a definition that can be published, or what stands against it."""
+
+    #: ``None`` when there is any error
+    definition: Definition | None
+    faults: tuple[Fault, ...]
+
+    @property
+    def valid(self) -> bool:
+        return self.definition is not None
+
+
+def validate(raw: Any, *, plugins: Registry) -> Validation:
+    """Check any JSON value as a definition. Never raises.
+
+    Args:
+        raw: JSON, as decoded.
+        plugins: what nodes may name, besides the control nodes.
+    """
+    faults = Faults()
+    if not _is_measured(raw, faults):
+        return Validation(definition=None, faults=tuple(faults.found))
+    definition = _check_shape(raw, faults)
+    if isinstance(raw, dict):
+        catalogue = Catalogue(plugins)
+        drawing = read_drawing(raw, catalogue)
+        _check_whole(raw, drawing, faults)
+        check_nodes(drawing, catalogue, faults)
+        graph = check_edges(drawing, faults)
+        check_reach(drawing, faults)
+        check_references(drawing, graph, faults)
+        check_triggers(drawing, faults)
+    return Validation(definition=None if faults.has_errors else definition, faults=tuple(faults.found))
+
+
+def _is_measured(raw: Any, faults: Faults) -> bool:
+    """Refuse what is too large or too deep to look at any closer."""
+    if _depth(raw) > MAX_JSON_DEPTH:
+        faults.add("definition.tooDeep", (), f"the definition nests deeper than {MAX_JSON_DEPTH} levels; flatten it")
+        return False
+    try:
+        size = len(msgspec.json.encode(raw))
+    except (UnicodeEncodeError, TypeError) as error:
+        faults.add("definition.invalid", (), f"the definition is not JSON: {error}")
+        return False
+    if size > MAX_BYTES:
+        message = f"the definition takes {size:,} bytes of JSON and may take {MAX_BYTES:,}; split the workflow"
+        faults.add("definition.tooLarge", (), message)
+        return False
+    return True
+
+
+def _depth(raw: Any) -> int:
+    depth = 0
+    level = [raw]
+    while level and depth <= MAX_JSON_DEPTH:
+        depth += 1
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inside.extend(value.values())
+            elif isinstance(value, list):
+                inside.extend(value)
+        level = [value for value in inside if isinstance(value, dict | list)]
+    return depth
+
+
+def _check_shape(raw: Any, faults: Faults) -> Definition | None:
+    try:
+        return msgspec.convert(raw, Definition)
+    except msgspec.ValidationError:
+        for mismatch in match(raw, Definition):
+            path = mismatch.path
+            is_inside = len(path) > 2 and path[0] in _NOUNS
+            noun = _NOUNS[str(path[0])] if is_inside else "definition"
+            inner = mismatch._replace(path=path[2:]) if is_inside else mismatch
+            message = describe(inner, faults) if path else f"a definition {mismatch.message}"
+            faults.add(code(noun, mismatch), path, message, node_id=_node_id(raw, path))
+        return None
+
+
+def _node_id(raw: Any, path: Path) -> str | None:
+    if len(path) < 2 or path[0] != "nodes" or not isinstance(path[1], int):
+        return None
+    node = raw["nodes"][path[1]]
+    id = node.get("id") if isinstance(node, dict) else None
+    return id if isinstance(id, str) else None
+
+
+def _check_whole(raw: dict[str, Any], drawing: Drawing, faults: Faults) -> None:
+    if raw.get("nodes") == []:
+        faults.add("definition.noNodes", ("nodes",), "a definition needs at least one node; draw one")
+    if fault := range_fault(raw.get("timeout")):
+        faults.add("definition.invalid", ("timeout",), f'"timeout" {fault}')
+    for key in _NOT_YET:
+        if raw.get(key) is not None:
+            message = f"{key!r} is kept, but not acted on by this release"
+            faults.add("definition.notYet", (key,), message, severity="warning")
