@@ -16,6 +16,10 @@ from internal_jobs.clock import moment
 from internal_jobs.table import LEASED, PERISHABLE, jobs
 from plugins.storage.database import Database
 
+#: Workers a job saw die before it may only run while no other suspect does. After the first death everybody who was
+#: there is tried again at once; whoever is there at the second is a suspect, and the third names the culprit.
+SUSPICIOUS = 2
+
 
 class Ticket(Struct, frozen=True):
     """What a message says."""
@@ -35,7 +39,7 @@ class Begin(Struct, frozen=True):
 class Refusal(Enum):
     #: finished, cancelled, expired, or published anew: the message is to be forgotten
     VOID = auto()
-    #: its worker died with it before: it must run while no other suspect does
+    #: workers died with it before: it must run while no other suspect does
     SUSPECT = auto()
 
 
@@ -146,7 +150,7 @@ class Leases:
                 _among(tickets),
                 jobs.c.status == "queued",
                 or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > present),
-                *(() if alone else (jobs.c.redeliveries == 0,)),
+                *(() if alone else (jobs.c.redeliveries < SUSPICIOUS,)),
             )
             .values(
                 status="running",
@@ -199,5 +203,5 @@ def _is(ticket: Ticket) -> Any:
 
 
 async def _suspects(connection: AsyncConnection, tickets: Sequence[Ticket]) -> set[Ticket]:
-    query = select(*_TICKET).where(_among(tickets), jobs.c.status == "queued", jobs.c.redeliveries > 0)
+    query = select(*_TICKET).where(_among(tickets), jobs.c.status == "queued", jobs.c.redeliveries >= SUSPICIOUS)
     return {Ticket(*row) for row in await connection.execute(query)}

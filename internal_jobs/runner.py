@@ -86,7 +86,7 @@ class Runner:
                 await self._run(ticket, begun)
 
     async def _run_alone(self, ticket: Ticket) -> None:
-        """Run a job that was running when its worker died: one at a time, so that the next death names the culprit."""
+        """Run a job that saw workers die: one at a time, so that the next death names the culprit."""
         try:
             async with asyncio.timeout(SUSPECT_PATIENCE):
                 await self._alone.acquire()

@@ -1,0 +1,181 @@
+"""Killed workers, an emptied Redis, poison: what may happen costs time, never a job, and no effect twice."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from internal_jobs.broker import connect, producing_broker
+from internal_jobs.client import JobRequest, Jobs
+from internal_jobs.jobs import Publication
+from internal_jobs.worker import WorkerOptions
+from plugins.host.ledger import idempotency_key
+from plugins.storage.database import Database
+from plugins.vault.keys import Vault
+from tests.internal_jobs.crew import Settings
+from tests.internal_jobs.watch import reach, reach_all
+from tests.internal_jobs.witness import witness
+from tests.servers import start, stop, valkey_server
+
+Launch = Callable[[], Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def launch(
+    database: Database, vault: Vault, tenant: str, valkey_url: str, options: WorkerOptions, tmp_path: Path
+) -> AsyncIterator[Launch]:
+    """Start worker processes; those left at the end of the test are killed."""
+    settings = Settings(
+        database_url=database.engine.url.render_as_string(hide_password=False),
+        redis_url=valkey_url,
+        master_key=str(tmp_path / "master.key"),
+        options=options,
+    )
+    started: list[asyncio.subprocess.Process] = []
+
+    async def launch() -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.internal_jobs.crew", msgspec.json.encode(settings).decode()
+        )
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_a_worker_killed_with_twenty_jobs_in_flight_loses_none_and_repeats_no_effect(
+    jobs: Jobs, tenant: str, launch: Launch, tmp_path: Path
+) -> None:
+    async with witness(tmp_path / "seen", hold=2.0) as seen:
+        request = JobRequest(type="crew.post", payload={"url": seen.url}, timeout="3s")
+        first = await launch()
+        made = [await jobs.enqueue(tenant, request) for _ in range(20)]
+        await seen.sees(8)
+        first.send_signal(signal.SIGKILL)
+        await first.wait()
+        await launch()
+        finished = await reach_all(jobs, tenant, made)
+        assert {(job.status, job.attempts) for job in finished} == {("completed", 1)}
+        keys = {idempotency_key(tenant, job.id, job.type, 1) for job in made}
+        assert set(seen.keys) == keys, "every job acted, each under one key"
+
+
+async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish(
+    jobs: Jobs, tenant: str, launch: Launch
+) -> None:
+    made = [await jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 0.4})) for _ in range(12)]
+    poison = await jobs.enqueue(tenant, JobRequest(type="crew.poison"))
+    deaths = 0
+
+    async def supervise() -> None:
+        nonlocal deaths
+        while True:
+            await (await launch()).wait()
+            deaths += 1
+
+    async with cancelled_at_end(supervise()):
+        dead = await reach(jobs, tenant, poison.id, seconds=60)
+        finished = await reach_all(jobs, tenant, made)
+    assert dead.status == "dead"
+    assert dead.error is not None
+    assert dead.error.type == "job.poison"
+    assert deaths == 4, "one delivery and three redeliveries"
+    assert {job.status for job in finished} == {"completed"}
+
+
+async def test_a_drained_worker_hands_back_what_does_not_end_in_time(jobs: Jobs, tenant: str, launch: Launch) -> None:
+    worker = await launch()
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 30}, timeout="60s"))
+    await reach(jobs, tenant, made.id, "running")
+    began = time.monotonic()
+    worker.terminate()
+    assert await worker.wait() == 0
+    assert time.monotonic() - began < 10
+    job = await jobs.get(tenant, made.id)
+    assert job is not None
+    assert (job.status, job.attempts) == ("queued", 0)
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_message_delivered_twice_runs_its_job_once(
+    jobs: Jobs, tenant: str, valkey_url: str, namespace: str
+) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 0.5}))
+    broker = producing_broker(connect(valkey_url), namespace, 5.0)
+    await reach(jobs, tenant, made.id, "running")
+    await asyncio.to_thread(broker.publish, [Publication(tenant, made.id, "default", 1)] * 3)
+    job = await reach(jobs, tenant, made.id)
+    assert (job.status, job.attempts) == ("completed", 1)
+    broker.client.close()
+
+
+class OwnValkey:
+    """A Valkey server that a test may stop, start and empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = valkey_server(folder)
+        self.url = self._server.url
+        self._process = start(self._server)
+
+    def stop(self) -> None:
+        stop(self._process)
+
+    def start(self) -> None:
+        self._process = start(self._server)
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
+    server = OwnValkey(tmp_path / "valkey")
+    yield server
+    server.stop()
+
+
+class TestOnAValkeyOfItsOwn:
+    @pytest.fixture
+    def valkey_url(self, own_valkey: OwnValkey) -> str:
+        return own_valkey.url
+
+    @pytest.mark.usefixtures("worker")
+    async def test_emptying_redis_with_two_hundred_pending_loses_none(
+        self, jobs: Jobs, tenant: str, valkey_url: str
+    ) -> None:
+        request = JobRequest(type="crew.stubborn", payload={"value": 0.02})
+        made = await asyncio.gather(*(jobs.enqueue(tenant, request) for _ in range(200)))
+        await reach(jobs, tenant, made[20].id)
+        async with Redis.from_url(valkey_url) as redis:
+            await redis.flushall()
+        finished = await reach_all(jobs, tenant, made)
+        assert {(job.status, job.attempts) for job in finished} == {("completed", 1)}
+
+    @pytest.mark.usefixtures("worker")
+    async def test_jobs_are_accepted_without_redis_and_run_when_it_is_back(
+        self, jobs: Jobs, tenant: str, own_valkey: OwnValkey
+    ) -> None:
+        await reach(jobs, tenant, (await jobs.enqueue(tenant, JobRequest(type="crew.echo"))).id)
+        await asyncio.to_thread(own_valkey.stop)
+        began = time.monotonic()
+        made = [await jobs.enqueue(tenant, JobRequest(type="crew.echo")) for _ in range(10)]
+        assert time.monotonic() - began < 2
+        assert {job.status for job in made} == {"queued"}
+        await asyncio.to_thread(own_valkey.start)
+        assert {job.status for job in await reach_all(jobs, tenant, made)} == {"completed"}
+
+
+@asynccontextmanager
+async def cancelled_at_end(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    yield
+    task.cancel()
+    await asyncio.wait([task])
