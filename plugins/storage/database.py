@@ -108,7 +108,12 @@ def async_url(url: str) -> str:
 
 
 def _engine(url: str) -> AsyncEngine:
-    engine = create_async_engine(async_url(url), pool_pre_ping=not url.startswith("sqlite"))
+    engine = create_async_engine(
+        async_url(url),
+        pool_pre_ping=not url.startswith("sqlite"),
+        # Errors travel into logs; what users stored must not.
+        hide_parameters=True,
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -1,0 +1,135 @@
+"""What is recorded: one small definition per feature of the interpreter."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from tests.user_workflows.drawing import edges, node
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    name: str
+    definition: dict[str, Any]
+    input: Any = None
+    #: sent once the execution has started: (name, payload)
+    signals: tuple[tuple[str, Any], ...] = ()
+    #: cancel once this gate has been reached
+    cancel_at: str | None = None
+
+
+CASES = (
+    Case(
+        name="chain",
+        definition={
+            "variables": {"factor": 3},
+            "nodes": [
+                node("start", values={"n": "{{ input.n * vars.factor }}"}),
+                node("call", "test.echo", value="{{ nodes.start.output.n + 1 }}"),
+                node("last", values={"text": "got {{ nodes.call.output }}"}),
+            ],
+            "edges": edges("start>call", "call>last"),
+        },
+        input={"n": 2},
+    ),
+    Case(
+        name="branches-and-dead-paths",
+        definition={
+            "nodes": [
+                node("check", "if", condition="{{ input.n > 1 }}"),
+                node("yes", "test.echo", value=["{{ input }}"]),
+                node("no", "test.echo", value=2),
+                node("dead", values={}),
+                node("join", values={"has": "{{ has(nodes.no.output) }}", "in": "{{ input }}"}),
+                node("all", join="all", values={}),
+            ],
+            "edges": edges("check.true>yes", "check.false>no", "no>dead", "yes>join", "dead>join", "yes>all", "no>all"),
+        },
+        input={"n": 5},
+    ),
+    Case(
+        name="parallel-steps",
+        definition={
+            "nodes": [
+                *(node(f"s{i}", "test.echo", value=i) for i in range(5)),
+                node("sum", values={"in": "{{ input }}"}),
+            ],
+            "edges": edges(*(f"s{i}>sum" for i in range(5))),
+        },
+    ),
+    Case(
+        name="retries",
+        definition={"nodes": [node("flaky", "test.flaky", failures=2)]},
+    ),
+    Case(
+        name="permanent-failure",
+        definition={
+            "nodes": [node("bad", "test.flaky", permanent=True), node("after", values={})],
+            "edges": edges("bad>after"),
+        },
+    ),
+    Case(
+        name="on-error-continue-and-port",
+        definition={
+            "nodes": [
+                node("go", "test.flaky", permanent=True, onError="continue"),
+                node("port", "test.flaky", permanent=True, onError="port"),
+                node("why", values={"go": "{{ nodes.go.error.type }}", "port": "{{ nodes.port.error.status }}"}),
+            ],
+            "edges": edges("go>port", "port.error>why"),
+        },
+    ),
+    Case(
+        name="expression-failure",
+        definition={"nodes": [node("bad", values={"x": "{{ input.absent.deeper }}"})]},
+        input={},
+    ),
+    Case(
+        name="data-nodes",
+        definition={
+            "nodes": [
+                node("big", "filter", items="{{ input.items }}", where="{{ item > 2 }}"),
+                node("size", "switch", cases=[{"port": "many", "when": "{{ size(input) > 3 }}"}]),
+                node("few", values={"count": "{{ size(input) }}"}),
+                node("off", "test.echo", value=1, disabled=True),
+                node("all", "merge"),
+            ],
+            "edges": edges("big>size", "size.default>few", "size.many>all", "big>off", "few>all", "off>all"),
+        },
+        input={"items": [1, 2, 3, 4]},
+    ),
+    Case(
+        name="waits",
+        definition={
+            "nodes": [
+                node("pause", "wait", duration="20ms"),
+                node("go", "wait", signal="go"),
+                {"id": "late", "pluginId": "wait", "config": {"signal": "never", "timeout": "20ms"}},
+                node("done", values={"go": "{{ nodes.go.output }}"}),
+            ],
+            "edges": edges("pause>go", "go>late", "late.timeout>done"),
+        },
+        signals=(("go", {"n": 1}),),
+    ),
+    Case(
+        name="execution-timeout",
+        definition={"nodes": [node("hold", "wait", signal="never")], "timeout": "200ms"},
+    ),
+    Case(
+        name="stop",
+        definition={"nodes": [node("hold", "wait", signal="never"), node("end", "stop", output={"n": "{{ input }}"})]},
+        input=4,
+    ),
+    Case(
+        name="stop-failed",
+        definition={"nodes": [node("end", "stop", status="failed", message="no {{ input }}")]},
+        input="good",
+    ),
+    Case(
+        name="cancel",
+        definition={
+            "nodes": [node("hold", "test.gate", name="cancel"), node("after", values={})],
+            "edges": edges("hold>after"),
+        },
+        cancel_at="cancel",
+    ),
+)

@@ -1,0 +1,128 @@
+"""Recorded histories: how they are made, kept and replayed.
+
+``python -m tests.replay.recording`` (``make record``) runs every case that has no recording yet against a real
+Temporal server and keeps its history, with what each step came to. Recordings are never made again: they stand for
+executions that began under an older interpreter.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from temporalio.client import WorkflowHistory
+from temporalio.worker import (
+    Interceptor,
+    Replayer,
+    StartLocalActivityInput,
+    UnsandboxedWorkflowRunner,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+from temporalio.workflow import ActivityHandle
+
+from plugins.storage.database import Database, metadata
+from tests import servers
+from tests.replay.cases import CASES, Case
+from tests.user_workflows.lane import Lane, open_lane
+from user_workflows.codec import plain_data_converter
+from user_workflows.interpreter.emit import EMIT
+from user_workflows.interpreter.messages import ExecutionRecord, TriggerCall, workflow_id
+from user_workflows.interpreter.workflow import CLOSE, Interpreter
+
+FOLDER = Path(__file__).parent / "histories"
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """One history, and the final record that the interpreter came to when it was recorded."""
+
+    workflow_id: str
+    history: dict[str, Any]
+    final: dict[str, Any]
+
+
+def read(path: Path) -> Recording:
+    return msgspec.json.decode(path.read_bytes(), type=Recording)
+
+
+async def replay(workflow_id: str, history: dict[str, Any]) -> dict[str, Any]:
+    """Replay a history with the present code and return the final record it comes to.
+
+    Raises:
+        temporalio.workflow.NondeterminismError: the present code does not do what the recorded one did.
+    """
+    finals: list[dict[str, Any]] = []
+    replayer = Replayer(
+        workflows=[Interpreter],
+        data_converter=plain_data_converter(),
+        interceptors=[_Capture(lambda record: finals.append(msgspec.json.decode(msgspec.json.encode(record))))],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    await replayer.replay_workflow(WorkflowHistory.from_json(workflow_id, history))
+    return finals[-1]
+
+
+class _Capture(Interceptor):
+    """Hands over the record that the interpreter closes with."""
+
+    def __init__(self, captured: Callable[[ExecutionRecord], None]) -> None:
+        self._captured = captured
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        captured = self._captured
+        input.unsafe_extern_functions[EMIT] = lambda record: None
+
+        class Outbound(WorkflowOutboundInterceptor):
+            def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
+                if input.activity == CLOSE:
+                    captured(input.args[0])
+                return super().start_local_activity(input)
+
+        class Inbound(WorkflowInboundInterceptor):
+            def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+                super().init(Outbound(outbound))
+
+        return Inbound
+
+
+async def record(lane: Lane, case: Case) -> Recording:
+    workflow = await lane.publish(case.definition)
+    trigger = TriggerCall(type="manual", payload=case.input)
+    execution = await lane.executions.start(lane.tenant_id, workflow, trigger=trigger)
+    for name, payload in case.signals:
+        await lane.executions.signal(lane.tenant_id, execution.id, name, payload)
+    if case.cancel_at is not None:
+        await lane.gates.arrival(case.cancel_at).wait()
+        await lane.executions.cancel(lane.tenant_id, execution.id)
+    await lane.finish(execution)
+    id = workflow_id(lane.tenant_id, execution.id)
+    history = (await lane.temporal.get_workflow_handle(id).fetch_history()).to_json_dict()
+    return Recording(workflow_id=id, history=history, final=await replay(id, history))
+
+
+async def record_what_is_missing() -> None:
+    missing = [case for case in CASES if not (FOLDER / f"{case.name}.json").exists()]
+    with tempfile.TemporaryDirectory(prefix="gateway-record-") as name:
+        folder = Path(name)
+        server = servers.temporal_server(folder / "temporal")
+        process = await asyncio.to_thread(servers.start, server)
+        try:
+            database = Database(f"sqlite:///{folder}/gateway.db")
+            async with database.engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+            async with open_lane(database, server.address, folder, readable=True) as lane:
+                for case in missing:
+                    recording = await record(lane, case)
+                    encoded = msgspec.json.format(msgspec.json.encode(recording), indent=1)
+                    (FOLDER / f"{case.name}.json").write_bytes(encoded + b"\n")
+                    print(f"recorded {case.name}: {len(recording.history['events'])} events")
+            await database.close()
+        finally:
+            await asyncio.to_thread(servers.stop, process)
+
+
+if __name__ == "__main__":
+    asyncio.run(record_what_is_missing())

@@ -1,0 +1,165 @@
+"""A whole user-workflows lane on a real Temporal server, with plugins made for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from temporalio.client import Client
+
+from plugins import Context, Permanent, Plugin, Transient, plugin
+from plugins.egress.client import EgressClient
+from plugins.egress.guard import Guard
+from plugins.host.invoke import Host
+from plugins.host.ledger import Ledger
+from plugins.host.registry import Registry
+from plugins.storage.database import Database
+from plugins.storage.tenants import create_tenant
+from plugins.vault.credentials import Credentials
+from plugins.vault.keys import MasterKey, Vault
+from user_workflows.client import connect
+from user_workflows.executions import Execution, Executions, Step
+from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.starts import Starts
+from user_workflows.triggers.schedules import Schedules
+from user_workflows.worker import run_worker
+from user_workflows.workflows import Workflows
+
+
+class Echo(Struct, forbid_unknown_fields=True):
+    value: Any = None
+
+
+class Flaky(Struct, forbid_unknown_fields=True):
+    #: how many attempts fail before one succeeds
+    failures: int = 0
+    permanent: bool = False
+
+
+class Gate(Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class Gates:
+    """Doors at which a step waits until the test opens them, and a count of who came."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, asyncio.Event] = {}
+        self.entered: dict[str, asyncio.Event] = {}
+
+    def at(self, name: str) -> asyncio.Event:
+        return self._open.setdefault(name, asyncio.Event())
+
+    def arrival(self, name: str) -> asyncio.Event:
+        return self.entered.setdefault(name, asyncio.Event())
+
+
+def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]:
+    @plugin("test.echo", version="1.0.0", effect="pure")
+    async def echo(config: Echo, ctx: Context) -> Any:
+        return config.value
+
+    @plugin("test.flaky", version="1.0.0", effect="idempotent")
+    async def flaky(config: Flaky, ctx: Context) -> dict[str, Any]:
+        keys.append((ctx.step, ctx.attempt, ctx.idempotency_key))
+        if config.permanent:
+            raise Permanent("it will never work", type="test.permanent", status=404)
+        if ctx.attempt <= config.failures:
+            raise Transient("not yet", type="test.transient", effect="none", retry_after=0.05)
+        return {"attempt": ctx.attempt}
+
+    @plugin("test.gate", version="1.0.0", effect="read")
+    async def gate(config: Gate, ctx: Context) -> str:
+        gates.arrival(config.name).set()
+        await gates.at(config.name).wait()
+        return config.name
+
+    return [echo, flaky, gate]
+
+
+class Lane:
+    """What a test talks to: one tenant's workflows and executions."""
+
+    def __init__(
+        self, tenant_id: str, workflows: Workflows, executions: Executions, starts: Starts, temporal: Client
+    ) -> None:
+        self.tenant_id = tenant_id
+        self.workflows = workflows
+        self.executions = executions
+        self.starts = starts
+        self.temporal = temporal
+        self.gates = Gates()
+        #: (step, attempt, idempotency key) of each call of `test.flaky`
+        self.keys: list[tuple[str, int, str]] = []
+
+    async def publish(self, definition: dict[str, Any]) -> str:
+        workflow = await self.workflows.create(self.tenant_id, name="test", definition=definition)
+        await self.workflows.publish(self.tenant_id, workflow.id)
+        return workflow.id
+
+    async def start(self, workflow_id: str, input: Any = None, **options: Any) -> Execution:
+        trigger = TriggerCall(type="manual", payload=input)
+        return await self.executions.start(self.tenant_id, workflow_id, trigger=trigger, **options)
+
+    async def run(self, definition: dict[str, Any], input: Any = None) -> Execution:
+        """Publish, start and wait for the end."""
+        execution = await self.start(await self.publish(definition), input)
+        return await self.finish(execution)
+
+    async def finish(self, execution: Execution) -> Execution:
+        finished = await self.executions.wait(self.tenant_id, execution.id, 30)
+        assert finished.is_closed, finished
+        return finished
+
+    async def steps(self, execution: Execution) -> dict[str, Step]:
+        return {step.node_id: step for step in await self.executions.steps(self.tenant_id, execution.id)}
+
+
+@asynccontextmanager
+async def open_lane(
+    database: Database, temporal_address: str, folder: Path, *, readable: bool = False
+) -> AsyncIterator[Lane]:
+    """Open a lane with a worker of its own.
+
+    Args:
+        database: migrated.
+        temporal_address: of a real server.
+        folder: for the master key.
+        readable: leave histories in plain JSON, to be recorded.
+    """
+    async with database.transaction() as connection:
+        tenant = await create_tenant(connection, "Acme")
+    vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
+    temporal = await connect(vault, {"TEMPORAL_ADDRESS": temporal_address})
+    if readable:
+        plain = replace(temporal.data_converter, payload_codec=None)
+        temporal = Client(temporal.service_client, namespace=temporal.namespace, data_converter=plain)
+    gates, keys = Gates(), list[tuple[str, int, str]]()
+    registry = Registry(make_plugins(gates, keys))
+    egress = EgressClient(Guard())
+    host = Host(
+        registry=registry,
+        ledger=Ledger(database, vault),
+        credentials=Credentials(database, vault),
+        egress=egress,
+    )
+    workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
+    starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal)
+    executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)
+    stop = asyncio.Event()
+    worker = asyncio.create_task(
+        run_worker(
+            temporal=temporal, database=database, vault=vault, registry=registry, host=host, starts=starts, stop=stop
+        )
+    )
+    lane = Lane(tenant.id, workflows, executions, starts, temporal)
+    lane.gates, lane.keys = gates, keys
+    try:
+        yield lane
+    finally:
+        stop.set()
+        await worker
+        await egress.close()

@@ -1,0 +1,139 @@
+"""Records may come late, twice and out of order; the rows tell the newest all the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Row, select, text
+
+from plugins.storage.database import Database
+from plugins.storage.tenants import create_tenant
+from plugins.vault.keys import MasterKey, Vault
+from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord, StepRecord
+from user_workflows.records import RecordWriter, merge, result_place, step_place
+from user_workflows.store import executions, steps
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def step(node: str, seq: int, **values: Any) -> StepRecord:
+    return StepRecord(node_id=node, seq=seq, **{"status": "running", "started_at": AT, **values})
+
+
+def record(seq: int, *recorded: StepRecord, **values: Any) -> ExecutionRecord:
+    return ExecutionRecord(
+        **{"tenant_id": "ten_a", "execution_id": "ex_1", "status": "running", "started_at": AT, **values},
+        seq=seq,
+        steps=recorded,
+    )
+
+
+@asynccontextmanager
+async def writing(database: Database, folder: Path) -> AsyncIterator[RecordWriter]:
+    vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
+    async with database.transaction() as connection:
+        await create_tenant(connection, "Acme", id="ten_a")
+        row = {
+            "tenant_id": "ten_a",
+            "id": "ex_1",
+            "workflow_id": "wf_1",
+            "version": 1,
+            "status": "queued",
+            "seq": 0,
+            "trigger": {"type": "manual"},
+            "input_sealed": b"",
+            "created_at": AT,
+            "due_at": AT,
+            "checked_at": AT,
+        }
+        await connection.execute(executions.insert().values(row))
+    writer = RecordWriter(database, vault)
+    loop = asyncio.create_task(writer.run())
+    try:
+        yield writer
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+async def rows(database: Database) -> "tuple[Row[Any], dict[str, Row[Any]]]":
+    async with database.read() as connection:
+        execution = (await connection.execute(select(executions))).one()
+        found = (await connection.execute(select(steps))).all()
+    return execution, {row.node_id: row for row in found}
+
+
+async def test_an_older_record_never_overwrites_a_newer_one(database: Database, tmp_path: Path) -> None:
+    async with writing(database, tmp_path) as writer:
+        await writer.write(record(2000, step("a", 2000, status="completed", output=1, input="x")))
+        await writer.write(record(1000, step("a", 1000, status="running", input="x")))
+        execution, found = await rows(database)
+    assert (execution.status, execution.seq) == ("running", 2000)
+    assert found["a"].status == "completed"
+
+
+async def test_a_closed_execution_stays_closed(database: Database, tmp_path: Path) -> None:
+    error = ExecutionError(type="test.failed", message="no", node_id="a")
+    async with writing(database, tmp_path) as writer:
+        await writer.write(record(3001, step("a", 3000), status="failed", closed_at=AT, error=error, history_events=9))
+        await writer.write(record(9000, step("a", 9000, status="completed"), step("b", 9000)))
+        execution, found = await rows(database)
+    assert (execution.status, execution.error_type, execution.history_events) == ("failed", "test.failed", 9)
+    assert (found["a"].status, list(found)) == ("running", ["a"])
+
+
+async def test_an_attempt_told_by_an_activity_keeps_the_input(database: Database, tmp_path: Path) -> None:
+    async with writing(database, tmp_path) as writer:
+        await writer.write(record(1000, step("a", 1000, input={"n": 1})))
+        await writer.write(record(-1, step("a", 1004, attempt=2, reason="attempt 1 failed")))
+        execution, found = await rows(database)
+        sealer = await writer._vault.sealer("ten_a")
+    assert (execution.seq, found["a"].attempt) == (1000, 2)
+    place = step_place("ex_1", "a", "")
+    assert sealer.open_json(found["a"].input_sealed, place) == {"n": 1}
+    assert sealer.open_json(found["a"].detail_sealed, place)["reason"] == "attempt 1 failed"
+
+
+async def test_a_record_of_an_execution_that_is_gone_is_left_out(database: Database, tmp_path: Path) -> None:
+    async with writing(database, tmp_path) as writer:
+        await writer.write(record(1000, step("a", 1000), execution_id="ex_gone"))
+        await writer.write(record(1000, step("a", 1000)))
+        _, found = await rows(database)
+    assert [row.execution_id for row in found.values()] == ["ex_1"]
+
+
+async def test_outputs_and_errors_are_sealed(database: Database, tmp_path: Path) -> None:
+    async with writing(database, tmp_path) as writer:
+        final = record(1001, step("a", 1000, output="canary-1", input="canary-2"), closed_at=AT, output="canary-3")
+        await writer.write(final)
+        execution, found = await rows(database)
+        sealer = await writer._vault.sealer("ten_a")
+    stored = b"".join(value for row in (execution, found["a"]) for value in row if isinstance(value, bytes))
+    assert b"canary" not in stored
+    assert sealer.open_json(execution.result_sealed, result_place("ex_1"))["output"] == "canary-3"
+
+
+async def test_records_that_cannot_be_written_are_kept_and_tried_again(database: Database, tmp_path: Path) -> None:
+    async with writing(database, tmp_path) as writer:
+        async with database.transaction() as connection:
+            await connection.execute(text("ALTER TABLE steps RENAME TO gone"))
+        with pytest.raises(Exception, match=r"no such table|does not exist"):
+            await writer.write(record(1000, step("a", 1000)))
+        async with database.transaction() as connection:
+            await connection.execute(text("ALTER TABLE gone RENAME TO steps"))
+        await writer.write(record(2000, step("b", 2000)))
+        _, found = await rows(database)
+    assert sorted(found) == ["a", "b"]
+
+
+def test_merging_keeps_the_newest_of_each_step_and_its_input() -> None:
+    older = record(1000, step("a", 1000, input=1), step("b", 900, input=2))
+    newer = record(2000, step("a", 1002, attempt=2))
+    merged = merge(newer, older)
+    assert merged == merge(older, newer)
+    assert [(s.node_id, s.seq, s.input) for s in merged.steps] == [("a", 1002, 1), ("b", 900, 2)]
+    assert merged.seq == 2000

@@ -1,0 +1,331 @@
+"""Executions as the API shows them: started, read, listed, waited for and controlled."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Row, Select, delete, select
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.service import RPCError
+
+from plugins.storage.database import Database
+from plugins.vault.cipher import Sealer
+from plugins.vault.keys import Vault
+from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
+from user_workflows.errors import Conflict, EngineUnavailable, NotFound
+from user_workflows.interpreter.messages import (
+    ExecutionError,
+    ExecutionStatus,
+    StepError,
+    StepStatus,
+    TriggerCall,
+    workflow_id,
+)
+from user_workflows.reconcile import Reconciler
+from user_workflows.records import OPEN_STATUSES, result_place, step_place
+from user_workflows.starts import Starts, input_place
+from user_workflows.store import execution_tags, executions, steps
+from user_workflows.workflows import Workflows
+
+
+class Execution(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One run of one version."""
+
+    id: str
+    workflow_id: str
+    version: int
+    origin_id: str | None
+    status: ExecutionStatus
+    input: Any
+    output: Any
+    error: ExecutionError | None
+    trigger: dict[str, Any]
+    tags: tuple[str, ...]
+    created_at: datetime
+    started_at: datetime | None
+    closed_at: datetime | None
+    history_events: int | None
+    billable_actions: int | None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.status not in OPEN_STATUSES
+
+
+class Step(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One node within one execution."""
+
+    node_id: str
+    path: tuple[int, ...] = ()
+    status: StepStatus = "pending"
+    attempt: int = 0
+    input: Any = None
+    output: Any = None
+    port: str | None = None
+    error: StepError | None = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    closed_at: datetime | None = None
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    items: tuple[Execution, ...]
+    #: give it back as `cursor` for what follows; ``None`` at the end
+    next_cursor: str | None
+
+
+class Executions:
+    """The executions of all tenants; every method takes the tenant of the principal that asks."""
+
+    def __init__(
+        self, *, database: Database, vault: Vault, workflows: Workflows, temporal: Client, starts: Starts
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._workflows = workflows
+        self._temporal = temporal
+        self._starts = starts
+        self._reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts)
+
+    async def start(
+        self,
+        tenant_id: str,
+        workflow_id: str,
+        *,
+        trigger: TriggerCall,
+        version: int | None = None,
+        tags: Sequence[str] = (),
+        delay: float | None = None,
+        key: str | None = None,
+    ) -> Execution:
+        """Start an execution; see `Starts.start`. An equal `key` answers with the first execution."""
+        execution_id = await self._starts.start(
+            tenant_id, workflow_id, trigger=trigger, version=version, tags=tags, delay=delay, key=key
+        )
+        return await self._read(tenant_id, execution_id)
+
+    async def get(self, tenant_id: str, execution_id: str) -> Execution:
+        """Return an execution, repaired from Temporal where its record has fallen behind.
+
+        Raises:
+            NotFound: no such execution of this tenant.
+        """
+        execution = await self._read(tenant_id, execution_id)
+        if execution.is_closed or not await self._reconciler.is_due(tenant_id, execution_id):
+            return execution
+        await self._reconciler.repair(tenant_id, execution_id)
+        return await self._read(tenant_id, execution_id)
+
+    async def wait(self, tenant_id: str, execution_id: str, timeout: float) -> Execution:
+        """Return an execution when it is closed, or as it is after `timeout` seconds."""
+        execution = await self._read(tenant_id, execution_id)
+        if execution.is_closed:
+            return execution
+        try:
+            async with asyncio.timeout(timeout), reaching_temporal():
+                await self._handle(tenant_id, execution_id).result()
+        except (TimeoutError, EngineUnavailable):
+            return await self._read(tenant_id, execution_id)
+        except WorkflowFailureError:
+            pass
+        except RPCError as error:
+            if not is_not_found(error):
+                raise
+        execution = await self._read(tenant_id, execution_id)
+        if not execution.is_closed:
+            # It ended without its last step: terminated, or timed out by the server.
+            await self._reconciler.repair(tenant_id, execution_id)
+            execution = await self._read(tenant_id, execution_id)
+        return execution
+
+    async def list(
+        self,
+        tenant_id: str,
+        *,
+        workflow_id: str | None = None,
+        status: str | None = None,
+        tag: str | None = None,
+        started_after: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return executions, newest first."""
+        query = select(executions).where(executions.c.tenant_id == tenant_id)
+        if workflow_id is not None:
+            query = query.where(executions.c.workflow_id == workflow_id)
+        if status is not None:
+            query = query.where(executions.c.status == status)
+        if tag is not None:
+            tagged = select(execution_tags.c.execution_id).where(
+                execution_tags.c.tenant_id == tenant_id, execution_tags.c.tag == tag
+            )
+            query = query.where(executions.c.id.in_(tagged))
+        if started_after is not None:
+            query = query.where(executions.c.started_at > started_after)
+        if cursor is not None:
+            query = query.where(executions.c.id < cursor)
+        found = await self._fetch(tenant_id, query.order_by(executions.c.id.desc()).limit(limit + 1))
+        return Page(items=found[:limit], next_cursor=found[limit - 1].id if len(found) > limit else None)
+
+    async def steps(self, tenant_id: str, execution_id: str) -> tuple[Step, ...]:
+        """Return every node of the execution's version, in the order of the plan, reached or not.
+
+        Raises:
+            NotFound: no such execution of this tenant.
+        """
+        execution = await self.get(tenant_id, execution_id)
+        published = await self._workflows.plan(tenant_id, execution.workflow_id, execution.version)
+        sealer = await self._vault.sealer(tenant_id)
+        query = select(steps).where(
+            steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id, steps.c.path == ""
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        known = {row.node_id: _step(row, sealer) for row in rows}
+        return tuple(known.get(node.id) or _unreached(node.id, execution) for node in published.plan.nodes)
+
+    async def cancel(self, tenant_id: str, execution_id: str) -> None:
+        """Ask an execution to stop; it ends as ``canceled`` when its running steps have acknowledged.
+
+        Raises:
+            NotFound: no such execution of this tenant.
+            Conflict: it is closed.
+        """
+        handle = await self._open_handle(tenant_id, execution_id)
+        async with reaching_temporal():
+            await _or_conflict(handle.cancel(rpc_timeout=RPC_TIMEOUT), execution_id)
+
+    async def terminate(self, tenant_id: str, execution_id: str, reason: str = "terminated by the API") -> None:
+        """End an execution at once, without its consent; running steps learn of it by their next heartbeat.
+
+        Raises:
+            NotFound: no such execution of this tenant.
+            Conflict: it is closed.
+        """
+        handle = await self._open_handle(tenant_id, execution_id)
+        async with reaching_temporal():
+            await _or_conflict(handle.terminate(reason=reason, rpc_timeout=RPC_TIMEOUT), execution_id)
+        await self._reconciler.repair(tenant_id, execution_id)
+
+    async def signal(self, tenant_id: str, execution_id: str, name: str, payload: Any = None) -> None:
+        """Send a named signal; it is kept until a `wait` node awaits it.
+
+        Raises:
+            NotFound: no such execution of this tenant.
+            Conflict: it is closed.
+        """
+        handle = await self._open_handle(tenant_id, execution_id)
+        async with reaching_temporal():
+            await _or_conflict(handle.signal("signal", args=[name, payload], rpc_timeout=RPC_TIMEOUT), execution_id)
+
+    async def purge(self, before: datetime, *, limit: int = 1_000) -> int:
+        """Delete closed executions that ended before a moment, and return how many."""
+        old = (
+            select(executions.c.tenant_id, executions.c.id)
+            .where(executions.c.closed_at < before)
+            .order_by(executions.c.closed_at)
+            .limit(limit)
+        )
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(old)).all()
+            for row in rows:
+                await connection.execute(
+                    delete(executions).where(executions.c.tenant_id == row.tenant_id, executions.c.id == row.id)
+                )
+        return len(rows)
+
+    async def _open_handle(self, tenant_id: str, execution_id: str) -> "WorkflowHandle[Any, Any]":
+        execution = await self._read(tenant_id, execution_id)
+        if execution.is_closed:
+            raise Conflict(f"execution {execution_id} is closed: it is {execution.status}")
+        return self._handle(tenant_id, execution_id)
+
+    def _handle(self, tenant_id: str, execution_id: str) -> "WorkflowHandle[Any, Any]":
+        return self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
+
+    async def _read(self, tenant_id: str, execution_id: str) -> Execution:
+        query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.id == execution_id)
+        found = await self._fetch(tenant_id, query)
+        if not found:
+            raise NotFound("execution", execution_id)
+        return found[0]
+
+    async def _fetch(self, tenant_id: str, query: "Select[Any]") -> tuple[Execution, ...]:
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+            if not rows:
+                return ()
+            tagged = await connection.execute(
+                select(execution_tags.c.execution_id, execution_tags.c.tag)
+                .where(execution_tags.c.tenant_id == tenant_id)
+                .where(execution_tags.c.execution_id.in_([row.id for row in rows]))
+                .order_by(execution_tags.c.tag)
+            )
+            tags: dict[str, tuple[str, ...]] = {}
+            for execution_id, tag in tagged:
+                tags[execution_id] = (*tags.get(execution_id, ()), tag)
+        sealer = await self._vault.sealer(tenant_id)
+        return tuple(_execution(row, tags.get(row.id, ()), sealer) for row in rows)
+
+
+async def _or_conflict(call: Any, execution_id: str) -> None:
+    try:
+        await call
+    except RPCError as error:
+        if is_not_found(error):
+            raise Conflict(f"execution {execution_id} is closed, or has not begun yet") from error
+        raise
+
+
+def _execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Execution:
+    result: dict[str, Any] = {}
+    if row.result_sealed is not None:
+        result = sealer.open_json(row.result_sealed, result_place(row.id))
+    error = result.get("error")
+    return Execution(
+        id=row.id,
+        workflow_id=row.workflow_id,
+        version=row.version,
+        origin_id=row.origin_id,
+        status=row.status,
+        input=sealer.open_json(row.input_sealed, input_place(row.id)),
+        output=result.get("output"),
+        error=None
+        if error is None
+        else ExecutionError(type=error["type"], message=error["message"], node_id=error.get("nodeId")),
+        trigger={name: value for name, value in row.trigger.items() if value is not None},
+        tags=tags,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        closed_at=row.closed_at,
+        history_events=row.history_events,
+        billable_actions=row.billable_actions,
+    )
+
+
+def _unreached(node_id: str, execution: Execution) -> Step:
+    if not execution.is_closed:
+        return Step(node_id=node_id)
+    reason = f"the execution was {execution.status} before this node was reached"
+    return Step(node_id=node_id, status="skipped", reason=reason, closed_at=execution.closed_at)
+
+
+def _step(row: "Row[Any]", sealer: Sealer) -> Step:
+    place = step_place(row.execution_id, row.node_id, row.path)
+    detail = sealer.open_json(row.detail_sealed, place)
+    error = detail["error"]
+    return Step(
+        node_id=row.node_id,
+        path=tuple(int(part) for part in row.path.split(".") if part),
+        status=row.status,
+        attempt=row.attempt,
+        input=None if row.input_sealed is None else sealer.open_json(row.input_sealed, place),
+        output=detail["output"],
+        port=detail["port"],
+        error=None if error is None else StepError(**error),
+        reason=detail["reason"],
+        started_at=row.started_at,
+        closed_at=row.closed_at,
+    )

@@ -1,0 +1,28 @@
+"""How one step, or a whole execution, ends badly inside the interpreter.
+
+InterpreterError
+├── StepFailed        one node failed; what happens next is its `onError`
+└── ExecutionFailed   the execution ends as failed
+"""
+
+from user_workflows.interpreter.messages import ExecutionError, StepError
+
+
+class InterpreterError(Exception):
+    """Something the interpreter ends on."""
+
+
+class StepFailed(InterpreterError):
+    """A step failed for good."""
+
+    def __init__(self, error: StepError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class ExecutionFailed(InterpreterError):
+    """The execution fails."""
+
+    def __init__(self, error: ExecutionError) -> None:
+        super().__init__(error.message)
+        self.error = error

@@ -1,0 +1,126 @@
+"""What crosses the border of the interpreter: its input, its calls to activities, and the records it emits.
+
+These travel in histories and outlive releases: fields are only added, each with a default.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, field
+
+from plugins.host.retry import Retry
+from user_workflows.plan.model import Plan
+
+ExecutionStatus = Literal["queued", "running", "paused", "completed", "failed", "canceled", "terminated", "timedOut"]
+StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "skipped", "canceled"]
+
+#: A change of a step is numbered in steps of this size; an activity numbers its attempts in between.
+SEQ_STRIDE = 1_000
+
+
+class TriggerCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What started an execution."""
+
+    type: Literal["manual", "cron", "webhook", "event", "call"]
+    #: the trigger's id in the definition
+    id: str | None = None
+    #: what expressions see as `trigger`, and `input` at roots
+    payload: Any = None
+
+
+class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The input of the interpreter."""
+
+    tenant_id: str
+    execution_id: str
+    workflow_id: str
+    version: int
+    trigger: TriggerCall
+    plan: Plan
+    #: the first execution of a chain of reruns and replays; itself when it is the first
+    origin_id: str
+    generation: int = 1
+
+
+class StepCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The input of a step's activity: one plugin call, with its expressions rendered."""
+
+    tenant_id: str
+    execution_id: str
+    origin_id: str
+    node_id: str
+    plugin: str
+    config: Any
+    path: tuple[int, ...] = ()
+    generation: int = 1
+    credentials: dict[str, str] = field(default_factory=dict)
+    timeout: float = 30.0
+    retry: Retry | None = None
+    on_unknown: Literal["fail", "retry"] = "fail"
+    #: of the record that says the step is running; attempts are recorded just above it
+    seq: int = 0
+
+
+class StepResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The result of a step's activity."""
+
+    port: str
+    output: Any
+    attempt: int
+
+
+class StepError(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a step failed, for people and for expressions (``nodes.<id>.error``)."""
+
+    type: str
+    message: str
+    #: what a remote server answered, where there was one
+    status: int | None = None
+    attempts: int = 1
+
+
+class ExecutionError(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    type: str
+    message: str
+    node_id: str | None = None
+
+
+class StepRecord(Struct, frozen=True, kw_only=True):
+    """One step as lists and the console show it."""
+
+    node_id: str
+    path: tuple[int, ...] = ()
+    #: rises with every change of this step; writers keep the highest
+    seq: int
+    status: StepStatus
+    attempt: int = 0
+    #: `UNSET` where an activity tells of an attempt: what is stored stays
+    input: Any = UNSET
+    output: Any = None
+    port: str | None = None
+    error: StepError | None = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    closed_at: datetime | None = None
+
+
+class ExecutionRecord(Struct, frozen=True, kw_only=True):
+    """What changed in one execution. Safe to lose and to repeat: a later one tells everything again."""
+
+    tenant_id: str
+    execution_id: str
+    #: rises with every change; -1 where only steps are told of
+    seq: int
+    status: ExecutionStatus
+    started_at: datetime
+    steps: tuple[StepRecord, ...]
+    closed_at: datetime | None = None
+    output: Any = None
+    error: ExecutionError | None = None
+    history_events: int | None = None
+    billable_actions: int | None = None
+
+
+def workflow_id(tenant_id: str, execution_id: str) -> str:
+    """Return Temporal's workflow id of an execution; the tenant comes first, the codec reads it from there."""
+    return f"{tenant_id}/{execution_id}"

@@ -1,0 +1,211 @@
+"""The state of one execution's graph, and its transitions: plain data, no clock, no engine."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+from user_workflows.interpreter.joins import Dead, EdgeState, Ready, decide
+from user_workflows.interpreter.messages import SEQ_STRIDE, StepError, StepRecord, StepStatus
+from user_workflows.plan.model import Plan, PlanNode
+
+#: the port by which a failed node with ``onError: port`` leaves
+ERROR_PORT = "error"
+
+
+class NodeState(Struct):
+    """One node in one execution."""
+
+    node: PlanNode
+    status: StepStatus = "pending"
+    seq: int = 0
+    attempt: int = 0
+    input: Any = None
+    #: what it left by, port → value; also ``error`` for a node that failed and went on
+    ports: dict[str, Any] = field(default_factory=dict)
+    error: StepError | None = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        return self.status in ("completed", "failed", "skipped", "canceled")
+
+    @property
+    def port(self) -> str | None:
+        """The port it left by; with several, the first."""
+        return next(iter(self.ports), None) if self.status in ("completed", "failed") else None
+
+    @property
+    def output(self) -> Any:
+        return self.ports.get(self.port) if self.port is not None else None
+
+    def record(self) -> StepRecord:
+        return StepRecord(
+            node_id=self.node.id,
+            seq=self.seq,
+            status=self.status,
+            attempt=self.attempt,
+            input=self.input,
+            output=self.output,
+            port=self.port,
+            error=self.error,
+            reason=self.reason,
+            started_at=self.started_at,
+            closed_at=self.closed_at,
+        )
+
+
+class GraphState:
+    """All nodes and edges of one execution, and the order in which they changed.
+
+    A transition settles one node, fires or rules out its edges, and carries skips on along dead paths; nodes that
+    became ready are handed out once by `take_ready`, in the order in which they became so.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.nodes: dict[str, NodeState] = {node.id: NodeState(node) for node in plan.nodes}
+        #: what expressions see as `nodes`: node → port → value, of the nodes that left by a port
+        self.outputs: dict[str, dict[str, Any]] = {}
+        self._edges = [EdgeState(edge) for edge in plan.edges]
+        self._seq = 0
+        self._changed: dict[str, None] = {}
+        #: nodes that will run, or never will; asked for membership only, its order means nothing
+        self._decided: set[str] = set()
+        self._ready: dict[str, None] = {node.id: None for node in plan.nodes if not node.incoming}
+
+    @property
+    def seq(self) -> int:
+        """Rises with every change."""
+        return self._seq
+
+    def take_ready(self) -> Iterator[NodeState]:
+        """Hand out the nodes whose join holds, each once; transitions made meanwhile may add more."""
+        while self._ready:
+            node_id = next(iter(self._ready))
+            del self._ready[node_id]
+            yield self.nodes[node_id]
+
+    def take_changed(self) -> list[NodeState]:
+        """Return the nodes that changed since the last call."""
+        changed = [self.nodes[node_id] for node_id in self._changed]
+        self._changed.clear()
+        return changed
+
+    def input_of(self, node: PlanNode, trigger: Any) -> Any:
+        """Return what a node sees as `input` (design §6); a `merge` always sees a map."""
+        if not node.incoming:
+            return trigger
+        states = [self._edges[index] for index in node.incoming]
+        if len(states) == 1 and node.plugin != "merge":
+            return self._value(states[0])
+        return {state.edge.key: self._value(state) for state in states if state.status == "fired"}
+
+    def result(self) -> dict[str, Any]:
+        """Return the execution's output: the values of completed nodes without outgoing edges."""
+        return {
+            node_id: state.output
+            for node_id, state in self.nodes.items()
+            if state.status == "completed" and not state.node.outgoing
+        }
+
+    def begin(self, state: NodeState, input: Any, at: datetime) -> None:
+        state.status, state.input, state.started_at = "running", input, at
+        self._touch(state)
+
+    def wait(self, state: NodeState, reason: str) -> None:
+        state.status, state.reason = "waiting", reason
+        self._touch(state)
+
+    def complete(self, state: NodeState, ports: Mapping[str, Any], at: datetime, *, attempt: int = 1) -> None:
+        """A node left by `ports`, port → value."""
+        state.status, state.ports, state.reason = "completed", dict(ports), None
+        state.attempt, state.closed_at = attempt, at
+        self._touch(state)
+        self._leave(state)
+
+    def fail(self, state: NodeState, error: StepError, at: datetime) -> None:
+        """A node failed; by its `onError` the execution may go on from here, or end."""
+        state.status, state.error, state.reason = "failed", error, None
+        state.attempt, state.closed_at = error.attempts, at
+        seen = {"type": error.type, "message": error.message, "status": error.status, "attempts": error.attempts}
+        match state.node.on_error:
+            case "continue":
+                state.ports = {state.node.default_port: None, ERROR_PORT: seen}
+            case "port":
+                state.ports = {ERROR_PORT: seen}
+            case "fail":
+                pass
+        self._touch(state)
+        if state.node.on_error != "fail":
+            self._leave(state)
+
+    def cancel(self, state: NodeState, reason: str, at: datetime) -> None:
+        """A node that was running or waiting is stopped."""
+        state.status, state.reason, state.closed_at = "canceled", reason, at
+        self._touch(state)
+
+    def close(self, reason: str, at: datetime) -> None:
+        """End everything that has not settled: what runs is canceled, what never began is skipped."""
+        for state in self.nodes.values():
+            if state.status in ("running", "waiting"):
+                self.cancel(state, reason, at)
+            elif state.status == "pending":
+                self._mark_skipped(state, reason, at)
+
+    def _leave(self, state: NodeState) -> None:
+        self.outputs[state.node.id] = state.ports
+        # A failed node that continues leaves by its default port alone; `error` is only readable.
+        ports = [state.node.default_port] if state.status == "failed" and len(state.ports) > 1 else [*state.ports]
+        taken = " and ".join(f"`{port}`" for port in ports)
+        for index in state.node.outgoing:
+            edge = self._edges[index]
+            wanted = edge.edge.port
+            if wanted in ports or (wanted is None and ports != [ERROR_PORT]):
+                edge.status = "fired"
+            else:
+                edge.status = "ruledOut"
+                edge.reason = f"edge {edge.edge.source}→{edge.edge.target} ruled out: port {taken} was taken"
+        self._settle_targets(state, state.closed_at)
+
+    def _skip(self, state: NodeState, reason: str, at: datetime | None) -> None:
+        self._mark_skipped(state, reason, at)
+        for index in state.node.outgoing:
+            edge = self._edges[index]
+            edge.status = "ruledOut"
+            edge.reason = f"edge {edge.edge.source}→{edge.edge.target} ruled out: {edge.edge.source} was skipped"
+
+    def _mark_skipped(self, state: NodeState, reason: str, at: datetime | None) -> None:
+        state.status, state.reason, state.closed_at = "skipped", reason, at
+        self._touch(state)
+
+    def _settle_targets(self, source: NodeState, at: datetime | None) -> None:
+        # A work list, not recursion: dead paths may be a thousand nodes long.
+        sources = [source]
+        while sources:
+            for index in sources.pop(0).node.outgoing:
+                target = self.nodes[self._edges[index].edge.target]
+                if target.node.id in self._decided:
+                    continue
+                match decide(target.node, [self._edges[i] for i in target.node.incoming]):
+                    case Ready():
+                        self._decided.add(target.node.id)
+                        self._ready[target.node.id] = None
+                    case Dead(reason):
+                        self._decided.add(target.node.id)
+                        self._skip(target, reason, at)
+                        sources.append(target)
+                    case None:
+                        pass
+
+    def _value(self, edge: EdgeState) -> Any:
+        source = self.nodes[edge.edge.source]
+        port = edge.edge.port if edge.edge.port is not None else source.port
+        return source.ports.get(port) if port is not None else None
+
+    def _touch(self, state: NodeState) -> None:
+        self._seq += SEQ_STRIDE
+        state.seq = self._seq
+        self._changed[state.node.id] = None

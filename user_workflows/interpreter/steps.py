@@ -1,0 +1,102 @@
+"""One plugin step: its call, and the activity that carries it."""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError
+
+from plugins.host.retry import DEFAULT
+from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.messages import StartExecution, StepCall, StepError, StepResult
+from user_workflows.interpreter.state import NodeState
+
+#: activities have a queue of their own: eager dispatch would bypass the server's fairness
+STEP_QUEUE = "user-workflows.steps"
+
+#: a worker that is gone is noticed after this long
+HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+
+#: beyond a node's own attempts, how often a step is handed out again after its worker died
+LOST_WORKERS = 3
+
+#: what the host needs beyond the plugin's own timeout: to wait for a live lease, and to record
+GRACE = timedelta(seconds=15)
+
+
+def step_call(start: StartExecution, state: NodeState, config: Any) -> StepCall:
+    node = state.node
+    return StepCall(
+        tenant_id=start.tenant_id,
+        execution_id=start.execution_id,
+        origin_id=start.origin_id,
+        node_id=node.id,
+        plugin=node.plugin,
+        config=config,
+        generation=start.generation,
+        credentials=node.credentials,
+        timeout=node.timeout,
+        retry=node.retry,
+        on_unknown=node.on_unknown,
+        seq=state.seq,
+    )
+
+
+async def run_step(start: StartExecution, state: NodeState, config: Any) -> StepResult:
+    """Run one plugin call in an activity of its own; the activity decides about its retries.
+
+    Raises:
+        StepFailed: the step failed for good.
+        temporalio.exceptions.CancelledError: the step was cancelled, and has acknowledged.
+    """
+    node = state.node
+    attempts = (node.retry or DEFAULT).max_attempts
+    timeout = timedelta(seconds=node.timeout)
+    try:
+        result: StepResult = await workflow.execute_activity(
+            node.plugin,
+            step_call(start, state, config),
+            result_type=StepResult,
+            task_queue=STEP_QUEUE,
+            activity_id=node.id,
+            start_to_close_timeout=2 * timeout + GRACE,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=1),
+                maximum_interval=timedelta(seconds=30),
+                maximum_attempts=attempts + LOST_WORKERS,
+            ),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=node.label or node.id,
+            priority=Priority(fairness_key=start.tenant_id),
+        )
+    except ActivityError as error:
+        raise _step_failed(error, attempts) from error
+    return result
+
+
+def _step_failed(error: ActivityError, attempts: int) -> Exception:
+    match error.cause:
+        case CancelledError() as cancelled:
+            return cancelled
+        case ApplicationError() as failure:
+            told = failure.details[0] if failure.details and isinstance(failure.details[0], dict) else {}
+            return StepFailed(
+                StepError(
+                    type=failure.type or "step.failed",
+                    message=failure.message,
+                    status=told.get("status"),
+                    attempts=told.get("attempt", attempts),
+                )
+            )
+        case TimeoutError():
+            return StepFailed(
+                StepError(
+                    type="step.lost",
+                    message="the step's worker was lost, again and again, before it could finish",
+                    attempts=attempts + LOST_WORKERS,
+                )
+            )
+        case _:
+            return StepFailed(StepError(type="step.failed", message=str(error.cause or error), attempts=attempts))

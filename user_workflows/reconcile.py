@@ -1,0 +1,188 @@
+"""Repairs records from Temporal: what ended without its last step, and starts that were cut off (design §9)."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import select, update
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from plugins.storage.database import Database, now
+from plugins.vault.keys import Vault
+from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
+from user_workflows.errors import EngineUnavailable, NotFound
+from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, workflow_id
+from user_workflows.records import OPEN_STATUSES, result_place
+from user_workflows.starts import Starts
+from user_workflows.store import executions, steps
+
+#: a record that was written or compared this recently is taken as it is
+FRESH = timedelta(seconds=2)
+
+#: how long a start may take before the sweep asks what became of it
+START_GRACE = timedelta(seconds=30)
+
+#: an open execution is compared with Temporal at least this often
+SWEEP_AGE = timedelta(seconds=60)
+
+_CLOSED: dict[WorkflowExecutionStatus, ExecutionStatus] = {
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.CANCELED: "canceled",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.TIMED_OUT: "timedOut",
+}
+
+_log = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """Brings single records back in line with Temporal."""
+
+    def __init__(self, *, database: Database, vault: Vault, temporal: Client, starts: Starts) -> None:
+        self._database = database
+        self._vault = vault
+        self._temporal = temporal
+        self._starts = starts
+
+    async def is_due(self, tenant_id: str, execution_id: str) -> bool:
+        """Return whether an open record is old enough to be compared again."""
+        query = select(executions.c.checked_at).where(*_is(tenant_id, execution_id))
+        async with self._database.read() as connection:
+            checked_at = (await connection.execute(query)).scalar_one_or_none()
+        return checked_at is not None and now() - checked_at > FRESH
+
+    async def repair(self, tenant_id: str, execution_id: str) -> None:
+        """Compare one open record with Temporal and mend it; while Temporal is away nothing changes."""
+        handle = self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
+        try:
+            async with reaching_temporal():
+                description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+                await self._compare(tenant_id, execution_id, handle, description)
+        except EngineUnavailable:
+            return
+        except RPCError as error:
+            if not is_not_found(error):
+                raise
+            await self._mend_absent(tenant_id, execution_id)
+
+    async def sweep(self, *, limit: int = 200) -> int:
+        """Compare the open records that nobody has written or read for a while; return how many."""
+        query = (
+            select(executions.c.tenant_id, executions.c.id)
+            .where(executions.c.status.in_(OPEN_STATUSES), executions.c.checked_at < now() - SWEEP_AGE)
+            .order_by(executions.c.checked_at)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        for row in rows:
+            await self.repair(row.tenant_id, row.id)
+        return len(rows)
+
+    async def _compare(
+        self,
+        tenant_id: str,
+        execution_id: str,
+        handle: "WorkflowHandle[Any, Any]",
+        description: WorkflowExecutionDescription,
+    ) -> None:
+        status = _CLOSED.get(description.status) if description.status is not None else None
+        if status is None:
+            await self._touch(tenant_id, execution_id)
+            return
+        output, error = await _result(handle, status)
+        await self._close(
+            tenant_id,
+            execution_id,
+            status,
+            output=output,
+            error=error,
+            closed_at=description.close_time or now(),
+            history_events=description.history_length,
+        )
+
+    async def _mend_absent(self, tenant_id: str, execution_id: str) -> None:
+        """Temporal does not know the execution: its start was cut off, or its history is gone."""
+        query = select(executions).where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None or now() - row.created_at < START_GRACE:
+            return
+        if row.status == "queued" and row.start_key is not None:
+            # Whoever asked repeats with the same key and must find this one: it is safe to start it now.
+            try:
+                await self._starts.repeat(tenant_id, execution_id)
+                return
+            except NotFound:
+                error = ExecutionError(type="workflow.deleted", message="its workflow was deleted before it started")
+        elif row.status == "queued":
+            error = ExecutionError(
+                type="start.unavailable", message="the workflow engine could not be reached when this was started"
+            )
+        else:
+            error = ExecutionError(type="execution.lost", message="the workflow engine no longer knows this execution")
+        await self._close(tenant_id, execution_id, "failed", output=None, error=error, closed_at=now())
+
+    async def _touch(self, tenant_id: str, execution_id: str) -> None:
+        async with self._database.transaction() as connection:
+            await connection.execute(update(executions).where(*_is(tenant_id, execution_id)).values(checked_at=now()))
+
+    async def _close(
+        self,
+        tenant_id: str,
+        execution_id: str,
+        status: ExecutionStatus,
+        *,
+        output: Any,
+        error: ExecutionError | None,
+        closed_at: datetime,
+        history_events: int | None = None,
+    ) -> None:
+        sealer = await self._vault.sealer(tenant_id)
+        sealed = sealer.seal_json({"output": output, "error": error}, result_place(execution_id))
+        async with self._database.transaction() as connection:
+            closed = await connection.execute(
+                update(executions)
+                .where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
+                .values(
+                    status=status,
+                    seq=executions.c.seq + 1,
+                    result_sealed=sealed,
+                    error_type=None if error is None else error.type,
+                    closed_at=closed_at,
+                    checked_at=now(),
+                    history_events=history_events,
+                )
+            )
+            if not closed.rowcount:
+                return
+            await connection.execute(
+                update(steps)
+                .where(steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id)
+                .where(steps.c.status.in_(("running", "waiting", "pending")))
+                .values(status="canceled", closed_at=closed_at)
+            )
+        _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
+
+
+async def _result(handle: "WorkflowHandle[Any, Any]", status: ExecutionStatus) -> tuple[Any, ExecutionError | None]:
+    try:
+        return await handle.result(rpc_timeout=RPC_TIMEOUT), None
+    except WorkflowFailureError as failure:
+        cause = failure.cause
+        if isinstance(cause, ApplicationError):
+            return None, ExecutionError(type=cause.type or "execution.failed", message=cause.message)
+        return None, ExecutionError(type=f"execution.{status}", message=str(cause))
+
+
+def _is(tenant_id: str, execution_id: str) -> tuple[Any, Any]:
+    return executions.c.tenant_id == tenant_id, executions.c.id == execution_id

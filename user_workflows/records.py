@@ -1,0 +1,251 @@
+"""Records of executions and steps, written in batches as the interpreter emits them (design §9).
+
+Temporal decides; these rows are for lists, search and the console. Records may come late, twice or out of order: the
+highest `seq` stays, and a closed execution stays closed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from msgspec import UNSET, structs
+from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from plugins.storage.database import Database, now
+from plugins.vault.cipher import Sealer
+from plugins.vault.keys import Vault
+from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
+from user_workflows.store import executions, steps
+
+OPEN_STATUSES = ("queued", "running", "paused")
+
+_Key = tuple[str, str]
+
+#: errors of the database as a whole, not of a record
+_OUTAGE = (OperationalError, InterfaceError, OSError)
+
+_log = structlog.get_logger(__name__)
+
+
+def _key(record: ExecutionRecord) -> _Key:
+    return record.tenant_id, record.execution_id
+
+
+def result_place(execution_id: str) -> str:
+    return f"execution.result:{execution_id}"
+
+
+def step_place(execution_id: str, node_id: str, path: str) -> str:
+    return f"step:{execution_id}:{node_id}:{path}"
+
+
+def path_key(path: tuple[int, ...]) -> str:
+    return ".".join(map(str, path))
+
+
+def merge(older: ExecutionRecord, newer: ExecutionRecord) -> ExecutionRecord:
+    """Return one record that says what both say, each step as its highest `seq` has it."""
+    if older.seq > newer.seq:
+        older, newer = newer, older
+    latest = {(step.node_id, step.path): step for step in older.steps}
+    for step in newer.steps:
+        known = latest.get((step.node_id, step.path))
+        if known is None:
+            latest[step.node_id, step.path] = step
+        elif known.seq <= step.seq:
+            given = known.input if step.input is UNSET else step.input
+            latest[step.node_id, step.path] = structs.replace(step, input=given)
+    return structs.replace(newer, steps=tuple(latest.values()))
+
+
+class RecordWriter:
+    """Writes records behind the interpreter's back: everything that waits goes into one transaction.
+
+    `put` may be called from any thread and never waits. `write` waits for the commit.
+    """
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[_Key, ExecutionRecord] = {}
+        self._waiters: dict[_Key, list[asyncio.Future[None]]] = {}
+        self._awake = asyncio.Event()
+
+    def put(self, record: ExecutionRecord) -> None:
+        self._loop.call_soon_threadsafe(self._add, record)
+
+    async def write(self, record: ExecutionRecord) -> None:
+        """Write `record`, and what waits before it, and return when it is committed.
+
+        Raises:
+            Exception: it could not be; the record is kept and tried again all the same.
+        """
+        self._add(record)
+        written = self._loop.create_future()
+        self._waiters.setdefault(_key(record), []).append(written)
+        await written
+
+    async def run(self) -> None:
+        """Write until cancelled, then write what is left once more."""
+        try:
+            delay = 0.0
+            while True:
+                await self._awake.wait()
+                delay = 0.0 if await self._flush() else min(delay * 2 or 0.2, 5.0)
+                await asyncio.sleep(delay)
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(self._flush())
+
+    def _add(self, record: ExecutionRecord) -> None:
+        waiting = self._pending.get(_key(record))
+        self._pending[_key(record)] = record if waiting is None else merge(waiting, record)
+        self._awake.set()
+
+    async def _flush(self) -> bool:
+        batch, self._pending = list(self._pending.values()), {}
+        waiters, self._waiters = self._waiters, {}
+        self._awake.clear()
+        failed = await self._write_or_return(batch)
+        if len(failed) > 1 and not isinstance(failed[0][1], _OUTAGE):
+            # One that cannot be written must not hold up the others.
+            failed = [left for record in batch for left in await self._write_or_return([record])]
+        for record, error in failed:
+            _log.warning("record.delayed", execution_id=record.execution_id, error=f"{type(error).__name__}: {error}")
+            self._add(record)
+            _settle(waiters.pop(_key(record), ()), error)
+        for futures in waiters.values():
+            _settle(futures, None)
+        return not failed
+
+    async def _write_or_return(self, records: Sequence[ExecutionRecord]) -> list[tuple[ExecutionRecord, Exception]]:
+        try:
+            await self._write(records)
+        except Exception as error:
+            return [(record, error) for record in records]
+        return []
+
+    async def _write(self, records: Collection[ExecutionRecord]) -> None:
+        if not records:
+            return
+        sealers = {
+            tenant_id: await self._vault.sealer(tenant_id) for tenant_id in {record.tenant_id for record in records}
+        }
+        async with self._database.transaction() as connection:
+            await write_records(self._database, connection, records, sealers)
+
+
+async def write_records(
+    database: Database,
+    connection: AsyncConnection,
+    records: Collection[ExecutionRecord],
+    sealers: dict[str, Sealer],
+) -> None:
+    """Bring rows up to date with `records`; rows that are gone or closed are left as they are."""
+    keys = [(record.tenant_id, record.execution_id) for record in records]
+    found = await connection.execute(
+        select(executions.c.tenant_id, executions.c.id)
+        .where(tuple_(executions.c.tenant_id, executions.c.id).in_(keys))
+        .where(executions.c.status.in_(OPEN_STATUSES))
+        .with_for_update()
+    )
+    live = {(row.tenant_id, row.id) for row in found}
+    records = [record for record in records if (record.tenant_id, record.execution_id) in live]
+    if not records:
+        return
+    at = now()
+    await connection.execute(_UPDATE_EXECUTION, [_execution_row(r, sealers[r.tenant_id], at) for r in records])
+    step_rows = [_step_row(r, step, sealers[r.tenant_id]) for r in records for step in r.steps]
+    if step_rows:
+        upsert = database.insert(steps)
+        changed: dict[str, Any] = {name: upsert.excluded[name] for name in _STEP_COLUMNS}
+        changed["input_sealed"] = func.coalesce(upsert.excluded.input_sealed, steps.c.input_sealed)
+        await connection.execute(
+            upsert.on_conflict_do_update(
+                index_elements=["tenant_id", "execution_id", "node_id", "path"],
+                set_=changed,
+                where=steps.c.seq < upsert.excluded.seq,
+            ),
+            step_rows,
+        )
+
+
+_STEP_COLUMNS = ("seq", "status", "attempt", "error_type", "detail_sealed", "started_at", "closed_at")
+
+_UPDATE_EXECUTION = (
+    executions.update()
+    .where(executions.c.tenant_id == bindparam("key_tenant"))
+    .where(executions.c.id == bindparam("key_id"))
+    .where(executions.c.seq <= bindparam("seq"))
+    .values(
+        seq=bindparam("seq"),
+        status=bindparam("status"),
+        started_at=bindparam("started_at"),
+        closed_at=bindparam("closed_at"),
+        checked_at=bindparam("checked_at"),
+        result_sealed=bindparam("result_sealed"),
+        error_type=bindparam("error_type"),
+        history_events=bindparam("history_events"),
+        billable_actions=bindparam("billable_actions"),
+    )
+)
+
+
+def _execution_row(record: ExecutionRecord, sealer: Sealer, at: datetime) -> dict[str, Any]:
+    result = None
+    if record.closed_at is not None:
+        result = sealer.seal_json({"output": record.output, "error": record.error}, result_place(record.execution_id))
+    return {
+        "key_tenant": record.tenant_id,
+        "key_id": record.execution_id,
+        "seq": record.seq,
+        "status": record.status,
+        "started_at": record.started_at,
+        "closed_at": record.closed_at,
+        "checked_at": at,
+        "result_sealed": result,
+        "error_type": None if record.error is None else record.error.type,
+        "history_events": record.history_events,
+        "billable_actions": record.billable_actions,
+    }
+
+
+def _step_row(record: ExecutionRecord, step: StepRecord, sealer: Sealer) -> dict[str, Any]:
+    path = path_key(step.path)
+    place = step_place(record.execution_id, step.node_id, path)
+    detail = {
+        "output": step.output,
+        "port": step.port,
+        "error": step.error,
+        "reason": step.reason,
+    }
+    return {
+        "tenant_id": record.tenant_id,
+        "execution_id": record.execution_id,
+        "node_id": step.node_id,
+        "path": path,
+        "seq": step.seq,
+        "status": step.status,
+        "attempt": step.attempt,
+        "error_type": None if step.error is None else step.error.type,
+        "input_sealed": None if step.input is UNSET else sealer.seal_json(step.input, place),
+        "detail_sealed": sealer.seal_json(detail, place),
+        "started_at": step.started_at,
+        "closed_at": step.closed_at,
+    }
+
+
+def _settle(written: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
+    for future in written:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,84 @@
+"""Tables of executions and their steps (design §9)."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+)
+
+from plugins.storage.database import Instant, metadata
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("tenant_id", String(40), nullable=False),
+    Column("id", String(40), nullable=False),
+    Column("workflow_id", String(40), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("origin_id", String(40)),
+    Column("status", String(16), nullable=False),
+    #: of the record last written; later records carry higher ones
+    Column("seq", BigInteger, nullable=False),
+    #: unique per tenant: the same key starts one execution, however often it is sent
+    Column("start_key", String(255)),
+    #: ``{type, id}``
+    Column("trigger", JSON, nullable=False),
+    Column("input_sealed", LargeBinary, nullable=False),
+    #: ``{output, error}``
+    Column("result_sealed", LargeBinary),
+    Column("error_type", String(100)),
+    Column("created_at", Instant, nullable=False),
+    #: when a delayed execution is due; its creation otherwise
+    Column("due_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("closed_at", Instant),
+    #: when this row was last compared with Temporal, or written by the interpreter
+    Column("checked_at", Instant, nullable=False),
+    Column("history_events", Integer),
+    Column("billable_actions", Integer),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+    Index("uq_executions_start_key", "tenant_id", "start_key", unique=True),
+    Index("ix_executions_workflow", "tenant_id", "workflow_id", "id"),
+    Index("ix_executions_status", "tenant_id", "status", "id"),
+    Index("ix_executions_open", "status", "checked_at"),
+)
+
+execution_tags = Table(
+    "execution_tags",
+    metadata,
+    Column("tenant_id", String(40), nullable=False),
+    Column("execution_id", String(40), nullable=False),
+    Column("tag", String(100), nullable=False),
+    PrimaryKeyConstraint("tenant_id", "tag", "execution_id"),
+    ForeignKeyConstraint(["tenant_id", "execution_id"], ["executions.tenant_id", "executions.id"], ondelete="CASCADE"),
+    Index("ix_execution_tags_execution", "tenant_id", "execution_id"),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("tenant_id", String(40), nullable=False),
+    Column("execution_id", String(40), nullable=False),
+    Column("node_id", String(64), nullable=False),
+    #: item and round numbers, joined by dots; empty outside loops
+    Column("path", String(200), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("error_type", String(100)),
+    Column("input_sealed", LargeBinary),
+    #: ``{output, port, error, reason}``
+    Column("detail_sealed", LargeBinary, nullable=False),
+    Column("started_at", Instant),
+    Column("closed_at", Instant),
+    PrimaryKeyConstraint("tenant_id", "execution_id", "node_id", "path"),
+    ForeignKeyConstraint(["tenant_id", "execution_id"], ["executions.tenant_id", "executions.id"], ondelete="CASCADE"),
+)

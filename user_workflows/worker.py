@@ -1,0 +1,116 @@
+"""The process that runs user workflows: the interpreter, its activities, its records and the sweep."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import (
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+from plugins.host.invoke import Host
+from plugins.host.registry import Registry
+from plugins.storage.database import Database
+from plugins.vault.keys import Vault
+from user_workflows.activities.close import CloseActivity
+from user_workflows.activities.step import HEARTBEAT_INTERVAL, step_activities
+from user_workflows.interpreter.emit import EMIT
+from user_workflows.interpreter.steps import STEP_QUEUE
+from user_workflows.interpreter.workflow import Interpreter
+from user_workflows.reconcile import Reconciler
+from user_workflows.records import RecordWriter
+from user_workflows.starts import EXECUTION_QUEUE, Starts
+from user_workflows.triggers.fire import Fire, FireActivity
+
+#: how long running steps may finish after SIGTERM; then they are handed to another worker
+DRAIN = timedelta(seconds=8)
+
+#: seconds between two sweeps for records that have fallen behind
+SWEEP_INTERVAL = 15.0
+
+_log = structlog.get_logger(__name__)
+
+
+class LendEmit(Interceptor):
+    """Lends the interpreter the function by which it tells what happened."""
+
+    def __init__(self, records: RecordWriter) -> None:
+        self._records = records
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        input.unsafe_extern_functions[EMIT] = self._records.put
+        return None
+
+
+async def run_worker(
+    *,
+    temporal: Client,
+    database: Database,
+    vault: Vault,
+    registry: Registry,
+    host: Host,
+    starts: Starts,
+    stop: asyncio.Event,
+    max_concurrent_steps: int = 100,
+) -> None:
+    """Serve both task queues until `stop` is set, then drain."""
+    records = RecordWriter(database, vault)
+    reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts)
+    activities: list[Callable[..., Any]] = [*step_activities(registry, host, records), FireActivity(starts).start]
+    background = [asyncio.create_task(records.run()), asyncio.create_task(_sweep(reconciler))]
+    try:
+        async with (
+            _execution_worker(temporal, records),
+            _step_worker(temporal, activities, max_concurrent_steps),
+        ):
+            _log.info("worker.ready", plugins=len(list(registry)))
+            await stop.wait()
+            _log.info("worker.draining", seconds=DRAIN.total_seconds())
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+
+
+def _execution_worker(temporal: Client, records: RecordWriter) -> Worker:
+    return Worker(
+        temporal,
+        task_queue=EXECUTION_QUEUE,
+        workflows=[Interpreter, Fire],
+        activities=[CloseActivity(records).close],
+        interceptors=[LendEmit(records)],
+        # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        graceful_shutdown_timeout=DRAIN,
+    )
+
+
+def _step_worker(temporal: Client, activities: Sequence[Callable[..., Any]], concurrency: int) -> Worker:
+    return Worker(
+        temporal,
+        task_queue=STEP_QUEUE,
+        activities=activities,
+        max_concurrent_activities=concurrency,
+        max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_INTERVAL),
+        default_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_INTERVAL),
+        graceful_shutdown_timeout=DRAIN,
+    )
+
+
+async def _sweep(reconciler: Reconciler) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_INTERVAL)
+        try:
+            await reconciler.sweep()
+        except Exception:
+            # Nothing is lost: the next round finds the same rows.
+            _log.exception("sweep.failed")
