@@ -483,7 +483,7 @@ half_right = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     raw=half_right
     | st.fixed_dictionaries({"nodes": st.lists(half_right), "edges": st.lists(half_right), "triggers": half_right})
