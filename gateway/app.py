@@ -16,7 +16,7 @@ from litestar.routes import HTTPRoute
 from gateway.auth.authentication import Authentication, Authenticator
 from gateway.auth.permissions import PUBLIC, requires
 from gateway.auth.principal import Principal
-from gateway.body import JsonBody
+from gateway.body import MAX_BODY, JsonBody
 from gateway.compose import Platform, open_platform
 from gateway.errors import UndeclaredPermission
 from gateway.idempotency.middleware import Idempotency
@@ -26,11 +26,18 @@ from gateway.routes import ROUTES
 from gateway.settings import Settings
 from gateway.telemetry.access import Observed
 
-#: the largest body of a request, in bytes
-MAX_BODY = 2 * 2**20
-
 #: parts of the platform that handlers may ask for by these names
-_PARTS = ("settings", "database", "vault", "redis", "credentials", "registry", "jobs")
+_PARTS = (
+    "settings",
+    "database",
+    "vault",
+    "probes",
+    "credentials",
+    "registry",
+    "jobs",
+    "workflows",
+    "executions",
+)
 
 
 def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) -> Litestar:

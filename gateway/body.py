@@ -13,6 +13,9 @@ from plugins.sdk.conform import Nonconforming, conform
 
 T = TypeVar("T")
 
+#: the largest body of a request, in bytes
+MAX_BODY = 2 * 2**20
+
 
 class NoFields(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of an action: none, or ``{}``."""

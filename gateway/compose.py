@@ -1,10 +1,12 @@
 """The composition root: the one place where the parts of a process are made and put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct
 from redis.asyncio import Redis
+from sqlalchemy import text
+from temporalio.client import Client
 
 from gateway.idempotency.store import Answers
 from gateway.settings import Settings
@@ -19,6 +21,14 @@ from plugins.host.registry import Registry, discover
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from user_workflows.client import connect
+from user_workflows.executions import Executions
+from user_workflows.starts import Starts
+from user_workflows.triggers.schedules import Schedules
+from user_workflows.workflows import Workflows
+
+Probe = Callable[[], Awaitable[object]]
+Probes = Mapping[str, Probe]
 
 
 class Platform(Struct, frozen=True, kw_only=True, eq=False):
@@ -29,20 +39,28 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     vault: Vault
     credentials: Credentials
     answers: Answers
-    redis: Redis
+    #: by the name of the part: asks it whether it is there
+    probes: Probes
     registry: Registry
     ledger: Ledger
     host: Host
     jobs: Jobs
+    temporal: Client
+    workflows: Workflows
+    starts: Starts
+    executions: Executions
 
 
 @asynccontextmanager
-async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
+async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterator[Platform]:
     """Make every part once, and close them in reverse order.
 
-    Nothing is asked of Redis or Temporal here: a gateway starts while they are down.
+    Args:
+        settings: of this installation.
+        lazy: ask nothing of Temporal yet, so that the API starts while it is down; its workers cannot.
 
     Raises:
+        EngineUnavailable: Temporal does not answer (only when not `lazy`).
         MasterKeyError: the master key file cannot be used.
         ValueError: an entry of the egress list cannot be read.
     """
@@ -59,15 +77,35 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         stack.push_async_callback(jobs.close)
         registry = discover([enqueue_plugin(jobs)])
         ledger = Ledger(database, vault)
+        temporal = await connect(vault, settings.temporal, lazy=lazy)
+        workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
+        starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal)
         yield Platform(
             settings=settings,
             database=database,
             vault=vault,
             credentials=credentials,
             answers=Answers(database, vault),
-            redis=redis,
+            probes={
+                "database": lambda: _ask(database),
+                # Without Redis jobs are accepted, and start later.
+                "redis": redis.ping,
+                # Without Temporal everything but executions works.
+                "temporal": temporal.service_client.check_health,
+            },
             registry=registry,
             ledger=ledger,
             host=Host(registry=registry, ledger=ledger, credentials=credentials, egress=egress),
             jobs=jobs,
+            temporal=temporal,
+            workflows=workflows,
+            starts=starts,
+            executions=Executions(
+                database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts
+            ),
         )
+
+
+async def _ask(database: Database) -> None:
+    async with database.read() as connection:
+        await connection.execute(text("SELECT 1"))

@@ -75,6 +75,10 @@ class Unauthenticated(Refused):
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
+class InvalidSignature(Refused):
+    problem = "invalid-signature"
+
+
 class Forbidden(Refused):
     problem = "forbidden"
 

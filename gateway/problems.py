@@ -34,6 +34,7 @@ MEDIA_TYPE = "application/problem+json"
 KINDS: dict[str, tuple[int, str]] = {
     "bad-request": (400, "The request is malformed"),
     "unauthenticated": (401, "Who is calling is not known"),
+    "invalid-signature": (401, "The webhook is not signed as agreed"),
     "forbidden": (403, "The caller may not do this"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "This resource does not know that method"),

@@ -1,18 +1,15 @@
 """Probes, and the figures of this process."""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Literal
 
 from litestar import Response, get
 from litestar.di import NamedDependency
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from redis.asyncio import Redis
-from sqlalchemy import text
 
 from gateway.auth.permissions import PUBLIC, requires
-from plugins.storage.database import Database
+from gateway.compose import Probe, Probes
 
 #: seconds that a part has to answer a probe
 PATIENCE = 2.0
@@ -33,11 +30,10 @@ async def live() -> Health:
 
 
 @get("/health/ready", opt=requires(PUBLIC))
-async def ready(database: NamedDependency[Database], redis: NamedDependency[Redis]) -> Response[Health]:
-    """Say which parts answer: 503 when requests cannot be served, 200 when they can, if in part."""
-    names = ("database", "redis")
-    states = await asyncio.gather(_probe(_ask_database(database)), _probe(redis.ping()))
-    parts = dict(zip(names, states, strict=True))
+async def ready(probes: NamedDependency[Probes]) -> Response[Health]:
+    """Say which parts answer: 503 when nothing can be accepted, 200 when something can."""
+    states = await asyncio.gather(*(_ask(probe) for probe in probes.values()))
+    parts = dict(zip(probes, states, strict=True))
     if parts["database"] == "down":
         return Response(Health("down", parts), status_code=503)
     return Response(Health("ok" if set(states) == {"ok"} else "degraded", parts))
@@ -49,14 +45,9 @@ async def show_metrics() -> Response[bytes]:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _ask_database(database: Database) -> None:
-    async with database.read() as connection:
-        await connection.execute(text("SELECT 1"))
-
-
-async def _probe(question: Awaitable[object]) -> State:
+async def _ask(probe: Probe) -> State:
     try:
-        await asyncio.wait_for(question, PATIENCE)
+        await asyncio.wait_for(probe(), PATIENCE)
     except Exception:  # whatever keeps a part from answering, it is down
         return "down"
     return "ok"

@@ -1,0 +1,175 @@
+"""``/v1/executions``: started, waited for, looked at and stopped."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import structlog
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
+from msgspec import Meta, Struct
+
+from gateway.auth.permissions import requires
+from gateway.auth.principal import Principal
+from gateway.body import NoFields
+from gateway.idempotency.middleware import effect_key, scoped_key
+from gateway.routes.pages import Cursor, Limit, Page, position
+from plugins.host.retry import Duration
+from plugins.sdk.duration import parse_duration
+from user_workflows.executions import Execution, Executions, Step
+from user_workflows.interpreter.messages import ExecutionStatus, TriggerCall
+
+#: the longest that a start waits for the end, in seconds
+MAX_WAIT = 60.0
+
+Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$")]
+WorkflowFilter = Annotated[str | None, QueryParameter(name="workflowId", max_length=40)]
+StartedAfter = Annotated[datetime | None, QueryParameter(name="startedAfter")]
+TagFilter = Annotated[str | None, QueryParameter(max_length=100)]
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
+
+
+class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    #: what expressions see as ``trigger``, and ``input`` at roots
+    input: Any = None
+    #: instead of the published one
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=20)] = ()
+    delay: Duration | None = None
+    #: starts one execution however often it is sent, as ``Idempotency-Key`` does
+    key: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+
+
+class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    payload: Any = None
+
+
+@post("/v1/workflows/{workflow_id:str}/executions", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+async def start_execution(
+    request: Request[Principal, Principal, State],
+    workflow_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    executions: NamedDependency[Executions],
+    data: JSONBody[Start | None] = None,
+) -> Response[Execution]:
+    """Start an execution; with ``Prefer: wait=N`` answer with its end when it comes in time."""
+    start = data or Start()
+    # The workflow is part of the key: one that was used with another workflow is another one.
+    key = effect_key(request, workflow_id) if start.key is None else scoped_key(workflow_id, start.key)
+    execution = await executions.start(
+        principal.tenant_id,
+        workflow_id,
+        trigger=TriggerCall(type="manual", payload=start.input),
+        version=start.version,
+        tags=start.tags,
+        delay=None if start.delay is None else parse_duration(start.delay),
+        key=key,
+    )
+    structlog.contextvars.bind_contextvars(execution_id=execution.id)
+    headers = {"Location": f"/v1/executions/{execution.id}"}
+    wait = preferred_wait(request.headers.getall("prefer", []))
+    if wait is None:
+        return Response(execution, status_code=HTTP_202_ACCEPTED, headers=headers)
+    execution = await executions.wait(principal.tenant_id, execution.id, wait)
+    status = HTTP_200_OK if execution.is_closed else HTTP_202_ACCEPTED
+    return Response(execution, status_code=status, headers=headers | {"Preference-Applied": f"wait={wait:.0f}"})
+
+
+@get("/v1/executions", opt=requires("executions.read"))
+async def list_executions(
+    *,
+    principal: NamedDependency[Principal],
+    executions: NamedDependency[Executions],
+    workflow_id: WorkflowFilter = None,
+    status: FromQuery[ExecutionStatus | None] = None,
+    tag: TagFilter = None,
+    started_after: StartedAfter = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[Execution]:
+    """List executions, newest first."""
+    page = await executions.list(
+        principal.tenant_id,
+        workflow_id=workflow_id,
+        status=status,
+        tag=tag,
+        started_after=started_after,
+        limit=limit,
+        cursor=position(cursor),
+    )
+    return Page(items=page.items, next_cursor=page.next_cursor)
+
+
+@get("/v1/executions/{execution_id:str}", opt=requires("executions.read"))
+async def show_execution(
+    execution_id: FromPath[str], principal: NamedDependency[Principal], executions: NamedDependency[Executions]
+) -> Execution:
+    """Show an execution."""
+    return await executions.get(principal.tenant_id, execution_id)
+
+
+@get("/v1/executions/{execution_id:str}/steps", opt=requires("executions.read"))
+async def list_steps(
+    execution_id: FromPath[str], principal: NamedDependency[Principal], executions: NamedDependency[Executions]
+) -> Page[Step]:
+    """List all top-level nodes, also those not reached, in the order of the plan."""
+    return Page(items=await executions.steps(principal.tenant_id, execution_id), next_cursor=None)
+
+
+@post("/v1/executions/{execution_id:str}/cancel", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
+async def cancel_execution(
+    execution_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    executions: NamedDependency[Executions],
+    data: JSONBody[NoFields | None] = None,
+) -> Execution:
+    """Ask an execution to stop; it is ``canceled`` when its running steps have acknowledged."""
+    await executions.cancel(principal.tenant_id, execution_id)
+    return await executions.get(principal.tenant_id, execution_id)
+
+
+@post("/v1/executions/{execution_id:str}/terminate", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
+async def terminate_execution(
+    execution_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    executions: NamedDependency[Executions],
+    data: JSONBody[NoFields | None] = None,
+) -> Execution:
+    """End an execution at once."""
+    await executions.terminate(principal.tenant_id, execution_id)
+    return await executions.get(principal.tenant_id, execution_id)
+
+
+@post("/v1/executions/{execution_id:str}/signal", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
+async def signal_execution(
+    execution_id: FromPath[str],
+    data: JSONBody[Signal],
+    principal: NamedDependency[Principal],
+    executions: NamedDependency[Executions],
+) -> Execution:
+    """Send a signal; it is kept until a node awaits it."""
+    await executions.signal(principal.tenant_id, execution_id, data.name, data.payload)
+    return await executions.get(principal.tenant_id, execution_id)
+
+
+def preferred_wait(prefer: Sequence[str]) -> float | None:
+    """Return the seconds of ``Prefer: wait=N`` (RFC 7240), at most `MAX_WAIT`."""
+    match = _WAIT.search(",".join(prefer))
+    return None if match is None else min(float(match.group(1)), MAX_WAIT)
+
+
+ROUTES = [
+    start_execution,
+    list_executions,
+    show_execution,
+    list_steps,
+    cancel_execution,
+    terminate_execution,
+    signal_execution,
+]

@@ -1,0 +1,139 @@
+"""``/hooks/{token}``: webhooks of the world. The token finds the trigger; the signature opens it, or nothing does."""
+
+import time
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from litestar import Request, Response, route
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.exceptions import MethodNotAllowedException
+from litestar.params import FromPath
+from litestar.status_codes import HTTP_202_ACCEPTED
+from msgspec import Struct
+
+from gateway.auth.permissions import PUBLIC, requires
+from gateway.errors import Absent, BadRequest, InvalidSignature
+from gateway.idempotency.middleware import scoped_key
+from plugins.sdk.credential import Signing, SigningCredential
+from plugins.sdk.errors import Permanent
+from plugins.signing import Delivery, Hmac, InvalidSecret, Scheme, scheme_of
+from plugins.signing import InvalidSignature as SignatureMismatch
+from plugins.vault.credentials import Credentials
+from user_workflows.definition.trigger_configs import WebhookConfig
+from user_workflows.executions import Executions
+from user_workflows.hooks import Hook
+from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.workflows import Workflows
+
+log = structlog.get_logger(__name__)
+
+#: the largest delivery, in bytes
+MAX_DELIVERY = 2**20
+
+METHODS: list[Literal["GET", "POST", "PUT", "PATCH", "DELETE"]] = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+#: who asks for the credential: what `allowedPlugins` of a signing secret must name where it names any
+PLUGIN_ID = "webhook"
+_SECRET = Signing("secret")
+
+#: headers that carry secrets; the scheme's own signature headers join them
+_DROPPED = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "x-api-key", "webhook-signature", "traceparent", "tracestate"}
+)
+
+
+class Fired(Struct, frozen=True, rename="camel"):
+    execution_id: str
+
+
+@route(
+    "/hooks/{token:str}",
+    http_method=METHODS,
+    opt=requires(PUBLIC),
+    status_code=HTTP_202_ACCEPTED,
+    request_max_body_size=MAX_DELIVERY,
+)
+async def receive(
+    request: Request[Any, Any, State],
+    token: FromPath[str],
+    workflows: NamedDependency[Workflows],
+    credentials: NamedDependency[Credentials],
+    executions: NamedDependency[Executions],
+) -> Response[Fired]:
+    """Start an execution of the workflow that the token belongs to, once per delivery."""
+    hook = await workflows.find_hook(token)
+    if hook is None:
+        raise Absent("There is no webhook under this path.")
+    structlog.contextvars.bind_contextvars(tenant_id=hook.tenant_id)
+    config = msgspec.convert(hook.trigger.config, WebhookConfig)
+    if request.method not in config.methods:
+        raise MethodNotAllowedException(headers={"Allow": ", ".join(config.methods)})
+    body = await request.body()
+    scheme = _scheme(hook)
+    delivery = await _verify(hook, scheme, request, body, credentials)
+    execution = await executions.start(
+        hook.tenant_id,
+        hook.workflow_id,
+        trigger=TriggerCall(type="webhook", id=hook.trigger.id, payload=_payload(request, body, scheme)),
+        key=scoped_key("hook", hook.workflow_id, hook.trigger.id, delivery.id),
+    )
+    structlog.contextvars.bind_contextvars(execution_id=execution.id)
+    return Response(Fired(execution.id), headers={"Location": f"/v1/executions/{execution.id}"})
+
+
+def _scheme(hook: Hook) -> Scheme:
+    try:
+        return scheme_of(hook.trigger.config)
+    except msgspec.ValidationError:
+        raise InvalidSignature("This webhook's signature scheme cannot be verified by this release.") from None
+
+
+async def _verify(
+    hook: Hook, scheme: Scheme, request: Request[Any, Any, State], body: bytes, credentials: Credentials
+) -> Delivery:
+    """Check the signature over the raw bytes, before anything of them is parsed.
+
+    Raises:
+        InvalidSignature: it is not signed as agreed, or there is no secret to check it with.
+    """
+    try:
+        lent = await credentials.lend(
+            hook.tenant_id, hook.trigger.config.get("secret", ""), plugin_id=PLUGIN_ID, slot=_SECRET
+        )
+        if not isinstance(lent.credential, SigningCredential):
+            raise InvalidSecret("not a signing secret")
+        return scheme.verify(lent.credential.secret, dict(request.headers), body, now=time.time())
+    except SignatureMismatch as error:
+        raise InvalidSignature(f"The delivery is not accepted: {error}.") from None
+    except (Permanent, InvalidSecret) as error:
+        # Its owner must learn why, its caller must not.
+        log.warning("webhook.noSecret", trigger_id=hook.trigger.id, workflow_id=hook.workflow_id, error=str(error))
+        raise InvalidSignature("This webhook has no usable secret.") from None
+
+
+def _payload(request: Request[Any, Any, State], body: bytes, scheme: Scheme) -> dict[str, Any]:
+    """Return what expressions see as ``trigger``."""
+    dropped = _DROPPED | ({scheme.header.lower()} if isinstance(scheme, Hmac) else set())
+    return {
+        "method": request.method,
+        "headers": {name: value for name, value in request.headers.items() if name not in dropped},
+        "query": {
+            name: values[0] if len(values) == 1 else values for name, values in request.query_params.dict().items()
+        },
+        "body": _parse(request.headers.get("content-type", ""), body),
+    }
+
+
+def _parse(content_type: str, body: bytes) -> Any:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        return body.decode(errors="replace") if body else None
+    try:
+        return msgspec.json.decode(body) if body else None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.") from None
+
+
+ROUTES = [receive]

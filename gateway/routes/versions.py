@@ -1,0 +1,71 @@
+"""``/v1/workflows/{id}/versions``: what was published, and never changes."""
+
+from typing import Annotated
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.status_codes import HTTP_200_OK
+
+from gateway.auth.permissions import requires
+from gateway.auth.principal import Principal
+from gateway.body import NoFields
+from gateway.routes.pages import Limit, Page
+from user_workflows.workflows import Version, Workflows
+
+VersionCursor = Annotated[str | None, QueryParameter(pattern=r"^\d{1,9}$", description="`nextCursor` of a page")]
+
+
+@post("/v1/workflows/{workflow_id:str}/versions", opt=requires("workflows.write"))
+async def publish_draft(
+    workflow_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    workflows: NamedDependency[Workflows],
+    data: JSONBody[NoFields | None] = None,
+) -> Response[Version]:
+    """Publish the draft as the next version; refused with every fault when it has any."""
+    version = await workflows.publish(principal.tenant_id, workflow_id)
+    return Response(version, headers={"Location": f"/v1/workflows/{workflow_id}/versions/{version.version}"})
+
+
+@get("/v1/workflows/{workflow_id:str}/versions", opt=requires("workflows.read"))
+async def list_versions(
+    workflow_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    workflows: NamedDependency[Workflows],
+    limit: Limit = 50,
+    cursor: VersionCursor = None,
+) -> Page[Version]:
+    """List the versions, newest first."""
+    page = await workflows.versions(principal.tenant_id, workflow_id, limit=limit, cursor=cursor)
+    return Page(items=page.items, next_cursor=page.next_cursor)
+
+
+@get("/v1/workflows/{workflow_id:str}/versions/{version:int}", opt=requires("workflows.read"))
+async def show_version(
+    workflow_id: FromPath[str],
+    version: FromPath[int],
+    principal: NamedDependency[Principal],
+    workflows: NamedDependency[Workflows],
+) -> Version:
+    """Show a version."""
+    return await workflows.version(principal.tenant_id, workflow_id, version)
+
+
+@post(
+    "/v1/workflows/{workflow_id:str}/versions/{version:int}/publish",
+    opt=requires("workflows.write"),
+    status_code=HTTP_200_OK,
+)
+async def publish_version(
+    workflow_id: FromPath[str],
+    version: FromPath[int],
+    principal: NamedDependency[Principal],
+    workflows: NamedDependency[Workflows],
+    data: JSONBody[NoFields | None] = None,
+) -> Version:
+    """Make an earlier version the published one again."""
+    return await workflows.publish_version(principal.tenant_id, workflow_id, version)
+
+
+ROUTES = [publish_draft, list_versions, show_version, publish_version]
