@@ -80,20 +80,18 @@ def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]
     return [echo, flaky, gate]
 
 
-class Lane:
+class Lane(Struct, frozen=True, kw_only=True, eq=False):
     """What a test talks to: one tenant's workflows and executions."""
 
-    def __init__(
-        self, tenant_id: str, workflows: Workflows, executions: Executions, starts: Starts, temporal: Client
-    ) -> None:
-        self.tenant_id = tenant_id
-        self.workflows = workflows
-        self.executions = executions
-        self.starts = starts
-        self.temporal = temporal
-        self.gates = Gates()
-        #: (step, attempt, idempotency key) of each call of `test.flaky`
-        self.keys: list[tuple[str, int, str]] = []
+    tenant_id: str
+    vault: Vault
+    workflows: Workflows
+    executions: Executions
+    starts: Starts
+    temporal: Client
+    gates: Gates
+    #: (step, attempt, idempotency key) of each call of `test.flaky`
+    keys: list[tuple[str, int, str]]
 
     async def publish(self, definition: dict[str, Any]) -> str:
         workflow = await self.workflows.create(self.tenant_id, name="test", definition=definition)
@@ -155,8 +153,16 @@ async def open_lane(
             temporal=temporal, database=database, vault=vault, registry=registry, host=host, starts=starts, stop=stop
         )
     )
-    lane = Lane(tenant.id, workflows, executions, starts, temporal)
-    lane.gates, lane.keys = gates, keys
+    lane = Lane(
+        tenant_id=tenant.id,
+        vault=vault,
+        workflows=workflows,
+        executions=executions,
+        starts=starts,
+        temporal=temporal,
+        gates=gates,
+        keys=keys,
+    )
     try:
         yield lane
     finally:

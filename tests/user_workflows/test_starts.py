@@ -1,0 +1,114 @@
+"""Starts that are cut off: nothing runs twice, nothing stays in the dark."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from plugins.storage.database import Database, now
+from tests.servers import free_port_now
+from tests.user_workflows.drawing import node
+from tests.user_workflows.lane import Lane, open_lane
+from user_workflows.client import connect
+from user_workflows.errors import Conflict, EngineUnavailable, NotFound
+from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.reconcile import Reconciler
+from user_workflows.starts import Starts
+from user_workflows.store import executions
+
+MANUAL = TriggerCall(type="manual", payload={"n": 1})
+
+
+class Cut:
+    """The same tenant and database, but a Temporal that is not there."""
+
+    def __init__(self, lane: Lane, starts: Starts, reconciler: Reconciler, database: Database) -> None:
+        self.lane = lane
+        self.starts = starts
+        #: over the real Temporal
+        self.reconciler = reconciler
+        self.database = database
+
+    async def start(self, workflow: str, key: str | None) -> str:
+        """Try to start, fail, and return the id of the row that is left."""
+        async with asyncio.timeout(5):
+            with pytest.raises(EngineUnavailable):
+                await self.starts.start(self.lane.tenant_id, workflow, trigger=MANUAL, key=key)
+        async with self.database.read() as connection:
+            return (
+                await connection.execute(select(executions.c.id).where(executions.c.workflow_id == workflow))
+            ).scalar_one()
+
+    async def sweep_later(self) -> None:
+        """Let a few minutes pass for the rows, and sweep."""
+        earlier = now() - timedelta(minutes=5)
+        async with self.database.transaction() as connection:
+            await connection.execute(update(executions).values(created_at=earlier, checked_at=earlier))
+        await self.reconciler.sweep()
+
+
+@pytest.fixture
+async def cut(database: Database, temporal_address: str, tmp_path: Path) -> AsyncIterator[Cut]:
+    async with open_lane(database, temporal_address, tmp_path) as lane:
+        absent = await connect(lane.vault, {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port_now()}"}, lazy=True)
+        starts = Starts(database=database, vault=lane.vault, workflows=lane.workflows, temporal=absent)
+        reconciler = Reconciler(database=database, vault=lane.vault, temporal=lane.temporal, starts=lane.starts)
+        yield Cut(lane, starts, reconciler, database)
+
+
+async def test_a_start_with_a_key_that_was_cut_off_is_made_up_for_by_the_sweep(cut: Cut) -> None:
+    workflow = await cut.lane.publish({"nodes": [node("a", values={"n": "{{ input.n }}"})]})
+    left = await cut.start(workflow, key="api:1")
+    await cut.sweep_later()
+    finished = await cut.lane.finish(await cut.lane.executions.get(cut.lane.tenant_id, left))
+    assert finished.output == {"a": {"n": 1}}
+
+
+async def test_a_start_with_a_key_that_was_cut_off_is_made_up_for_by_the_same_request(cut: Cut) -> None:
+    workflow = await cut.lane.publish({"nodes": [node("a", values={})]})
+    left = await cut.start(workflow, key="api:2")
+    again = await cut.lane.start(workflow, key="api:2")
+    assert again.id == left
+    assert (await cut.lane.finish(again)).status == "completed"
+
+
+async def test_a_start_without_a_key_that_was_cut_off_is_closed_as_failed(cut: Cut) -> None:
+    workflow = await cut.lane.publish({"nodes": [node("a", values={})]})
+    left = await cut.start(workflow, key=None)
+    await cut.sweep_later()
+    execution = await cut.lane.executions.get(cut.lane.tenant_id, left)
+    assert execution.status == "failed"
+    assert execution.error is not None
+    assert execution.error.type == "start.unavailable"
+
+
+async def test_a_record_that_lost_its_end_is_repaired_when_it_is_read(cut: Cut) -> None:
+    workflow = await cut.lane.publish({"nodes": [node("hold", "wait", signal="never")]})
+    execution = await cut.lane.start(workflow)
+    handle = cut.lane.temporal.get_workflow_handle(f"{cut.lane.tenant_id}/{execution.id}")
+    await handle.terminate()
+    async with cut.database.transaction() as connection:
+        await connection.execute(update(executions).values(checked_at=now() - timedelta(seconds=10)))
+    assert (await cut.lane.executions.get(cut.lane.tenant_id, execution.id)).status == "terminated"
+
+
+async def test_closed_executions_are_purged_and_open_ones_kept(cut: Cut) -> None:
+    done = await cut.lane.run({"nodes": [node("a", values={})]})
+    held = await cut.lane.start(await cut.lane.publish({"nodes": [node("hold", "wait", signal="never")]}), tags=["x"])
+    assert await cut.lane.executions.purge(now() + timedelta(seconds=1)) == 1
+    with pytest.raises(NotFound):
+        await cut.lane.executions.get(cut.lane.tenant_id, done.id)
+    await cut.lane.executions.terminate(cut.lane.tenant_id, held.id)
+
+
+async def test_nothing_published_and_nothing_there_are_said_before_a_row_is_written(cut: Cut) -> None:
+    draft = await cut.lane.workflows.create(cut.lane.tenant_id, name="draft", definition={"nodes": []})
+    with pytest.raises(Conflict):
+        await cut.lane.start(draft.id)
+    with pytest.raises(NotFound):
+        await cut.lane.start("wf_absent")
+    page = await cut.lane.executions.list(cut.lane.tenant_id)
+    assert page.items == ()

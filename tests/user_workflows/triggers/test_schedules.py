@@ -1,0 +1,100 @@
+"""Cron triggers as Temporal Schedules, on a real server."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import ScheduleBackfill, ScheduleHandle
+from temporalio.service import RPCError
+
+from tests.user_workflows.drawing import node
+from tests.user_workflows.lane import Lane
+from user_workflows.executions import Execution
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def definition(**cron: Any) -> dict[str, Any]:
+    return {
+        "triggers": [{"id": "tick", "type": "cron", "config": {"cron": "*/10 * * * *", "overlap": "allow", **cron}}],
+        "nodes": [node("say", values={"at": "{{ trigger.scheduledAt }}", "who": "{{ trigger.who }}"})],
+    }
+
+
+async def activate(lane: Lane, drawn: dict[str, Any]) -> tuple[str, ScheduleHandle]:
+    workflow = await lane.publish(drawn)
+    await lane.workflows.activate(lane.tenant_id, workflow)
+    return workflow, lane.temporal.get_schedule_handle(f"{lane.tenant_id}/{workflow}/tick")
+
+
+async def fired(lane: Lane, workflow: str, count: int) -> list[Execution]:
+    """Wait until that many executions of a workflow have closed."""
+    async with asyncio.timeout(30):
+        while True:
+            page = await lane.executions.list(lane.tenant_id, workflow_id=workflow)
+            if len(page.items) >= count and all(item.is_closed for item in page.items):
+                return list(page.items)
+            await asyncio.sleep(0.05)
+
+
+async def backfill(handle: ScheduleHandle, minutes: int) -> None:
+    await handle.backfill(ScheduleBackfill(NOON - timedelta(seconds=1), NOON + timedelta(minutes=minutes, seconds=-1)))
+
+
+async def test_each_firing_starts_one_execution_that_sees_its_nominal_time(lane: Lane) -> None:
+    workflow, handle = await activate(lane, definition(payload={"who": "cron"}))
+    await backfill(handle, 30)
+    found = await fired(lane, workflow, 3)
+    assert sorted(item.output["say"]["at"] for item in found) == [
+        "2026-03-02T12:00:00Z",
+        "2026-03-02T12:10:00Z",
+        "2026-03-02T12:20:00Z",
+    ]
+    assert {item.output["say"]["who"] for item in found} == {"cron"}
+    assert found[0].trigger == {"type": "cron", "id": "tick"}
+    await lane.workflows.deactivate(lane.tenant_id, workflow)
+
+
+async def test_a_firing_that_comes_twice_starts_one_execution(lane: Lane) -> None:
+    workflow, handle = await activate(lane, definition(payload={"who": "x"}))
+    await backfill(handle, 10)
+    (first,) = await fired(lane, workflow, 1)
+    await backfill(handle, 20)
+    found = await fired(lane, workflow, 2)
+    assert len(found) == 2
+    assert first.id in {item.id for item in found}
+    await lane.workflows.deactivate(lane.tenant_id, workflow)
+
+
+async def test_overlap_skip_starts_nothing_while_an_earlier_firing_is_open(lane: Lane) -> None:
+    drawn = definition(overlap="skip")
+    drawn["nodes"] = [node("hold", "wait", signal="go")]
+    workflow, handle = await activate(lane, drawn)
+    await handle.trigger()
+    async with asyncio.timeout(30):
+        while not (open_ := (await lane.executions.list(lane.tenant_id, workflow_id=workflow)).items):
+            await asyncio.sleep(0.05)
+    await backfill(handle, 30)
+    async with asyncio.timeout(30):
+        while (await handle.describe()).info.num_actions < 4 or (await handle.describe()).info.running_actions:
+            await asyncio.sleep(0.05)
+    page = await lane.executions.list(lane.tenant_id, workflow_id=workflow)
+    assert [item.id for item in page.items] == [open_[0].id]
+    await lane.executions.signal(lane.tenant_id, open_[0].id, "go")
+    await lane.workflows.deactivate(lane.tenant_id, workflow)
+
+
+async def test_the_schedule_follows_activation_new_versions_and_deactivation(lane: Lane) -> None:
+    workflow, handle = await activate(lane, definition(timezone="America/New_York"))
+    described = await handle.describe()
+    assert described.schedule.spec.time_zone_name == "America/New_York"
+    assert described.schedule.policy.catchup_window == timedelta(minutes=10)
+    await lane.workflows.put_draft(lane.tenant_id, workflow, definition(timezone="Europe/Berlin", catchUp="1h"), None)
+    await lane.workflows.publish(lane.tenant_id, workflow)
+    described = await handle.describe()
+    assert described.schedule.spec.time_zone_name == "Europe/Berlin"
+    assert described.schedule.policy.catchup_window == timedelta(hours=1)
+    await lane.workflows.deactivate(lane.tenant_id, workflow)
+    with pytest.raises(RPCError, match="not found"):
+        await handle.describe()
