@@ -13,11 +13,15 @@ from gateway.settings import Settings
 from internal_jobs.client import Jobs
 from internal_jobs.enqueue import enqueue_plugin
 from internal_jobs.wake import Waker
+from plugins.builtin import builtins
+from plugins.builtin.smtp import parse_smtp_url
+from plugins.builtin.stock import DEFAULT_PROVIDER
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.host.invoke import Host
 from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry, discover
+from plugins.sdk.plugin import Plugin
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
@@ -41,6 +45,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     answers: Answers
     #: by the name of the part: asks it whether it is there
     probes: Probes
+    egress: EgressClient
     registry: Registry
     ledger: Ledger
     host: Host
@@ -75,7 +80,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         stack.push_async_callback(redis.aclose)
         jobs = Jobs(database=database, vault=vault, waker=Waker(settings.redis_url))
         stack.push_async_callback(jobs.close)
-        registry = discover([enqueue_plugin(jobs)])
+        registry = discover([enqueue_plugin(jobs)], builtins=_builtins(settings))
         ledger = Ledger(database, vault)
         temporal = await connect(vault, settings.temporal, lazy=lazy)
         workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
@@ -93,6 +98,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
                 # Without Temporal everything but executions works.
                 "temporal": temporal.service_client.check_health,
             },
+            egress=egress,
             registry=registry,
             ledger=ledger,
             host=Host(registry=registry, ledger=ledger, credentials=credentials, egress=egress),
@@ -104,6 +110,13 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
                 database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts
             ),
         )
+
+
+def _builtins(settings: Settings) -> tuple[Plugin, ...]:
+    """The built-in plugins, over the services of this installation."""
+    smtp = None if settings.smtp_url is None else parse_smtp_url(settings.smtp_url)
+    quotes = {} if settings.quotes_url is None else {DEFAULT_PROVIDER: settings.quotes_url}
+    return builtins(smtp=smtp, quotes=quotes)
 
 
 async def _ask(database: Database) -> None:

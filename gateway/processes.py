@@ -1,13 +1,35 @@
 """The processes of an installation, each run until it is asked to stop: ``gateway serve``, ``gateway worker …``."""
 
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import structlog
 import uvicorn
+from prometheus_client import start_http_server
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.app import create_app
+from gateway.compose import Platform, open_platform
+from gateway.retention import keep_purging, purge_plugin
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
+from internal_jobs.worker import run_worker as run_jobs_worker
+from plugins.host.invoke import Host
+from plugins.host.registry import Registry
+from user_workflows.errors import EngineUnavailable, WorkflowsError
+from user_workflows.worker import run_worker as run_workflows_worker
+
+log = structlog.get_logger(__name__)
 
 #: seconds that requests under way have to finish after SIGTERM
 DRAIN = 8
+#: seconds between two looks for changes of schedules that were cut short
+SETTLE_INTERVAL = 15.0
+#: seconds between two tries to reach Temporal at the start
+RECONNECT_INTERVAL = 2.0
 
 
 async def serve(settings: Settings) -> None:
@@ -25,3 +47,105 @@ async def serve(settings: Settings) -> None:
         lifespan="on",
     )
     await uvicorn.Server(config).serve()
+
+
+async def run_user_workflows_worker(settings: Settings) -> None:
+    """Run user workflows until SIGTERM or SIGINT, then drain."""
+    configure_logs(settings.log_format, settings.log_level, process="user-workflows")
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        platform = await _open_with_temporal(settings, stack, stop)
+        if platform is None:
+            return
+        stack.enter_context(_metrics(settings))
+        await stack.enter_async_context(_beside(_keep_settling(platform)))
+        await run_workflows_worker(
+            temporal=platform.temporal,
+            database=platform.database,
+            vault=platform.vault,
+            registry=platform.registry,
+            host=platform.host,
+            starts=platform.starts,
+            stop=stop,
+        )
+
+
+async def run_internal_jobs_worker(settings: Settings) -> None:
+    """Run internal jobs, and the chores of every floor, until SIGTERM or SIGINT, then drain."""
+    configure_logs(settings.log_format, settings.log_level, process="internal-jobs")
+    stop = _stop_on_signals()
+    async with open_platform(settings) as platform, _beside(keep_purging(platform)):
+        registry = Registry([*platform.registry, purge_plugin(platform)])
+        host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
+        with _metrics(settings):
+            await run_jobs_worker(
+                database=platform.database,
+                vault=platform.vault,
+                host=host,
+                registry=registry,
+                redis_url=settings.redis_url,
+                stop=stop,
+            )
+
+
+async def _open_with_temporal(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Platform | None:
+    """Open the platform as soon as Temporal answers; ``None`` when asked to stop before that."""
+    while not stop.is_set():
+        try:
+            return await stack.enter_async_context(open_platform(settings, lazy=False))
+        except EngineUnavailable:
+            log.warning("temporal.unreachable", retry_in=RECONNECT_INTERVAL)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RECONNECT_INTERVAL)
+    return None
+
+
+async def _keep_settling(platform: Platform) -> None:
+    """Finish, from time to time, the changes of schedules that a crash or an absent Temporal cut short."""
+    while True:
+        try:
+            if settled := await platform.workflows.settle():
+                log.info("schedules.settled", workflows=settled)
+        except (WorkflowsError, SQLAlchemyError, OSError) as error:
+            log.warning("schedules.notSettled", error=type(error).__name__, retry_in=SETTLE_INTERVAL)
+        await asyncio.sleep(SETTLE_INTERVAL)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do `work` for as long as the block runs; work that breaks is an error in the log, and the block goes on."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_report)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _report(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("background work ended", exc_info=error)
+
+
+@contextmanager
+def _metrics(settings: Settings) -> Iterator[None]:
+    """Serve this process's figures where the settings say so."""
+    if settings.metrics_port is None:
+        yield
+        return
+    server, thread = start_http_server(settings.metrics_port, addr=settings.host)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -8,6 +8,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from gateway.errors import SettingsError
+from plugins.builtin.smtp import parse_smtp_url
+from plugins.egress.guard import Guard
 from plugins.sdk.duration import parse_duration
 
 LogFormat = Literal["json", "console"]
@@ -99,10 +101,6 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _comma_separated(text: str) -> tuple[str, ...]:
-    return tuple(part for part in (part.strip() for part in text.split(",")) if part)
-
-
 # The messages below do not repeat the value: it may hold a password.
 def _database_url(text: str) -> str:
     if not text.startswith(("sqlite:", "sqlite+", "postgresql:", "postgresql+", "postgres:")):
@@ -120,6 +118,17 @@ def _web_url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError("write a URL that begins with http:// or https://")
     return text.rstrip("/")
+
+
+def _smtp_url(text: str) -> str:
+    parse_smtp_url(text)
+    return text
+
+
+def _egress_rules(text: str) -> tuple[str, ...]:
+    entries = tuple(part for part in (part.strip() for part in text.split(",")) if part)
+    Guard(allow=entries)
+    return entries
 
 
 def _long_enough(text: str) -> str:
@@ -146,8 +155,8 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "database_url": _database_url,
     "redis_url": _redis_url,
     "master_key_file": Path,
-    "egress_allow": _comma_separated,
-    "smtp_url": str,
+    "egress_allow": _egress_rules,
+    "smtp_url": _smtp_url,
     "quotes_url": _web_url,
     "admin_key": _long_enough,
     "host": str,

@@ -11,8 +11,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.auth.keys import digest, find_by_key
 from gateway.auth.permissions import PERMISSIONS, PUBLIC, granted
-from gateway.auth.principal import INSTALLATION, Principal
+from gateway.auth.principal import Principal
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.installation import INSTALLATION
 from plugins.storage.database import Database, now
 
 #: seconds that a key once found is trusted without asking the database; the longest that a revoked key still works

@@ -10,7 +10,7 @@ class Principal(Struct, frozen=True, kw_only=True):
 
     #: the key's id; ``admin`` for the installation's own key
     id: str
-    #: the tenant it belongs to; for the installation's administrator `INSTALLATION`
+    #: the tenant it belongs to; for the administrator `gateway.installation.INSTALLATION`
     tenant_id: str
     role: Role
     permissions: frozenset[str]
@@ -18,7 +18,3 @@ class Principal(Struct, frozen=True, kw_only=True):
     @property
     def is_admin(self) -> bool:
         return self.role == "admin"
-
-
-#: stands where a tenant's id is needed and there is no tenant: the administrator's
-INSTALLATION = "ten_installation"

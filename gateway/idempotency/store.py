@@ -21,8 +21,8 @@ from sqlalchemy import (
     update,
 )
 
-from gateway.auth.principal import INSTALLATION
 from gateway.errors import KeyReused
+from gateway.installation import INSTALLATION, register_installation
 from plugins.storage.database import Database, Instant, metadata, now
 from plugins.storage.tenants import tenants
 from plugins.vault.keys import Vault
@@ -103,7 +103,7 @@ class Answers:
 
     async def _insert(self, slot: Slot) -> str | None:
         if slot.tenant_id == INSTALLATION:
-            await self._register_installation()
+            await register_installation(self._database)
         claim, moment = secrets.token_hex(16), now()
         row = {
             "tenant_id": slot.tenant_id,
@@ -156,12 +156,6 @@ class Answers:
             await connection.execute(
                 update(idempotency_keys).where(_is(slot), idempotency_keys.c.claim == claim).values(**values)
             )
-
-    async def _register_installation(self) -> None:
-        """Give the administrator, who has no tenant, a row that keys and answers can belong to."""
-        row = {"id": INSTALLATION, "name": "the installation", "created_at": now()}
-        async with self._database.transaction() as connection:
-            await connection.execute(self._database.insert(tenants).values(row).on_conflict_do_nothing())
 
 
 def _is(slot: Slot) -> ColumnElement[bool]:
