@@ -20,14 +20,18 @@ T = TypeVar("T")
 Server = ValkeyServer | TemporalServer
 
 
+def free_port_now() -> int:
+    return _run(free_port())
+
+
 def valkey_server(folder: Path) -> ValkeyServer:
     """A server on a free port, not started."""
-    return ValkeyServer(folder=folder, port=_run(free_port()), password="test-password")
+    return ValkeyServer(folder=folder, port=free_port_now(), password="test-password")
 
 
 def temporal_server(folder: Path) -> TemporalServer:
     """A server on free ports, not started."""
-    port, ui_port, http_port, metrics_port = (_run(free_port()) for _ in range(4))
+    port, ui_port, http_port, metrics_port = (free_port_now() for _ in range(4))
     return TemporalServer(folder=folder, port=port, ui_port=ui_port, http_port=http_port, metrics_port=metrics_port)
 
 

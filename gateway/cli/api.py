@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -19,7 +20,7 @@ DEFAULT_DATA_DIR = ".gateway"
 _TIMEOUT = httpx.Timeout(75.0, connect=5.0)  # longer than the longest `Prefer: wait`
 
 
-class Api:
+class Api(AbstractContextManager["Api"]):
     """One caller at one installation. Every method answers decoded JSON.
 
     Raises:
@@ -32,6 +33,9 @@ class Api:
         self._client = httpx.Client(
             base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT, trust_env=False
         )
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def get(self, path: str, **params: Any) -> Any:
         return self.send("GET", path, params={name: value for name, value in params.items() if value is not None})
@@ -151,9 +155,12 @@ def _with_key(command: Callable[..., R], variable: str, key_of: Callable[[DevFil
         if data_dir is None and url:
             if not key:
                 raise Unreachable(f"GATEWAY_URL is set, {variable} is not. Set it to a key of that installation.")
-            return command(Api(url, key), *args, **options)
-        named = data_dir or os.environ.get("GATEWAY_DATA_DIR")
-        return command(_open(find_folder(Path(named) if named else None), key_of), *args, **options)
+            api = Api(url, key)
+        else:
+            named = data_dir or os.environ.get("GATEWAY_DATA_DIR")
+            api = _open(find_folder(Path(named) if named else None), key_of)
+        with api:
+            return command(api, *args, **options)
 
     return wrapped
 

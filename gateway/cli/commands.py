@@ -12,14 +12,14 @@ class Commands(click.Group):
 
     def __init__(self, *args: Any, commands_at: Mapping[str, str], **options: Any) -> None:
         super().__init__(*args, **options)
-        self._commands_at = commands_at
+        self.commands_at = commands_at
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._commands_at)
+        return list(self.commands_at)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self._commands_at:
+        if cmd_name not in self.commands_at:
             return None
-        module, _, attribute = self._commands_at[cmd_name].partition(":")
+        module, _, attribute = self.commands_at[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command

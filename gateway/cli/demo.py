@@ -12,6 +12,7 @@ from rich.panel import Panel
 from gateway.cli.api import Api, open_api, with_folder
 from gateway.cli.errors import Failed, Unreachable
 from gateway.cli.live import follow_execution, follow_job
+from gateway.cli.output import make_console
 from gateway.cli.program import command
 from gateway.cli.workflow import apply_definition
 from gateway.demo import price_alert
@@ -25,7 +26,7 @@ _MAIL_POLL = 0.2
 @with_folder
 def demo(folder: DataFolder) -> None:
     """Install the example workflow on a running `gateway up`, run it now, and show the mails that arrive."""
-    console = Console(highlight=False)
+    console = make_console()
     run_demo(folder, console)
     show_next(folder, console)
 
@@ -39,7 +40,13 @@ def run_demo(folder: DataFolder, console: Console) -> None:
     dev = folder.read_dev()
     if dev is None:
         raise Unreachable(f"No gateway is ready on {folder.path}. Start one with `gateway up`.")
-    api = open_api(folder)
+    with open_api(folder) as api:
+        for title, message_id in _run_example(api, console):
+            console.print(_mail_panel(_await_mail(dev.mail_url, message_id), title))
+
+
+def _run_example(api: Api, console: Console) -> list[tuple[str, str]]:
+    """Run it to its end; return who sent each mail, and its message id."""
     workflow = _install(api)
     console.print(
         f"\n[bold]{escape(workflow['name'])}[/] ({workflow['id']}, version {workflow['publishedVersion']}) runs on "
@@ -54,11 +61,10 @@ def run_demo(folder: DataFolder, console: Console) -> None:
     job = follow_job(api, outputs["receipt"]["jobId"], console)
     if job["status"] != "completed":
         raise Failed(f"The job of the example did not complete; see `gateway job show {job['id']}`.")
-    for title, message_id in (
+    return [
         ("by a step on Temporal", outputs["mail"]["messageId"]),
         ("by a job on Dramatiq", job["result"]["messageId"]),
-    ):
-        console.print(_mail_panel(_await_mail(dev.mail_url, message_id), title))
+    ]
 
 
 def show_next(folder: DataFolder, console: Console) -> None:

@@ -14,6 +14,8 @@ from rich.text import Text
 
 R = TypeVar("R")
 
+_WIDE = 240
+
 _COLORS = {
     **dict.fromkeys(("completed", "active", "ready", "ok", "published"), "green"),
     **dict.fromkeys(("running", "starting", "restarting", "waiting", "paused"), "cyan"),
@@ -27,9 +29,9 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False)
+        self.console = make_console()
         #: where progress is shown: standard output belongs to the JSON
-        self.watching = Console(stderr=True, highlight=False) if as_json else self.console
+        self.watching = make_console(stderr=True) if as_json else self.console
 
     def json(self, value: Any) -> None:
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -60,6 +62,14 @@ class Output:
         self.console.print(table)
 
 
+def make_console(*, stderr: bool = False) -> Console:
+    """Make a console as wide as its terminal; what is no terminal has no width and gets whole lines."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE
+    return console
+
+
 def with_output(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command an `Output` as its next positional argument, and the option ``--json``."""
 
@@ -72,7 +82,11 @@ def with_output(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def make_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for index, column in enumerate(columns):
+        # What people copy, an id, is never cut; the other columns give way.
+        whole = max((len(str(row[index])) for row in rows), default=0) if index == 0 else None
+        table.add_column(column, no_wrap=index == 0, min_width=whole)
     for row in rows:
         table.add_row(*(cell(value) for value in row))
     return table

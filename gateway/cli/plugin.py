@@ -31,7 +31,6 @@ def list_plugins(api: Api, out: Output) -> None:
 def show(api: Api, out: Output, *, plugin_id: str) -> None:
     """Show a plugin and the JSON Schema of its config."""
     found = api.get(f"/v1/plugins/{plugin_id}")
-    schema_of_config = found.get("configSchema") or found.get("config")
     out.fields(
         {
             "id": found["id"],
@@ -42,8 +41,9 @@ def show(api: Api, out: Output, *, plugin_id: str) -> None:
         },
         raw=found,
     )
-    if not out.as_json and schema_of_config:
-        out.console.print(Syntax(json.dumps(schema_of_config, indent=2), "json", background_color="default"))
+    if not out.as_json:
+        out.line("\n[dim]config[/]")
+        out.console.print(Syntax(json.dumps(found["configSchema"], indent=2), "json", background_color="default"))
 
 
 def _summary(plugin: dict[str, str]) -> str:

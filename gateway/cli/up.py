@@ -13,6 +13,7 @@ from rich.table import Table
 from gateway.cli.api import DEFAULT_DATA_DIR
 from gateway.cli.demo import run_demo, show_next
 from gateway.cli.errors import Failed
+from gateway.cli.output import make_console
 from gateway.cli.program import command
 from gateway.up.errors import UpError
 from gateway.up.folder import DataFolder, DevFile
@@ -24,7 +25,7 @@ class Announcer:
     """Says what happens: a spinner on a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        self.console = make_console()
         self._status: Status | None = None
 
     def progress(self, text: str) -> None:

@@ -30,11 +30,12 @@ async def plan_processes(environment: Mapping[str, str], ports: Ports, *, host: 
     ]
     for name in ("user-workflows", "internal-jobs"):
         metrics_port = await ports.of(f"{name}-metrics")
+        figures = {"GATEWAY_HOST": LOOPBACK, "GATEWAY_METRICS_PORT": str(metrics_port)}
         processes.append(
             gateway_process(
                 name,
                 "worker",
-                environment={"GATEWAY_PUBLIC_URL": url, **environment, "GATEWAY_METRICS_PORT": str(metrics_port)},
+                environment={"GATEWAY_PUBLIC_URL": url, **environment, **figures},
                 probe=f"http://{LOOPBACK}:{metrics_port}/metrics",
             )
         )

@@ -1,0 +1,154 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli import main
+from tests.gateway.cli.conftest import Gateway
+
+GROUPS = ("workflow", "execution", "job", "plugin", "credential", "tenant", "key")
+NOWHERE = {"GATEWAY_URL": "http://127.0.0.1:1", "GATEWAY_API_KEY": "gw_a_b"}
+
+
+def invoke(*arguments: str, env: dict[str, str | None] | None = None):
+    blank: dict[str, str | None] = dict.fromkeys(("GATEWAY_URL", "GATEWAY_API_KEY", "GATEWAY_DATA_DIR"))
+    return CliRunner(env={**blank, **(env or {})}).invoke(main, arguments)
+
+
+def test_every_command_explains_itself() -> None:
+    assert "exit codes" in invoke("--help").output.lower()
+    for name in main.commands_at:
+        answer = invoke(name, "--help")
+        assert answer.exit_code == 0, answer.output
+    for group in GROUPS:
+        for name in main.get_command(None, group).commands:
+            answer = invoke(group, name, "--help")
+            assert answer.exit_code == 0, answer.output
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    said = subprocess.run(
+        [sys.executable, "-P", "-m", "gateway", "--version"], check=True, capture_output=True, text=True
+    )
+    assert said.stdout.startswith("gateway, version ")
+
+
+def test_a_wrong_command_line_ends_with_2() -> None:
+    assert invoke("workflow", "aply").exit_code == 2
+    assert invoke("workflow", "apply", "-f", "/nonexistent.json").exit_code == 2
+    assert invoke("job", "enqueue", "email.send", "--payload", "{not json").exit_code == 2
+
+
+def test_an_api_that_does_not_answer_ends_with_5_and_says_where_it_was_sought() -> None:
+    answer = invoke("workflow", "list", env=NOWHERE)
+    assert answer.exit_code == 5
+    assert "http://127.0.0.1:1 does not answer" in answer.output
+
+
+def test_without_any_api_the_way_to_one_is_shown(tmp_path: Path) -> None:
+    answer = invoke("workflow", "list", "--data-dir", str(tmp_path))
+    assert answer.exit_code == 5
+    assert "gateway up" in answer.output
+    assert "GATEWAY_URL" in answer.output
+
+
+def test_a_url_without_a_key_is_refused_by_name() -> None:
+    answer = invoke("workflow", "list", env={"GATEWAY_URL": "http://127.0.0.1:1"})
+    assert answer.exit_code == 5
+    assert "GATEWAY_API_KEY is not" in answer.output
+
+
+def test_a_foreign_key_is_refused_with_4(gateway: Gateway) -> None:
+    answer = gateway("job", "list", env={"GATEWAY_API_KEY": "gw_nobody_nothing"})
+    assert answer.exit_code == 4
+    assert "(401)" in answer.stderr
+
+
+def test_an_absent_object_ends_with_3(gateway: Gateway) -> None:
+    answer = gateway("job", "show", "job_00000000000000000000000000")
+    assert answer.exit_code == 3
+    assert answer.stdout == ""
+    assert "(404)" in answer.stderr
+
+
+def test_invalid_input_ends_with_4_and_names_each_pointer(gateway: Gateway) -> None:
+    answer = gateway("job", "enqueue", "email.send", "--payload", '{"subject": 7, "colour": "red"}')
+    assert answer.exit_code == 4
+    for pointer in ("/payload/to", "/payload/subject", "/payload/colour"):
+        assert pointer in answer.stderr
+
+
+def test_plugins_are_listed_for_people_and_for_scripts(gateway: Gateway) -> None:
+    assert "http.request" in gateway("plugin", "list").stdout
+    listed = json.loads(gateway("plugin", "list", "--json").stdout)
+    assert {"http.request", "email.send"} <= {plugin["id"] for plugin in listed}
+    shown = gateway("plugin", "show", "email.send")
+    assert '"subject"' in shown.stdout
+
+
+def test_a_credential_is_stored_from_standard_input_and_never_shown(gateway: Gateway) -> None:
+    made = gateway(
+        "credential", "create", "--type", "bearer", "--name", "crm", "--data", "-", "--allow-host", "crm.example.com",
+        "--json", stdin='{"token": "tell-nobody"}',
+    )  # fmt: skip
+    assert made.exit_code == 0
+    listed = gateway("credential", "list")
+    assert json.loads(made.stdout)["id"] in listed.stdout
+    assert "crm.example.com" in listed.stdout
+    assert "tell-nobody" not in made.stdout + listed.stdout
+
+
+def test_a_job_can_be_enqueued_once_per_key_shown_and_canceled(gateway: Gateway) -> None:
+    payload = json.dumps({"to": "a@example.com", "subject": "later", "text": "x"})
+    command = ("job", "enqueue", "email.send", "-p", payload, "--delay", "1h", "--key", "once", "--json")
+    first, second = gateway(*command), gateway(*command)
+    id = json.loads(first.stdout)["id"]
+    assert json.loads(second.stdout)["id"] == id
+    assert "scheduled" in gateway("job", "show", id).stdout
+    assert id in gateway("job", "list").stdout
+    assert "canceled" in gateway("job", "cancel", id).stdout
+    assert gateway("job", "watch", id).exit_code == 1
+
+
+def test_the_doctor_finds_the_installation_well(gateway: Gateway, tmp_path: Path) -> None:
+    answer = gateway("doctor", "--data-dir", str(tmp_path), "--json")
+    findings = json.loads(answer.stdout)
+    assert [finding for finding in findings if finding["verdict"] != "ok"] == []
+    assert {"settings", "database", "redis", "temporal", "master key", "disk", "clock"} <= {f["what"] for f in findings}
+    assert answer.exit_code == 0
+
+
+def test_the_doctor_names_what_is_wrong_and_the_way_out_without_any_password(gateway: Gateway, tmp_path: Path) -> None:
+    broken = {
+        "GATEWAY_DATABASE_URL": f"sqlite:///{tmp_path}/empty.db",
+        "GATEWAY_REDIS_URL": "redis://:hunter2@127.0.0.1:1/0",
+        "GATEWAY_MASTER_KEY_FILE": f"{tmp_path}/absent.key",
+        "TEMPORAL_ADDRESS": "127.0.0.1:1",
+    }
+    answer = gateway("doctor", "--data-dir", str(tmp_path), env=broken)
+    assert answer.exit_code == 1
+    assert "gateway migrate" in answer.stdout
+    assert "Check GATEWAY_REDIS_URL" in answer.stdout
+    assert "Check TEMPORAL_ADDRESS" in answer.stdout
+    assert "absent.key" in answer.stdout
+    assert "hunter2" not in answer.stdout
+
+
+def test_a_master_key_is_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "master.key"
+    assert invoke("master-key", str(file)).exit_code == 0
+    before = file.read_bytes()
+    assert invoke("master-key", str(file)).exit_code == 1
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_process_without_settings_names_every_one_that_is_missing(command: str) -> None:
+    blank = dict.fromkeys(("GATEWAY_DATABASE_URL", "GATEWAY_REDIS_URL", "GATEWAY_MASTER_KEY_FILE"))
+    answer = invoke(command, env=blank)
+    assert answer.exit_code == 1
+    for name in blank:
+        assert f"{name} is not set" in answer.output
