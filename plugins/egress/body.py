@@ -9,6 +9,7 @@ from plugins.sdk.errors import Permanent
 ACCEPT_ENCODING = "gzip, deflate"
 
 _AUTO = zlib.MAX_WBITS | 32  # gzip or zlib, by the header
+_GZIP = b"\x1f\x8b"
 _RAW = -zlib.MAX_WBITS  # what some servers call deflate
 
 
@@ -31,38 +32,63 @@ async def read_body(chunks: AsyncIterable[bytes], *, encoding: str, limit: int) 
         body += chunk if inflater is None else inflater.feed(chunk, limit - len(body) + 1)
         if len(body) > limit:
             raise too_large(limit)
+    if inflater is not None:
+        inflater.finish()
     return bytes(body)
 
 
 class Inflater:
-    """Decodes gzip, zlib and raw deflate, gzip of several members included."""
+    """Decodes gzip, zlib and raw deflate, gzip of several members included. What follows the end is ignored."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(_AUTO)
-        self._begun = False
+        #: whether there is more to come of the present member
+        self._within = False
+        self._members = 0
 
     def feed(self, data: bytes, room: int) -> bytes:
-        """Decode `data`; what comes back is cut off at `room` bytes or one more.
+        """Decode `data`; what comes back is cut off at `room` bytes.
 
         Raises:
             Permanent: type ``egress.invalidResponse``.
         """
         decoded = bytearray()
         while data and len(decoded) < room:
-            try:
-                decoded += self._stream.decompress(data, room - len(decoded))
-            except zlib.error:
-                if self._begun:
-                    raise Permanent("the answer is not compressed as it says", type="egress.invalidResponse") from None
-                self._stream = zlib.decompressobj(_RAW)
-                self._begun = True
-                continue
-            self._begun = True
+            if self._members and not self._within and not data.startswith(_GZIP[: len(data)]):
+                break
+            decoded += self._decompress(data, room - len(decoded))
             data = self._stream.unconsumed_tail
+            self._within = not self._stream.eof
             if self._stream.eof:
                 data = self._stream.unused_data
+                self._members += 1
                 self._stream = zlib.decompressobj(_AUTO)
         return bytes(decoded)
+
+    def finish(self) -> None:
+        """Say that there is no more.
+
+        Raises:
+            Permanent: type ``egress.invalidResponse``, the end is missing.
+        """
+        if self._within:
+            raise _broken()
+
+    def _decompress(self, data: bytes, room: int) -> bytes:
+        try:
+            return self._stream.decompress(data, room)
+        except zlib.error:
+            if self._within or self._members:
+                raise _broken() from None
+        try:
+            self._stream = zlib.decompressobj(_RAW)
+            return self._stream.decompress(data, room)
+        except zlib.error:
+            raise _broken() from None
+
+
+def _broken() -> Permanent:
+    return Permanent("the answer is not compressed as it says", type="egress.invalidResponse")
 
 
 def too_large(limit: int) -> Permanent:

@@ -165,6 +165,7 @@ def _raw_deflate(data: bytes) -> bytes:
         ("gzip", gzip.compress(TEXT)),
         ("x-gzip", gzip.compress(TEXT)),
         ("GZIP", gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:])),
+        ("gzip", gzip.compress(TEXT) + bytes(100)),
         ("deflate", zlib.compress(TEXT)),
         ("deflate", _raw_deflate(TEXT)),
         ("identity", TEXT),
@@ -177,8 +178,20 @@ async def test_compressed_answers_are_decoded(target: Target, egress: EgressClie
     assert target.requests[0].headers["accept-encoding"] == "gzip, deflate"
 
 
-async def test_an_answer_that_is_not_compressed_as_it_says_is_named(target: Target, egress: EgressClient) -> None:
-    target.answer("/", body=gzip.compress(TEXT)[:20] + b"garbage" * 10, content_encoding="gzip")
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(TEXT)[:20] + b"garbage" * 10,
+        gzip.compress(TEXT)[:-1],
+        gzip.compress(TEXT) + gzip.compress(TEXT)[:30],
+        b"\x1f",
+        b"plain text",
+    ],
+)
+async def test_an_answer_that_is_not_compressed_as_it_says_is_named(
+    target: Target, egress: EgressClient, body: bytes
+) -> None:
+    target.answer("/", body=body, content_encoding="gzip")
     with pytest.raises(Permanent) as caught:
         await egress.request("GET", target.url)
     assert caught.value.type == "egress.invalidResponse"
