@@ -1,9 +1,10 @@
 """Mailboxes as people write them: ``ann@example.com``, ``Ann Lee <ann@example.com>, bob@example.com``."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from email.errors import InvalidHeaderDefect
 from email.headerregistry import Address
-from email.utils import getaddresses
+from email.policy import default
 
 from plugins import Permanent
 
@@ -33,20 +34,24 @@ def parse_mailboxes(value: str | Iterable[str], field: str) -> tuple[Address, ..
     Raises:
         Permanent: ``email.invalidHeader``, or ``email.invalidAddress`` naming what cannot be read.
     """
-    texts = [value] if isinstance(value, str) else list(value)
-    mailboxes: list[Address] = []
-    for text in texts:
-        for name, address in getaddresses([one_line(text, field)]):
-            mailboxes.append(_mailbox(name, address, text, field))
-    return tuple(mailboxes)
+    texts = [value] if isinstance(value, str) else value
+    return tuple(mailbox for text in texts for mailbox in _mailboxes(one_line(text, field), field))
 
 
-def _mailbox(name: str, address: str, text: str, field: str) -> Address:
-    local, _, domain = address.rpartition("@")
+def _mailboxes(text: str, field: str) -> Iterator[Address]:
+    invalid = Permanent(f"{text!r} in {field!r} is not an e-mail address", type="email.invalidAddress")
     try:
-        domain = domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        domain = ""
-    if not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain) or len(domain) > 253:
-        raise Permanent(f"{text!r} in {field!r} is not an e-mail address", type="email.invalidAddress")
-    return Address(name, local, domain)
+        header = default.header_factory("To", text)
+    except Exception:
+        # Some malformed addresses make the standard library's parser itself fail, with errors of many kinds.
+        raise invalid from None
+    if not header.addresses or any(isinstance(defect, InvalidHeaderDefect) for defect in header.defects):
+        raise invalid
+    for address in header.addresses:
+        try:
+            domain = address.domain.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise invalid from None
+        if not _LOCAL.fullmatch(address.username) or not _DOMAIN.fullmatch(domain) or len(domain) > 253:
+            raise invalid
+        yield Address(address.display_name, address.username, domain)

@@ -110,8 +110,8 @@ async def submit(ctx: Context, server: SmtpServer, submission: Submission) -> No
         with suppress(errors.SMTPException, OSError):
             await client.quit(timeout=_QUIT_TIMEOUT)
     finally:
+        # The socket is the connection's own by now, and closes with it.
         client.close()
-        opened.close()
 
 
 async def _start_tls(client: aiosmtplib.SMTP, credential: SmtpCredential) -> None:
