@@ -1,0 +1,70 @@
+"""Tables of workflows, their published versions and their triggers."""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+)
+
+from plugins.storage.database import Instant, metadata
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("tenant_id", String(40), nullable=False),
+    Column("id", String(40), nullable=False),
+    Column("name_sealed", LargeBinary, nullable=False),
+    Column("draft_sealed", LargeBinary, nullable=False),
+    #: rises with every change of the draft
+    Column("revision", Integer, nullable=False),
+    Column("published_version", Integer),
+    #: whether its triggers start executions
+    Column("active", Boolean, nullable=False),
+    #: false while Temporal's schedules may differ from what this row says
+    Column("settled", Boolean, nullable=False),
+    #: until when one process alone may change what is published and active
+    Column("changing_until", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    #: a deleted workflow is absent, but its executions still need its versions
+    Column("deleted_at", Instant),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+    Index("ix_workflows_settled", "settled"),
+)
+
+workflow_versions = Table(
+    "workflow_versions",
+    metadata,
+    Column("tenant_id", String(40), nullable=False),
+    Column("workflow_id", String(40), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition_sealed", LargeBinary, nullable=False),
+    Column("plan_sealed", LargeBinary, nullable=False),
+    Column("published_at", Instant, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "workflow_id", "version"),
+    ForeignKeyConstraint(["tenant_id", "workflow_id"], ["workflows.tenant_id", "workflows.id"]),
+)
+
+#: What has been made for triggers outside of definitions. Rows stay when a trigger goes: it may come back.
+workflow_triggers = Table(
+    "workflow_triggers",
+    metadata,
+    Column("tenant_id", String(40), nullable=False),
+    Column("workflow_id", String(40), nullable=False),
+    Column("trigger_id", String(64), nullable=False),
+    #: webhook: SHA-256 of the token in its URL
+    Column("token_hash", String(64)),
+    Column("token_sealed", LargeBinary),
+    #: cron: whether Temporal may hold a schedule for it
+    Column("scheduled", Boolean, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "workflow_id", "trigger_id"),
+    ForeignKeyConstraint(["tenant_id", "workflow_id"], ["workflows.tenant_id", "workflows.id"]),
+    Index("uq_workflow_triggers_token_hash", "token_hash", unique=True),
+)
