@@ -4,6 +4,8 @@ A step is the evaluation of one node of the source, or a like amount of work ins
 charged when it is entered and a loop's body once per round, so counting costs nothing on the way.
 """
 
+from typing import Any, Final
+
 from user_workflows.expressions.errors import TooManySteps, TooMuchMemory
 
 #: bytes of UTF-8
@@ -22,6 +24,10 @@ MAX_OUTPUT = 1024 * 1024
 #: levels of lists and maps in a value that is compared, rendered or returned
 MAX_VALUE_DEPTH = 128
 
+#: steps: a call of a function, one round of a loop, an error that is absorbed
+CALL: Final = 3
+ROUND: Final = 3
+ABSORBED: Final = 8
 #: what a list or map costs before its elements, and what each element adds, in bytes
 CONTAINER = 64
 ELEMENT = 16
@@ -30,12 +36,14 @@ ELEMENT = 16
 class Meter:
     """Counts down what is left of the budget of one evaluation, or of one template's rendering."""
 
-    __slots__ = ("memory", "output", "steps")
+    __slots__ = ("memory", "output", "patterns", "steps")
 
     def __init__(self) -> None:
         self.steps = MAX_STEPS
         self.memory = MAX_MEMORY
         self.output = MAX_OUTPUT
+        #: regular expressions compiled so far: each is charged once
+        self.patterns: dict[tuple[str, bool], Any] = {}
 
     def work(self, steps: int) -> None:
         """Charge `steps`; raises TooManySteps."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from user_workflows.expressions.budget import CONTAINER, ELEMENT, MAX_DEPTH
+from user_workflows.expressions.budget import ABSORBED, CALL, CONTAINER, ELEMENT, MAX_DEPTH, ROUND
 from user_workflows.expressions.errors import Absent, EvaluationError, ExpressionError, TooDeep
 from user_workflows.expressions.evaluation import Evaluation, Run
 from user_workflows.expressions.functions import FUNCTIONS, METHODS
@@ -155,7 +155,7 @@ class Compiler:
         outer_cost, outer_bound = self.cost, self._bound
         slots = [self.slots + number for number in range(len(node.variables))]
         self.slots += len(slots)
-        self.cost = 1
+        self.cost = ROUND
         self._bound = {**outer_bound, **dict(zip(node.variables, slots, strict=True))}
         bodies = self._all(node.bodies, depth)
         each = bind_each(slots, self.cost)
@@ -194,6 +194,7 @@ class Compiler:
 
     def _find(self, name: str, arguments: int, position: int, *, method: bool) -> Function:
         """Return the function; for one that is not there, one that always fails."""
+        self.cost += CALL - 1
         table, others = (METHODS, FUNCTIONS) if method else (FUNCTIONS, METHODS)
         function = table.get(name)
         if function is not None and function.least <= arguments <= function.most:
@@ -322,6 +323,7 @@ def _logic(operands: list[Run], *, decisive: bool, position: int) -> Run:
                 if type(value) is not bool:
                     raise EvaluationError(f"{symbol!r} needs true or false, not {type_name(value)}", position)
             except EvaluationError as error:
+                evaluation.meter.work(ABSORBED)
                 failure = failure or error.with_traceback(None)
                 continue
             if value is decisive:
@@ -376,6 +378,7 @@ def _default(arguments: list[Run]) -> Run:
             try:
                 value = candidate(evaluation)
             except Absent:
+                evaluation.meter.work(ABSORBED)
                 continue
             if value is not None:
                 return value

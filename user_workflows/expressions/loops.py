@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from user_workflows.expressions.budget import ELEMENT
+from user_workflows.expressions.budget import ABSORBED, ELEMENT
 from user_workflows.expressions.errors import EvaluationError
 from user_workflows.expressions.evaluation import Evaluation, Run
 from user_workflows.expressions.functions.order import order_by
@@ -22,14 +22,18 @@ def bind_each(slots: Sequence[int], cost: int) -> Each:
     def one(evaluation: Evaluation, receiver: Any) -> Iterator[Any]:
         meter, variables = evaluation.meter, evaluation.variables
         for item in _elements(receiver):
-            meter.work(cost)
+            meter.steps -= cost
+            if meter.steps < 0:
+                meter.work(0)
             variables[first] = item
             yield item
 
     def two(evaluation: Evaluation, receiver: Any) -> Iterator[Any]:
         meter, variables = evaluation.meter, evaluation.variables
         for key, item in _pairs(receiver):
-            meter.work(cost)
+            meter.steps -= cost
+            if meter.steps < 0:
+                meter.work(0)
             variables[first] = key
             variables[last] = item
             yield key
@@ -72,6 +76,7 @@ def _any_is(wanted: bool) -> Macro:
                     if _truth(condition(evaluation)) is wanted:
                         return wanted
                 except EvaluationError as error:
+                    evaluation.meter.work(ABSORBED)
                     failure = failure or error.with_traceback(None)
             if failure is not None:
                 raise failure

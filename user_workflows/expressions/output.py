@@ -8,7 +8,10 @@ from user_workflows.expressions.errors import EvaluationError, OutputTooLarge
 from user_workflows.expressions.times import Duration, Timestamp
 from user_workflows.expressions.values import Type, from_key, type_name
 
-_PLAIN = frozenset((str, int, bool, type(None)))
+#: passed on as they are; strings too, but those are charged by their length
+_PLAIN = frozenset((int, bool, type(None)))
+#: steps to write a timestamp or duration
+TIME_TEXT = 10
 
 
 def to_json(meter: Meter, value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one a type
@@ -25,19 +28,21 @@ def to_json(meter: Meter, value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 -
         _charge(meter, 2 + (len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))))
         return value
     if kind is list:
-        _enter(meter, 1 + len(value), depth)
-        return [to_json(meter, item, depth + 1) for item in value]
+        _enter(meter, 2 + 5 * len(value), depth)
+        return [item if type(item) in _PLAIN else to_json(meter, item, depth + 1) for item in value]
     if kind is dict:
-        _enter(meter, 1 + 2 * len(value), depth)
+        _enter(meter, 2 + 5 * len(value), depth)
         made: dict[str, Any] = {}
+        size = 0
         for key, item in value.items():
-            name = _key(key)
+            name = key if type(key) is str else _key(key)
             if name in made:
                 raise EvaluationError("two keys of a map are the same in JSON", reason="duplicateKey")
-            _charge(meter, 2 + len(name))
-            made[name] = to_json(meter, item, depth + 1)
+            size += len(name) + 3
+            made[name] = item if type(item) in _PLAIN else to_json(meter, item, depth + 1)
+        _charge(meter, size)
         return made
-    _charge(meter, 4)
+    _charge(meter, 5)
     if kind in _PLAIN:
         return value
     if kind is float:
@@ -45,6 +50,8 @@ def to_json(meter: Meter, value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 -
             return value
         raise EvaluationError("the result is NaN or infinite; JSON has no such number", reason="notANumber")
     if kind is Timestamp or kind is Duration:
+        meter.work(TIME_TEXT)
+        _charge(meter, 24)
         return str(value)
     if kind is Type:
         return value.name

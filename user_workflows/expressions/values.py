@@ -65,7 +65,7 @@ def from_key(key: Any) -> Any:
     return key.value if type(key) is BoolKey else key
 
 
-def equal(meter: Meter, left: Any, right: Any, depth: int = 0) -> bool:
+def equal(meter: Meter, left: Any, right: Any, depth: int = 0) -> bool:  # noqa: PLR0911 - the plain cases first
     """Compare by value across types, as CEL does: numbers by amount, nothing else across types."""
     kind = type(left)
     if kind is not type(right):
@@ -74,12 +74,18 @@ def equal(meter: Meter, left: Any, right: Any, depth: int = 0) -> bool:
         if len(left) != len(right):
             return False
         _enter(meter, len(left), depth)
-        return all(equal(meter, a, b, depth + 1) for a, b in zip(left, right, strict=True))
+        for one, other in zip(left, right, strict=True):  # noqa: SIM110 - a generator would double the time
+            if not equal(meter, one, other, depth + 1):
+                return False
+        return True
     if kind is dict:
         if len(left) != len(right):
             return False
         _enter(meter, len(left), depth)
-        return all(key in right and equal(meter, value, right[key], depth + 1) for key, value in left.items())
+        for key, value in left.items():
+            if key not in right or not equal(meter, value, right[key], depth + 1):
+                return False
+        return True
     if kind is str and len(left) > 256:
         meter.work(len(left) >> 8)
     return bool(left == right)
@@ -94,7 +100,7 @@ def _same_number(left: float, right: float) -> bool:
 
 
 def _enter(meter: Meter, length: int, depth: int) -> None:
-    meter.work(1 + length)
+    meter.work(2 + length)
     if depth > MAX_VALUE_DEPTH:
         raise OutputTooLarge(f"the value is nested more than {MAX_VALUE_DEPTH} levels deep")
 

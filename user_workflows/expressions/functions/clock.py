@@ -23,13 +23,23 @@ _MONTHS = (
 )  # fmt: skip
 #: what finding a zone and converting to it weighs, in steps
 _ZONE_WORK = 20
+#: what looking in vain for one weighs
+_NO_ZONE_WORK = 500
+
+
+def _local(meter: Meter, value: Timestamp, zone: Any, name: str) -> datetime:
+    meter.work(_ZONE_WORK)
+    try:
+        return value.local(None if zone is None else as_text(zone, name))
+    except EvaluationError:
+        meter.work(_NO_ZONE_WORK)
+        raise
 
 
 def _part(name: str, of_time: Callable[[datetime], int], of_duration: int | None = None) -> Function:
     def call(meter: Meter, value: Any, zone: Any = None) -> int:
         if type(value) is Timestamp:
-            meter.work(_ZONE_WORK)
-            return of_time(value.local(None if zone is None else as_text(zone, name)))
+            return of_time(_local(meter, value, zone, name))
         if type(value) is Duration and of_duration and zone is None:
             whole = abs(value.nanoseconds) // of_duration
             return -whole if value.nanoseconds < 0 else whole
@@ -83,9 +93,8 @@ def _offset(moment: datetime) -> str:
 
 
 def _format_time(meter: Meter, value: Timestamp, pattern: Any, zone: Any) -> str:
-    moment = value.local(None if zone is None else as_text(zone, "format"))
+    moment = _local(meter, value, zone, "format")
     rest = value.nanoseconds % SECOND
-    meter.work(_ZONE_WORK)
 
     def replace(match: re.Match[str]) -> str:
         directive = _DIRECTIVES.get(match[1])
@@ -121,7 +130,7 @@ _MONTH_NUMBERS: Final = {name[:3].lower(): number for number, name in enumerate(
 def _parse(meter: Meter, text: Any, pattern: Any, zone: Any = None) -> Timestamp:
     """Read a timestamp by strptime's directives; without ``%z`` the time is in `zone`, UTC by default."""
     as_text(text, "timestamp.parse"), as_text(pattern, "timestamp.parse")
-    meter.work(100)
+    meter.work(150)
     if len(pattern) > 100 or len(text) > 200:
         raise invalid("timestamp.parse(): the text or its pattern is too long")
     form = ""

@@ -9,6 +9,7 @@ from user_workflows.expressions.errors import EvaluationError
 from user_workflows.expressions.functions.arguments import invalid, mismatch
 from user_workflows.expressions.functions.function import Function
 from user_workflows.expressions.operators import int64
+from user_workflows.expressions.output import TIME_TEXT
 from user_workflows.expressions.text import double_text
 from user_workflows.expressions.times import (
     SECOND,
@@ -73,6 +74,7 @@ def _string(meter: Meter, value: Any) -> str:
     if kind is float:
         return double_text(value)
     if kind in (int, Timestamp, Duration):
+        meter.work(1 if kind is int else TIME_TEXT)
         text = str(value)
         meter.allocate_text(text)
         return text

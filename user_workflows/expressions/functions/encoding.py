@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 
-from user_workflows.expressions.budget import CONTAINER, ELEMENT, Meter, weight
+from user_workflows.expressions.budget import CONTAINER, ELEMENT, MAX_OUTPUT, Meter, weight
 from user_workflows.expressions.functions import strings
 from user_workflows.expressions.functions.arguments import as_map, as_text, invalid
 from user_workflows.expressions.functions.function import Function
@@ -19,8 +19,13 @@ from user_workflows.expressions.values import from_key
 def _json_encode(meter: Meter, value: Any) -> str:
     """Return compact JSON, with what JSON has no form for written as results are."""
     counted = Meter()
-    plain = to_json(counted, value)
-    meter.work((Meter().output - counted.output) >> 4)
+    counted.steps = meter.steps
+    # Stops when the steps that are left would not pay for it.
+    counted.output = most = min(MAX_OUTPUT, meter.steps << 3)
+    try:
+        plain = to_json(counted, value)
+    finally:
+        meter.work((meter.steps - counted.steps) + (most - counted.output >> 3))
     return strings.made(meter, msgspec.json.encode(plain).decode())
 
 
@@ -66,7 +71,7 @@ def _base64_decode(meter: Meter, text: Any) -> str:
 def _url_encode(meter: Meter, text: Any) -> str:
     """Percent-encode everything but letters, digits and ``-._~``."""
     encoded = _bytes(text, "url.encode")
-    meter.work(len(encoded) >> 3)
+    meter.work(len(encoded) >> 2)
     return strings.made(meter, quote(encoded, safe=""))
 
 

@@ -13,35 +13,42 @@ from user_workflows.expressions.functions.arguments import as_text, invalid, wit
 from user_workflows.expressions.functions.function import Function
 
 #: bytes that RE2 may use for one pattern
-_MAX_MEMORY = 1024 * 1024
+_MAX_MEMORY = 512 * 1024
 #: instructions that RE2 may compile a pattern to
 _MAX_PROGRAM = 2_000
 
 
-def _compile(meter: Meter, pattern: Any, name: str) -> Any:
+def _compile(meter: Meter, pattern: Any, name: str, *, groups: bool = True) -> Any:
     if len(as_text(pattern, name)) > MAX_PATTERN:
         raise PatternTooLong(f"{name}(): the pattern is longer than {MAX_PATTERN} characters")
+    known = meter.patterns.get((pattern, groups))
+    if known is not None:
+        return known
+    meter.work(100 + 2 * len(pattern))
     options = re2.Options()
     options.max_mem = _MAX_MEMORY
     options.log_errors = False
-    meter.work(40 + len(pattern))
+    # Finding groups is many times slower than finding whether there is a match.
+    options.never_capture = not groups
     try:
         compiled = re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError):
         raise EvaluationError(f"{name}(): the pattern is no RE2 regular expression", reason="invalidPattern") from None
     if compiled.programsize > _MAX_PROGRAM:
         raise EvaluationError(f"{name}(): the pattern repeats too much", reason="invalidPattern")
+    meter.work(compiled.programsize)
+    meter.patterns[pattern, groups] = compiled
     return compiled
 
 
 def _charge(meter: Meter, compiled: Any, text: Any, name: str) -> None:
-    """Charge one pass over `text`, by what it costs when RE2 must walk every state of the pattern."""
+    """Charge one pass over `text` by its worst case, in which RE2 walks every instruction at every character."""
     as_text(text, name)
-    meter.work(10 + (len(text) * (8 + compiled.programsize) >> 8))
+    meter.work(10 + (len(text) * (8 + compiled.programsize) >> 5))
 
 
 def _matches(meter: Meter, text: Any, pattern: Any) -> bool:
-    compiled = _compile(meter, pattern, "matches")
+    compiled = _compile(meter, pattern, "matches", groups=False)
     _charge(meter, compiled, text, "matches")
     return _first(compiled, text, "matches") is not None
 
@@ -101,7 +108,7 @@ def _each_match(meter: Meter, compiled: Any, text: Any, name: str) -> Any:
     _charge(meter, compiled, text, name)
     try:
         for match in compiled.finditer(text):
-            meter.work(20 + (len(match.group()) >> 4))
+            meter.work(32 + (len(match.group()) >> 4))
             yield match
     except UnicodeEncodeError:
         raise invalid(f"{name}(): the string holds half a character") from None
