@@ -31,7 +31,7 @@ async def read_body(chunks: AsyncIterable[bytes], *, encoding: str, limit: int) 
     async for chunk in chunks:
         body += chunk if inflater is None else inflater.feed(chunk, limit - len(body) + 1)
         if len(body) > limit:
-            raise too_large(limit)
+            raise Permanent(f"the answer is larger than {limit:,} bytes", type="egress.tooLarge")
     if inflater is not None:
         inflater.finish()
     return bytes(body)
@@ -89,7 +89,3 @@ class Inflater:
 
 def _broken() -> Permanent:
     return Permanent("the answer is not compressed as it says", type="egress.invalidResponse")
-
-
-def too_large(limit: int) -> Permanent:
-    return Permanent(f"the answer is larger than {limit:,} bytes", type="egress.tooLarge")

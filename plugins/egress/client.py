@@ -3,23 +3,23 @@
 import asyncio
 import copy
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from functools import cached_property
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
 from socket import socket
-from typing import Any
 
 import httpcore
 import httpx
 from msgspec import Struct
 
-from plugins.egress.body import ACCEPT_ENCODING, is_encoded, read_body, too_large
+from plugins.egress.body import ACCEPT_ENCODING, is_encoded, read_body
 from plugins.egress.dialer import CONNECT_TIMEOUT, Dialer
+from plugins.egress.exchange import Exchange
 from plugins.egress.guard import Guard
-from plugins.egress.headers import checked_headers, for_another_origin, without_content
+from plugins.egress.headers import checked_headers
 from plugins.egress.resolver import Resolve, SystemResolver
-from plugins.egress.url import origin_of, parse_authority, parse_url, port_of
-from plugins.sdk.errors import Permanent, Transient
+from plugins.egress.url import host_of, parse_authority, parse_url, port_of
+from plugins.sdk.errors import Permanent
 
 USER_AGENT = "orchestration-gateway"
 MAX_REDIRECTS = 3
@@ -84,7 +84,7 @@ class EgressClient:
             keepalive_expiry=_IDLE_SECONDS,
             network_backend=self._dialer,
         )
-        self._make_tls = tls
+        self._make_tls = cache(tls)
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._restrictions: tuple[frozenset[tuple[str, int | None]], ...] = ()
@@ -119,7 +119,7 @@ class EgressClient:
         if params:
             target = target.copy_merge_params(params)
         sending = {"accept": "*/*", "user-agent": USER_AGENT} | checked_headers(headers or {})
-        exchange = _Exchange(
+        exchange = Exchange(
             method=method.upper(),
             url=target,
             headers=sending | {"accept-encoding": ACCEPT_ENCODING},
@@ -142,7 +142,7 @@ class EgressClient:
         self._check_restrictions(name, port)
         return await self._dialer.connect_socket(name, port, timeout)
 
-    @cached_property
+    @property
     def tls(self) -> ssl.SSLContext:
         """What to trust on a socket of `connect`. HTTP has its own: a protocol's name is part of it (ALPN)."""
         return self._make_tls()
@@ -174,9 +174,9 @@ class EgressClient:
                     type="credential.hostNotAllowed",
                 )
 
-    async def _follow(self, exchange: "_Exchange", redirects: int | None) -> Response:
+    async def _follow(self, exchange: Exchange, redirects: int | None) -> Response:
         while True:
-            self._check_restrictions(exchange.url.host, port_of(exchange.url))
+            self._check_restrictions(host_of(exchange.url), port_of(exchange.url))
             async with self._send(exchange) as response:
                 headers = _joined(response.headers)
                 location = headers.get("location") if response.status in _REDIRECTS else None
@@ -184,13 +184,13 @@ class EgressClient:
                     return await _answer(exchange, response, headers)
             if redirects == 0:
                 raise Permanent(
-                    f"{exchange.url.host} redirected more than {MAX_REDIRECTS} times", type="egress.tooManyRedirects"
+                    f"{exchange.place} redirected more than {MAX_REDIRECTS} times", type="egress.tooManyRedirects"
                 )
             redirects -= 1
             exchange.redirect(response.status, location)
 
     @asynccontextmanager
-    async def _send(self, exchange: "_Exchange") -> AsyncIterator[httpcore.Response]:
+    async def _send(self, exchange: Exchange) -> AsyncIterator[httpcore.Response]:
         response = await self._pool.handle_async_request(exchange.message())
         try:
             yield response
@@ -198,92 +198,8 @@ class EgressClient:
             await response.aclose()
 
 
-class _Exchange:
-    """One request on its way, redirects included, and whether any of it was sent."""
-
-    def __init__(
-        self, *, method: str, url: httpx.URL, headers: dict[str, str], content: bytes | None, limit: int
-    ) -> None:
-        self.method = method
-        self.url = url
-        self.headers = headers
-        self.content = content
-        self.limit = limit
-        self.sent = False
-
-    def message(self) -> httpcore.Request:
-        request = httpx.Request(
-            self.method,
-            self.url,
-            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()],
-            content=self.content,
-        )
-        return httpcore.Request(
-            request.method,
-            httpcore.URL(
-                scheme=self.url.raw_scheme,
-                host=self.url.raw_host,
-                port=self.url.port,
-                target=self.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=self.content,
-            extensions={"trace": self._trace, "timeout": {"connect": CONNECT_TIMEOUT}},
-        )
-
-    def redirect(self, status: int, location: str) -> None:
-        """Turn this into the request that a redirect asks for (RFC 9110 §15.4)."""
-        try:
-            target = parse_url(str(self.url.join(location)))
-        except (httpx.InvalidURL, ValueError):
-            raise Permanent(f"{self.url.host} redirected to a malformed URL", type="egress.invalidUrl") from None
-        if (status == 303 and self.method != "HEAD") or (status in (301, 302) and self.method == "POST"):
-            self.method, self.content = "GET", None
-            self.headers = without_content(self.headers)
-        if origin_of(target) != origin_of(self.url):
-            self.headers = for_another_origin(self.headers)
-        self.url = target
-
-    @contextmanager
-    def failures(self, seconds: float) -> Iterator[None]:
-        """Turn what httpcore and asyncio raise into errors that say whether anything was sent."""
-        where = f"{self.url.host}:{port_of(self.url)}"
-        try:
-            yield
-        except Transient as error:
-            if self.sent and error.effect == "none":
-                raise Transient(error.message, type=error.type, effect="unknown") from error
-            raise
-        except TimeoutError:
-            raise Transient(
-                f"{where} did not answer within {seconds:g} s",
-                type="network.timeout" if self.sent else "network.connectTimeout",
-                effect="unknown" if self.sent else "none",
-            ) from None
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-            # Connecting itself is the dialer's; what fails here is the TLS handshake.
-            if isinstance(error.__cause__ or error.__context__, ssl.SSLCertVerificationError):
-                raise Permanent(f"the certificate of {where} is not trusted", type="egress.untrusted") from None
-            raise Transient(
-                f"the TLS handshake with {where} failed",
-                type="network.tls",
-                effect="unknown" if self.sent else "none",
-            ) from None
-        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError):
-            raise Transient(f"the connection to {where} broke off", type="network.reset") from None
-        except httpcore.LocalProtocolError:
-            raise Permanent(f"the request to {where} is malformed", type="egress.invalidRequest") from None
-
-    async def _trace(self, event: str, info: dict[str, Any]) -> None:
-        if event == "http11.send_request_headers.started":
-            self.sent = True
-
-
-async def _answer(exchange: _Exchange, response: httpcore.Response, headers: dict[str, str]) -> Response:
+async def _answer(exchange: Exchange, response: httpcore.Response, headers: dict[str, str]) -> Response:
     encoding = headers.get("content-encoding", "").strip().lower()
-    length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > exchange.limit and exchange.method != "HEAD":
-        raise too_large(exchange.limit)
     content = await read_body(response.aiter_stream(), encoding=encoding, limit=exchange.limit)
     if is_encoded(encoding):
         headers = {name: headers[name] for name in headers if name not in ("content-encoding", "content-length")}

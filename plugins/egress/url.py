@@ -58,6 +58,11 @@ def parse_authority(text: str) -> tuple[str, int | None]:
     return _host(match[1]), port
 
 
+def host_of(url: httpx.URL) -> str:
+    """Return the host of `url` in ASCII, as `parse_authority` gives it; `httpx.URL.host` decodes IDNA."""
+    return url.raw_host.decode("ascii")
+
+
 def port_of(url: httpx.URL) -> int:
     """Return the port that `url` names or its scheme implies."""
     return url.port or _PORTS[url.scheme]
@@ -65,7 +70,7 @@ def port_of(url: httpx.URL) -> int:
 
 def origin_of(url: httpx.URL) -> tuple[str, str, int]:
     """Return the origin of `url` (RFC 6454): scheme, host, port."""
-    return url.scheme, url.host, port_of(url)
+    return url.scheme, host_of(url), port_of(url)
 
 
 def _host(text: str) -> str:

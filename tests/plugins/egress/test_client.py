@@ -146,6 +146,17 @@ async def test_three_redirects_are_followed_and_none_when_told_so(target: Target
     assert (response.status, response.headers["location"]) == (302, "/1")
 
 
+async def test_the_length_of_a_body_that_is_not_sent_does_not_count(target: Target, egress: EgressClient) -> None:
+    async def unchanged(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 1000\r\n\r\n")
+
+    target.script("/304", unchanged)
+    target.answer("/head", body=b"x" * 1000)
+    for method, path in (("GET", "/304"), ("HEAD", "/head")):
+        response = await egress.request(method, target.url + path, max_bytes=10)
+        assert (response.content, response.headers["content-length"]) == (b"", "1000")
+
+
 async def test_a_redirect_without_a_location_is_an_answer(target: Target, egress: EgressClient) -> None:
     target.answer("/", 302, body=b"where?")
     assert (await egress.request("GET", target.url)).content == b"where?"
@@ -405,7 +416,8 @@ async def test_an_international_name_is_asked_for_in_ascii(target: Target) -> No
 
     target.answer("/", body=b"ok")
     client = EgressClient(Guard(allow=["127.0.0.0/8"]), resolve=resolve)
-    await client.request("GET", f"http://Bücher.example:{target.port}/")
+    for hosts in (["bücher.example"], ["XN--bcher-kva.example"]):
+        await client.restricted(hosts).request("GET", f"http://Bücher.example:{target.port}/")
     await client.close()
     assert asked == ["xn--bcher-kva.example"]
     assert target.requests[0].headers["host"] == f"xn--bcher-kva.example:{target.port}"
