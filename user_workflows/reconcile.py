@@ -20,6 +20,7 @@ from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, NotFound
 from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, workflow_id
+from user_workflows.metrics import REPAIRED
 from user_workflows.records import OPEN_STATUSES, result_place
 from user_workflows.starts import Starts
 from user_workflows.store import executions, steps
@@ -171,6 +172,7 @@ class Reconciler:
                 .where(steps.c.status.in_(("running", "waiting", "pending")))
                 .values(status="canceled", closed_at=closed_at)
             )
+        REPAIRED.labels(status).inc()
         _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
 
 

@@ -20,6 +20,7 @@ from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
+from user_workflows.metrics import RECORDS_DELAYED
 from user_workflows.store import executions, steps
 
 OPEN_STATUSES = ("queued", "running", "paused")
@@ -117,6 +118,7 @@ class RecordWriter:
             # One that cannot be written must not hold up the others.
             failed = [left for record in batch for left in await self._write_or_return([record])]
         for record, error in failed:
+            RECORDS_DELAYED.inc()
             _log.warning("record.delayed", execution_id=record.execution_id, error=f"{type(error).__name__}: {error}")
             self._add(record)
             _settle(waiters.pop(_key(record), ()), error)

@@ -19,6 +19,7 @@ from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, reaching_temporal
 from user_workflows.interpreter.messages import StartExecution, TriggerCall, workflow_id
 from user_workflows.interpreter.workflow import EXECUTION
+from user_workflows.metrics import STARTED
 from user_workflows.records import OPEN_STATUSES
 from user_workflows.store import execution_tags, executions
 from user_workflows.workflows import Workflows
@@ -178,6 +179,7 @@ class Starts:
                 )
             except WorkflowAlreadyStartedError:
                 return
+        STARTED.labels(start.trigger.type).inc()
 
 
 def _due(at: datetime, delay: float | None) -> datetime:

@@ -4,6 +4,7 @@ from temporalio import activity
 
 from user_workflows.interpreter.messages import ExecutionRecord
 from user_workflows.interpreter.workflow import CLOSE
+from user_workflows.metrics import CLOSED, DURATION
 from user_workflows.records import RecordWriter
 
 
@@ -15,3 +16,6 @@ class CloseActivity:
     async def close(self, record: ExecutionRecord) -> None:
         """Write the final record and return when it is committed."""
         await self._records.write(record)
+        CLOSED.labels(record.status).inc()
+        if record.closed_at is not None:
+            DURATION.labels(record.status).observe((record.closed_at - record.started_at).total_seconds())
