@@ -21,6 +21,9 @@ MAX_MEMORY = 4 * 1024 * 1024
 MAX_PATTERN = 512
 #: bytes of JSON
 MAX_OUTPUT = 1024 * 1024
+#: expressions in one template, and bytes of source of all of them
+MAX_EXPRESSIONS = 1_000
+MAX_TEMPLATE_SOURCE = 64 * 1024
 #: levels of lists and maps in a value that is compared, rendered or returned
 MAX_VALUE_DEPTH = 128
 

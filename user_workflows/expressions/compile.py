@@ -146,7 +146,7 @@ class Compiler:
                 return lambda evaluation, value: element(value, key(evaluation), position)
             case Method():
                 arguments = self._all(link.arguments, depth)
-                function = self._find(link.name, len(arguments), position, method=True)
+                function = self._find(link.name, link.arguments, position, method=True)
                 return _method(function, arguments, position)
             case Loop():
                 return self._loop(link, depth)
@@ -178,7 +178,7 @@ class Compiler:
 
     def _call(self, node: Call, depth: int) -> Run:
         arguments = self._all(node.arguments, depth)
-        function = self._find(node.name, len(arguments), node.position, method=False)
+        function = self._find(node.name, node.arguments, node.position, method=False)
         position = node.position
 
         def run(evaluation: Evaluation) -> Any:
@@ -192,12 +192,13 @@ class Compiler:
 
         return run
 
-    def _find(self, name: str, arguments: int, position: int, *, method: bool) -> Function:
+    def _find(self, name: str, nodes: Sequence[Node], position: int, *, method: bool) -> Function:
         """Return the function; for one that is not there, one that always fails."""
         self.cost += CALL - 1
         table, others = (METHODS, FUNCTIONS) if method else (FUNCTIONS, METHODS)
-        function = table.get(name)
+        function, arguments = table.get(name), len(nodes)
         if function is not None and function.least <= arguments <= function.most:
+            self._check_literals(function, nodes)
             return function
         if function is not None:
             message = f"{name}() takes {function.takes()}, not {arguments}"
@@ -211,6 +212,16 @@ class Compiler:
             raise EvaluationError(message, position, reason="noSuchFunction")
 
         return Function(call=fail, least=0, most=arguments)
+
+    def _check_literals(self, function: Function, nodes: Sequence[Node]) -> None:
+        for number, check in function.checks:
+            node = nodes[number]
+            if isinstance(node, Constant):
+                try:
+                    check(node.value)
+                except EvaluationError as error:
+                    error.position = node.position
+                    self.faults.append(error)
 
     def _hint(self, name: str, known: list[str]) -> str:
         if len(self.faults) >= _MAX_HINTS or len(name) > 40:

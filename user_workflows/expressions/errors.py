@@ -5,7 +5,8 @@
     │   ├── SourceTooLong
     │   ├── TooManyNodes
     │   ├── TooDeep
-    │   └── ChainTooLong
+    │   ├── ChainTooLong
+    │   └── TooManyExpressions
     ├── EvaluationError         this evaluation failed; ``&&`` and ``||`` may absorb it
     │   ├── Absent              a name, field, element or node output is not there
     │   └── PatternTooLong
@@ -20,6 +21,9 @@ repeats data.
 """
 
 from typing import ClassVar
+
+#: faults of a template that its message repeats
+_MAX_SHOWN = 20
 
 
 class ExpressionError(Exception):
@@ -67,6 +71,12 @@ class ChainTooLong(ExpressionSyntaxError):
     """One chain of operators or selections is longer than it may be."""
 
     type = "expression.chainTooLong"
+
+
+class TooManyExpressions(ExpressionSyntaxError):
+    """One config value holds more expressions than it may."""
+
+    type = "expression.tooManyExpressions"
 
 
 class EvaluationError(ExpressionError):
@@ -131,6 +141,9 @@ class TemplateError(ExpressionError):
     type = "expression.template"
 
     def __init__(self, faults: tuple[tuple[str, ExpressionError], ...]) -> None:
-        super().__init__("; ".join(f"{pointer or '/'}: {error}" for pointer, error in faults))
+        shown = [f"{pointer or '(the value)'}: {error}" for pointer, error in faults[:_MAX_SHOWN]]
+        if len(faults) > _MAX_SHOWN:
+            shown.append(f"and {len(faults) - _MAX_SHOWN} more")
+        super().__init__("; ".join(shown))
         #: JSON Pointer of each wrong string, and what is wrong with it
         self.faults = faults

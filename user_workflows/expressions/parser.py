@@ -47,6 +47,8 @@ _RESERVED = frozenset(
     )
 )  # fmt: skip
 _INT_MAX = 2**63 - 1
+#: what people write who know another language
+_HINTS = {"and": "; write &&", "or": "; write ||", "not": "; write !", "u": "; there are no unsigned numbers"}
 
 
 class Parser:
@@ -301,6 +303,7 @@ class Parser:
     def _unexpected(self, token: Token, hint: str = "") -> NoReturn:
         if token.kind == "end":
             raise ExpressionSyntaxError(f"the expression ends too early{hint}", token.position)
+        hint = hint or _HINTS.get(token.value, "")
         name = "string" if token.kind == "string" else repr(token.value)
         raise ExpressionSyntaxError(f"unexpected {name}{hint}", token.position)
 

@@ -59,14 +59,15 @@ def lookup_root(scope: Mapping[str, Any], name: str, position: int) -> Any:
 
 def select(value: Any, field: str, position: int) -> Any:
     """Return a field of a map; raises Absent where there is none, EvaluationError where there can be none."""
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         try:
             return value[field]
         except KeyError:
             raise Absent(f"there is no field {field!r}", position) from None
     if value is None:
         raise Absent(f"there is no field {field!r} in null", position, reason="nullValue")
-    raise EvaluationError(f"a value of type {type_name(value)} has no field {field!r}", position)
+    hint = "; write size()" if field == "length" else ""
+    raise EvaluationError(f"a value of type {type_name(value)} has no field {field!r}{hint}", position)
 
 
 def element(value: Any, key: Any, position: int) -> Any:
@@ -79,7 +80,7 @@ def element(value: Any, key: Any, position: int) -> Any:
         if 0 <= key < len(value):
             return value[key]
         raise Absent(f"the list has {len(value)} elements; there is none at {key}", position, reason="indexOutOfRange")
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         found = as_key(key)
         if found is not None and found in value:
             return value[found]

@@ -8,12 +8,20 @@ an expression is plain text.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from user_workflows.expressions.budget import MAX_SOURCE, MAX_VALUE_DEPTH, Meter
+from user_workflows.expressions.budget import (
+    MAX_EXPRESSIONS,
+    MAX_SOURCE,
+    MAX_TEMPLATE_SOURCE,
+    MAX_VALUE_DEPTH,
+    Meter,
+)
 from user_workflows.expressions.errors import (
     ExpressionError,
     ExpressionSyntaxError,
+    SourceTooLong,
     TemplateError,
     TooDeep,
+    TooManyExpressions,
 )
 from user_workflows.expressions.expression import Expression, check_source, unknown_names
 from user_workflows.expressions.lexer import tokenize
@@ -57,6 +65,8 @@ class _Compilation:
     def __init__(self) -> None:
         self._references: list[Reference] = []
         self._faults: list[tuple[str, ExpressionError]] = []
+        self._expressions = 0
+        self._source = 0
 
     def template(self, value: Any) -> Template:
         render = self._value(value, "", 0)
@@ -107,6 +117,7 @@ class _Compilation:
                 check_source(window, start + 2, len(window) - 1)
                 raise
             check_source(text, start + 2, end)
+            self._count(start, end - start)
             expression = Expression(tokens, pointer)
             self._check(expression, pointer)
             yield expression
@@ -116,12 +127,22 @@ class _Compilation:
 
     def _check(self, expression: Expression, pointer: str) -> None:
         self._references += expression.references
+        faults = list(expression.faults)
         for reference in unknown_names(expression):
             message = f"there is no {reference.root[:80]!r}; an expression begins with {', '.join(ROOTS)}"
-            self._faults.append((pointer, ExpressionSyntaxError(message, reference.position)))
-        self._faults += [(pointer, fault) for fault in expression.faults]
-        for _, fault in self._faults:
-            fault.pointer = fault.pointer or pointer
+            faults.append(ExpressionSyntaxError(message, reference.position))
+        for fault in faults:
+            fault.pointer = pointer
+            self._faults.append((pointer, fault))
+
+    def _count(self, position: int, length: int) -> None:
+        self._expressions += 1
+        self._source += length
+        if self._expressions > MAX_EXPRESSIONS:
+            raise TooManyExpressions(f"the value holds more than {MAX_EXPRESSIONS:,} expressions", position)
+        if self._source > MAX_TEMPLATE_SOURCE:
+            limit = MAX_TEMPLATE_SOURCE // 1024
+            raise SourceTooLong(f"the expressions of the value are longer than {limit} KiB together", position)
 
 
 def _escape(key: Any) -> str:

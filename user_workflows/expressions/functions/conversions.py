@@ -109,6 +109,14 @@ def _timestamp(meter: Meter, value: Any) -> Timestamp:
     raise mismatch("timestamp", "a string, or the seconds since 1970", value)
 
 
+def _check_duration(value: Any) -> object:
+    return _duration(Meter(), value)
+
+
+def _check_timestamp(value: Any) -> object:
+    return _timestamp(Meter(), value)
+
+
 def _type(meter: Meter, value: Any) -> Type:
     return TYPES[type(value)]
 
@@ -122,8 +130,8 @@ FUNCTIONS: Final = {
     "double": Function(_double, 1, 1),
     "string": Function(_string, 1, 1),
     "bool": Function(_bool, 1, 1),
-    "duration": Function(_duration, 1, 1),
-    "timestamp": Function(_timestamp, 1, 1),
+    "duration": Function(_duration, 1, 1, ((0, _check_duration),)),
+    "timestamp": Function(_timestamp, 1, 1, ((0, _check_timestamp),)),
     "type": Function(_type, 1, 1),
     "dyn": Function(_dyn, 1, 1),
 }

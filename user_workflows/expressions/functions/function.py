@@ -12,6 +12,8 @@ class Function(Struct, frozen=True):
     #: how many arguments it takes, a method's receiver not counted
     least: int
     most: int
+    #: checks of arguments that are literals: index, and what raises EvaluationError when such a call must fail
+    checks: tuple[tuple[int, Callable[[Any], object]], ...] = ()
 
     def takes(self) -> str:
         """Return how many arguments it takes, in words."""

@@ -20,7 +20,7 @@ _MAX_PROGRAM = 2_000
 
 def _compile(meter: Meter, pattern: Any, name: str, *, groups: bool = True) -> Any:
     if len(as_text(pattern, name)) > MAX_PATTERN:
-        raise PatternTooLong(f"{name}(): the pattern is longer than {MAX_PATTERN} characters")
+        raise PatternTooLong(f"{name}: the pattern is longer than {MAX_PATTERN} characters")
     known = meter.patterns.get((pattern, groups))
     if known is not None:
         return known
@@ -33,9 +33,9 @@ def _compile(meter: Meter, pattern: Any, name: str, *, groups: bool = True) -> A
     try:
         compiled = re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError):
-        raise EvaluationError(f"{name}(): the pattern is no RE2 regular expression", reason="invalidPattern") from None
+        raise EvaluationError(f"{name}: the pattern is no RE2 regular expression", reason="invalidPattern") from None
     if compiled.programsize > _MAX_PROGRAM:
-        raise EvaluationError(f"{name}(): the pattern repeats too much", reason="invalidPattern")
+        raise EvaluationError(f"{name}: the pattern repeats too much", reason="invalidPattern")
     meter.work(compiled.programsize)
     meter.patterns[pattern, groups] = compiled
     return compiled
@@ -141,11 +141,15 @@ def _template(replacement: str, groups: int) -> list[str | int]:
     return template
 
 
-METHODS: Final = {"matches": Function(_matches, 1, 1)}
+def _check(pattern: Any) -> object:
+    return _compile(Meter(), pattern, "a regular expression")
+
+
+METHODS: Final = {"matches": Function(_matches, 1, 1, ((0, _check),))}
 FUNCTIONS: Final = {
-    "matches": Function(_matches, 2, 2),
-    "regex.matches": Function(_matches, 2, 2),
-    "regex.extract": Function(_extract, 2, 2),
-    "regex.extractAll": Function(_extract_all, 2, 2),
-    "regex.replace": Function(_replace, 3, 4),
+    "matches": Function(_matches, 2, 2, ((1, _check),)),
+    "regex.matches": Function(_matches, 2, 2, ((1, _check),)),
+    "regex.extract": Function(_extract, 2, 2, ((1, _check),)),
+    "regex.extractAll": Function(_extract_all, 2, 2, ((1, _check),)),
+    "regex.replace": Function(_replace, 3, 4, ((1, _check),)),
 }
