@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from plugins.storage.database import Database, now
 from user_workflows.definition.model import Trigger
 from user_workflows.errors import Conflict, EngineUnavailable, NotFound
-from user_workflows.workflow_store import workflow_triggers, workflows
+from user_workflows.workflow_store import is_possible_id, workflow_triggers, workflows
 
 #: How long a change may take; the schedules of one must be made in less.
 LEASE = timedelta(seconds=60)
@@ -137,6 +137,8 @@ class Changes:
             NotFound: no such workflow of this tenant.
             Conflict: another change takes too long.
         """
+        if not is_possible_id(workflow_id):
+            raise NotFound("workflow", workflow_id)
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         while (row := await self._acquire(tenant_id, workflow_id, deleted)) is None:
             if asyncio.get_running_loop().time() > deadline:

@@ -68,3 +68,8 @@ workflow_triggers = Table(
     ForeignKeyConstraint(["tenant_id", "workflow_id"], ["workflows.tenant_id", "workflows.id"]),
     Index("uq_workflow_triggers_token_hash", "token_hash", unique=True),
 )
+
+
+def is_possible_id(text: str) -> bool:
+    """Return whether any id could be `text`: what is not is absent, and not every database can be asked for it."""
+    return text.isascii() and text.isprintable()

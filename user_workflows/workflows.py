@@ -1,86 +1,45 @@
 """Workflows: drafts that may hold anything, immutable versions, and triggers that are on or off."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import structlog
-from msgspec import Struct
-from sqlalchemy import Row, Select, and_, func, select, update
+from sqlalchemy import select, update
 
 from plugins.host.registry import Registry
 from plugins.storage.database import Database, now
 from plugins.storage.ids import new_id
-from plugins.vault.cipher import Sealer
 from plugins.vault.credentials import Credentials
-from plugins.vault.errors import CredentialNotFound, VaultError
+from plugins.vault.errors import VaultError
 from plugins.vault.keys import Vault
 from user_workflows.changes import Change, Changes, Schedules
-from user_workflows.definition.faults import pointer
-from user_workflows.definition.model import Fault, Trigger
-from user_workflows.definition.trigger_configs import CronConfig, next_firing
-from user_workflows.definition.validate import Validation, validate
-from user_workflows.errors import (
-    Conflict,
-    InvalidDefinition,
-    InvalidInput,
-    NotFound,
-    StaleRevision,
-)
-from user_workflows.hooks import Hook, ensure_tokens, find_token, forget_tokens, read_tokens
+from user_workflows.definition.model import Definition, Trigger
+from user_workflows.definition.validate import validate
+from user_workflows.errors import Conflict, InvalidDefinition, InvalidInput, NotFound, StaleRevision
+from user_workflows.hooks import Hook, ensure_tokens, find_token, forget_tokens
 from user_workflows.plan.compile import compile_plan
-from user_workflows.published import PublishedPlan, PublishedPlans, definition_place, open_definition, version_row
-from user_workflows.recent import Recent
-from user_workflows.workflow_store import workflow_versions, workflows
+from user_workflows.plan.model import Plan
+from user_workflows.trigger_secrets import require_secrets
+from user_workflows.versions import PublishedPlan, Version, VersionPage, Versions, insert_version
+from user_workflows.views import TriggerState, Views, Workflow, WorkflowPage, draft_place, name_place, open_draft
+from user_workflows.workflow_store import is_possible_id, workflows
+
+__all__ = [
+    "Hook",
+    "PublishedPlan",
+    "Schedules",
+    "TriggerState",
+    "Version",
+    "VersionPage",
+    "Workflow",
+    "WorkflowPage",
+    "Workflows",
+]
 
 log = structlog.get_logger(__name__)
 
 MAX_NAME = 200
-
-
-class TriggerState(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A trigger of the published version, or of the draft while nothing is published."""
-
-    id: str
-    type: str
-    #: webhook: the path segment of ``/hooks/{token}``, from the first publication on
-    token: str | None = None
-    #: cron, while active
-    next_fire_at: datetime | None = None
-
-
-class Workflow(Struct, frozen=True, kw_only=True, rename="camel"):
-    id: str
-    name: str
-    draft: Any
-    #: of the draft; its ETag
-    revision: int
-    published_version: int | None
-    active: bool
-    triggers: tuple[TriggerState, ...]
-    #: what is wrong with the draft
-    faults: tuple[Fault, ...]
-    created_at: datetime
-    updated_at: datetime
-
-
-class WorkflowPage(Struct, frozen=True, kw_only=True, rename="camel"):
-    items: tuple[Workflow, ...]
-    #: give it as `cursor` for the next page; ``None`` at the end
-    next_cursor: str | None
-
-
-class Version(Struct, frozen=True, kw_only=True, rename="camel"):
-    version: int
-    definition: Any
-    published_at: datetime
-
-
-class VersionPage(Struct, frozen=True, kw_only=True, rename="camel"):
-    items: tuple[Version, ...]
-    next_cursor: str | None
 
 
 class Workflows:
@@ -94,9 +53,8 @@ class Workflows:
         self._registry = registry
         self._credentials = Credentials(database, vault)
         self._changes = Changes(database=database, schedules=schedules)
-        self._plans = PublishedPlans(database=database, vault=vault)
-        #: of a draft, by tenant, workflow and revision
-        self._faults: Recent[tuple[str, str, int], tuple[Fault, ...]] = Recent(1024)
+        self._versions = Versions(database=database, vault=vault)
+        self._views = Views(database=database, vault=vault, registry=registry)
 
     async def create(self, tenant_id: str, *, name: str, definition: Any) -> Workflow:
         """Store a new workflow with a first draft, which may have faults.
@@ -109,8 +67,8 @@ class Workflows:
         row = {
             "tenant_id": tenant_id,
             "id": workflow_id,
-            "name_sealed": sealer.seal_json(_name(name), _name_place(workflow_id)),
-            "draft_sealed": sealer.seal_json(_draft(definition, "/definition"), _draft_place(workflow_id)),
+            "name_sealed": sealer.seal_json(_name(name), name_place(workflow_id)),
+            "draft_sealed": sealer.seal_json(_draft(definition, "/definition"), draft_place(workflow_id)),
             "revision": 1,
             "active": False,
             "settled": True,
@@ -122,16 +80,11 @@ class Workflows:
         return await self.get(tenant_id, workflow_id)
 
     async def get(self, tenant_id: str, workflow_id: str) -> Workflow:
-        found = await self._fetch(tenant_id, _query(tenant_id).where(workflows.c.id == workflow_id))
-        if not found:
-            raise NotFound("workflow", workflow_id)
-        return found[0]
+        return await self._views.one(tenant_id, workflow_id)
 
     async def list(self, tenant_id: str, *, limit: int = 50, cursor: str | None = None) -> WorkflowPage:
         """Return the tenant's workflows, newest first."""
-        query = _query(tenant_id).order_by(workflows.c.id.desc()).limit(limit + 1)
-        found = await self._fetch(tenant_id, query if cursor is None else query.where(workflows.c.id < cursor))
-        return WorkflowPage(items=found[:limit], next_cursor=found[limit - 1].id if len(found) > limit else None)
+        return await self._views.page(tenant_id, limit=limit, cursor=cursor)
 
     async def rename(self, tenant_id: str, workflow_id: str, name: str) -> Workflow:
         """Give a workflow another name.
@@ -139,8 +92,9 @@ class Workflows:
         Raises:
             InvalidInput: the name is empty or too long.
         """
+        _require_possible(workflow_id)
         sealer = await self._vault.sealer(tenant_id)
-        sealed = sealer.seal_json(_name(name), _name_place(workflow_id))
+        sealed = sealer.seal_json(_name(name), name_place(workflow_id))
         await self._update(tenant_id, workflow_id, name_sealed=sealed)
         return await self.get(tenant_id, workflow_id)
 
@@ -159,8 +113,9 @@ class Workflows:
             StaleRevision: the draft is not at revision `if_match`.
             InvalidInput: `definition` is not an object.
         """
+        _require_possible(workflow_id)
         sealer = await self._vault.sealer(tenant_id)
-        sealed = sealer.seal_json(_draft(definition, ""), _draft_place(workflow_id))
+        sealed = sealer.seal_json(_draft(definition, ""), draft_place(workflow_id))
         values = {"draft_sealed": sealed, "revision": workflows.c.revision + 1}
         await self._update(tenant_id, workflow_id, if_match, **values)
         return await self.get(tenant_id, workflow_id)
@@ -185,22 +140,15 @@ class Workflows:
         """
         sealer = await self._vault.sealer(tenant_id)
         async with self._changes.begin(tenant_id, workflow_id) as change:
-            draft = sealer.open_json(change.row.draft_sealed, _draft_place(workflow_id))
-            definition = _require_valid(await self._validate(draft))
-            version, published_at = await self._last_version(tenant_id, workflow_id) + 1, now()
-            row = version_row(
-                sealer,
-                workflow_id=workflow_id,
-                version=version,
-                definition=draft,
-                plan=compile_plan(definition, plugins=self._registry),
-                published_at=published_at,
-            )
+            draft = open_draft(sealer, change.row)
+            definition, plan = await asyncio.to_thread(self._compile, draft)
+            number = await self._versions.last(tenant_id, workflow_id) + 1
+            version = Version(version=number, definition=draft, published_at=now())
             await self._switch(change, definition.triggers)
-            async with change.commit(published_version=version) as connection:
-                await connection.execute(workflow_versions.insert().values(row))
+            async with change.commit(published_version=number) as connection:
+                await insert_version(connection, sealer, workflow_id, version, plan)
                 await ensure_tokens(connection, self._database, sealer, workflow_id, definition.triggers)
-        return Version(version=version, definition=draft, published_at=published_at)
+        return version
 
     async def publish_version(self, tenant_id: str, workflow_id: str, version: int) -> Version:
         """Make an earlier version the published one again.
@@ -211,7 +159,7 @@ class Workflows:
         """
         sealer = await self._vault.sealer(tenant_id)
         async with self._changes.begin(tenant_id, workflow_id) as change:
-            triggers = (await self._plans.get(tenant_id, workflow_id, version)).definition.triggers
+            triggers = (await self._versions.plan(tenant_id, workflow_id, version)).definition.triggers
             await self._switch(change, triggers)
             async with change.commit(published_version=version) as connection:
                 await ensure_tokens(connection, self._database, sealer, workflow_id, triggers)
@@ -221,14 +169,11 @@ class Workflows:
         self, tenant_id: str, workflow_id: str, *, limit: int = 50, cursor: str | None = None
     ) -> VersionPage:
         """Return the published versions, newest first."""
-        query = _versions_query(tenant_id, workflow_id).order_by(workflow_versions.c.version.desc()).limit(limit + 1)
-        if cursor is not None:
-            if not cursor.isdecimal():
-                raise InvalidInput("/cursor", "is not a cursor that a page of versions gave")
-            query = query.where(workflow_versions.c.version < int(cursor))
-        found = await self._fetch_versions(tenant_id, workflow_id, query)
-        more = len(found) > limit
-        return VersionPage(items=found[:limit], next_cursor=str(found[limit - 1].version) if more else None)
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
+            raise InvalidInput("/cursor", "is not a cursor that a page of versions gave")
+        await self._published_version(tenant_id, workflow_id)
+        before = None if cursor is None else int(cursor)
+        return await self._versions.page(tenant_id, workflow_id, limit=limit, before=before)
 
     async def version(self, tenant_id: str, workflow_id: str, version: int) -> Version:
         """Return one published version.
@@ -236,11 +181,8 @@ class Workflows:
         Raises:
             NotFound: there is no such version.
         """
-        query = _versions_query(tenant_id, workflow_id).where(workflow_versions.c.version == version)
-        found = await self._fetch_versions(tenant_id, workflow_id, query)
-        if not found:
-            raise NotFound("version", f"{workflow_id}/{version}")
-        return found[0]
+        await self._published_version(tenant_id, workflow_id)
+        return await self._versions.get(tenant_id, workflow_id, version)
 
     async def activate(self, tenant_id: str, workflow_id: str) -> Workflow:
         """Let the triggers of the published version start executions.
@@ -253,8 +195,8 @@ class Workflows:
         async with self._changes.begin(tenant_id, workflow_id) as change:
             if change.row.published_version is None:
                 raise Conflict(f"workflow {workflow_id} has no published version yet; publish one, then activate it")
-            published = await self._plans.get(tenant_id, workflow_id, change.row.published_version)
-            await self._require_secrets(tenant_id, published.definition.triggers)
+            published = await self._versions.plan(tenant_id, workflow_id, change.row.published_version)
+            await require_secrets(self._credentials, tenant_id, published.definition.triggers)
             await change.fit_schedules(published.definition.triggers)
             async with change.commit(active=True):
                 pass
@@ -279,15 +221,11 @@ class Workflows:
             NotFound: no such workflow or version of this tenant.
             Conflict: nothing is published.
         """
-        query = select(workflows.c.published_version).where(*_is(tenant_id, workflow_id))
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            raise NotFound("workflow", workflow_id)
-        wanted = row.published_version if version is None else version
+        published = await self._published_version(tenant_id, workflow_id)
+        wanted = published if version is None else version
         if wanted is None:
             raise Conflict(f"workflow {workflow_id} has no published version yet; publish one first")
-        return await self._plans.get(tenant_id, workflow_id, wanted)
+        return await self._versions.plan(tenant_id, workflow_id, wanted)
 
     async def recorded_plan(self, tenant_id: str, workflow_id: str, version: int) -> PublishedPlan:
         """Return the plan that an existing execution runs, even when its workflow has been deleted.
@@ -295,7 +233,7 @@ class Workflows:
         Raises:
             NotFound: no such version of this tenant.
         """
-        return await self._plans.get(tenant_id, workflow_id, version)
+        return await self._versions.plan(tenant_id, workflow_id, version)
 
     async def find_hook(self, token: str) -> Hook | None:
         """Return where a webhook token leads: a webhook trigger of the published version of an active workflow."""
@@ -303,7 +241,7 @@ class Workflows:
             row = await find_token(connection, token)
         if row is None:
             return None
-        published = await self._plans.get(row.tenant_id, row.workflow_id, row.published_version)
+        published = await self._versions.plan(row.tenant_id, row.workflow_id, row.published_version)
         trigger = _trigger(published, row.trigger_id, "webhook")
         if trigger is None:
             return None
@@ -316,7 +254,7 @@ class Workflows:
             version = (await connection.execute(query)).scalar_one_or_none()
         if version is None:
             return None
-        return _trigger(await self._plans.get(tenant_id, workflow_id, version), trigger_id, "cron")
+        return _trigger(await self._versions.plan(tenant_id, workflow_id, version), trigger_id, "cron")
 
     async def settle(self) -> int:
         """Finish changes that a crash or an absent Temporal cut short, and return how many.
@@ -340,7 +278,7 @@ class Workflows:
         async with self._changes.begin(tenant_id, workflow_id, deleted=True) as change:
             triggers: Sequence[Trigger] = ()
             if change.row.active:
-                published = await self._plans.get(tenant_id, workflow_id, change.row.published_version)
+                published = await self._versions.plan(tenant_id, workflow_id, change.row.published_version)
                 triggers = published.definition.triggers
             await change.fit_schedules(triggers)
             async with change.commit(updated_at=change.row.updated_at):
@@ -349,33 +287,23 @@ class Workflows:
     async def _switch(self, change: Change, triggers: Sequence[Trigger]) -> None:
         """Prepare an active workflow for another version's triggers."""
         if change.row.active:
-            await self._require_secrets(change.row.tenant_id, triggers)
+            await require_secrets(self._credentials, change.row.tenant_id, triggers)
         await change.fit_schedules(triggers if change.row.active else ())
 
-    async def _require_secrets(self, tenant_id: str, triggers: Sequence[Trigger]) -> None:
-        faults = []
-        for index, trigger in enumerate(triggers):
-            if trigger.type != "webhook":
-                continue
-            credential_id = trigger.config["secret"]
-            where = pointer("triggers", index, "config", "secret")
-            try:
-                record = await self._credentials.get(tenant_id, credential_id)
-            except CredentialNotFound:
-                message = f"trigger {trigger.id}: there is no credential {credential_id!r}; bind one of type signing"
-                faults.append(Fault(code="trigger.secretUnknown", pointer=where, message=message))
-                continue
-            if record.type != "signing":
-                message = (
-                    f"trigger {trigger.id}: the secret is of type {record.type}; bind a credential of type signing"
-                )
-                faults.append(Fault(code="trigger.secretWrongType", pointer=where, message=message))
-        if faults:
-            raise InvalidDefinition(faults)
+    def _compile(self, draft: Any) -> tuple[Definition, Plan]:
+        validation = validate(draft, plugins=self._registry)
+        if validation.definition is None:
+            raise InvalidDefinition([fault for fault in validation.faults if fault.severity == "error"])
+        return validation.definition, compile_plan(validation.definition, plugins=self._registry)
 
-    async def _validate(self, definition: Any) -> Validation:
-        # Large definitions take a while, and the event loop has others to serve.
-        return await asyncio.to_thread(validate, definition, plugins=self._registry)
+    async def _published_version(self, tenant_id: str, workflow_id: str) -> int | None:
+        query = select(workflows.c.published_version).where(*_is(tenant_id, workflow_id))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise NotFound("workflow", workflow_id)
+        published: int | None = row.published_version
+        return published
 
     async def _update(self, tenant_id: str, workflow_id: str, if_match: int | None = None, **values: Any) -> None:
         change = update(workflows).where(*_is(tenant_id, workflow_id)).values({"updated_at": now(), **values})
@@ -390,83 +318,15 @@ class Workflows:
             raise NotFound("workflow", workflow_id)
         raise StaleRevision(expected=if_match or 0, actual=revision)
 
-    async def _last_version(self, tenant_id: str, workflow_id: str) -> int:
-        query = select(func.max(workflow_versions.c.version)).where(
-            workflow_versions.c.tenant_id == tenant_id, workflow_versions.c.workflow_id == workflow_id
-        )
-        async with self._database.read() as connection:
-            return (await connection.execute(query)).scalar_one() or 0
 
-    async def _fetch(self, tenant_id: str, query: "Select[Any]") -> tuple[Workflow, ...]:
-        sealer = await self._vault.sealer(tenant_id)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
-            tokens = await read_tokens(connection, sealer, [row.id for row in rows])
-        return tuple([await self._workflow(row, sealer, tokens) for row in rows])
-
-    async def _workflow(self, row: "Row[Any]", sealer: Sealer, tokens: dict[tuple[str, str], str]) -> Workflow:
-        draft = sealer.open_json(row.draft_sealed, _draft_place(row.id))
-        key = (row.tenant_id, row.id, row.revision)
-        faults = self._faults.get(key)
-        if faults is None:
-            faults = self._faults.put(key, (await self._validate(draft)).faults)
-        shown = draft
-        if row.published_version is not None:
-            shown = sealer.open_json(row.definition_sealed, definition_place(row.id, row.published_version))
-        return Workflow(
-            id=row.id,
-            name=sealer.open_json(row.name_sealed, _name_place(row.id)),
-            draft=draft,
-            revision=row.revision,
-            published_version=row.published_version,
-            active=row.active,
-            triggers=tuple(
-                TriggerState(
-                    id=trigger.id,
-                    type=trigger.type,
-                    token=tokens.get((row.id, trigger.id)) if trigger.type == "webhook" else None,
-                    next_fire_at=_next_fire_at(trigger) if row.active else None,
-                )
-                for trigger in _triggers(shown)
-            ),
-            faults=faults,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
-
-    async def _fetch_versions(self, tenant_id: str, workflow_id: str, query: "Select[Any]") -> tuple[Version, ...]:
-        sealer = await self._vault.sealer(tenant_id)
-        async with self._database.read() as connection:
-            if (await connection.execute(select(workflows.c.id).where(*_is(tenant_id, workflow_id)))).first() is None:
-                raise NotFound("workflow", workflow_id)
-            rows = (await connection.execute(query)).all()
-        return tuple(
-            Version(version=row.version, definition=open_definition(sealer, row), published_at=row.published_at)
-            for row in rows
-        )
+def _require_possible(workflow_id: str) -> None:
+    if not is_possible_id(workflow_id):
+        raise NotFound("workflow", workflow_id)
 
 
 def _is(tenant_id: str, workflow_id: str) -> tuple[Any, ...]:
+    _require_possible(workflow_id)
     return workflows.c.tenant_id == tenant_id, workflows.c.id == workflow_id, workflows.c.deleted_at.is_(None)
-
-
-def _query(tenant_id: str) -> "Select[Any]":
-    published = and_(
-        workflow_versions.c.tenant_id == workflows.c.tenant_id,
-        workflow_versions.c.workflow_id == workflows.c.id,
-        workflow_versions.c.version == workflows.c.published_version,
-    )
-    return (
-        select(workflows, workflow_versions.c.definition_sealed)
-        .outerjoin(workflow_versions, published)
-        .where(workflows.c.tenant_id == tenant_id, workflows.c.deleted_at.is_(None))
-    )
-
-
-def _versions_query(tenant_id: str, workflow_id: str) -> "Select[Any]":
-    return select(workflow_versions).where(
-        workflow_versions.c.tenant_id == tenant_id, workflow_versions.c.workflow_id == workflow_id
-    )
 
 
 def _name(name: str) -> str:
@@ -482,34 +342,6 @@ def _draft(definition: Any, where: str) -> dict[str, Any]:
     return definition
 
 
-def _require_valid(validation: Validation) -> Any:
-    if validation.definition is None:
-        raise InvalidDefinition([fault for fault in validation.faults if fault.severity == "error"])
-    return validation.definition
-
-
-def _triggers(definition: Any) -> Iterable[Trigger]:
-    """Yield the triggers that can be read, of a draft that may hold anything."""
-    drawn = definition.get("triggers")
-    for trigger in drawn if isinstance(drawn, list) else ():
-        try:
-            yield msgspec.convert(trigger, Trigger)
-        except msgspec.ValidationError:
-            continue
-
-
 def _trigger(published: PublishedPlan, trigger_id: str, type: str) -> Trigger | None:
     triggers = published.definition.triggers
     return next((trigger for trigger in triggers if trigger.id == trigger_id and trigger.type == type), None)
-
-
-def _next_fire_at(trigger: Trigger) -> datetime | None:
-    return next_firing(msgspec.convert(trigger.config, CronConfig)) if trigger.type == "cron" else None
-
-
-def _draft_place(workflow_id: str) -> str:
-    return f"workflow.draft:{workflow_id}"
-
-
-def _name_place(workflow_id: str) -> str:
-    return f"workflow.name:{workflow_id}"
