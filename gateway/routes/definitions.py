@@ -10,8 +10,8 @@ from litestar.status_codes import HTTP_200_OK
 from msgspec import Struct
 
 from gateway.auth.permissions import requires
+from gateway.routes.faults import FaultBody, show_faults
 from plugins.host.registry import Registry
-from user_workflows.definition.model import Fault
 from user_workflows.definition.validate import Validation, validate
 from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.forecast import forecast
@@ -36,7 +36,7 @@ class PlanBody(Struct, frozen=True, kw_only=True, rename="camel"):
 
 class Verdict(Struct, frozen=True, kw_only=True):
     valid: bool
-    faults: tuple[Fault, ...]
+    faults: list[FaultBody]
     #: null when it is not valid
     plan: PlanBody | None
 
@@ -51,9 +51,9 @@ async def validate_definition(data: JSONBody[Candidate], registry: NamedDependen
 def _judge(raw: Any, registry: Registry) -> Verdict:
     validation: Validation = validate(raw, plugins=registry)
     if validation.definition is None:
-        return Verdict(valid=False, faults=validation.faults, plan=None)
+        return Verdict(valid=False, faults=show_faults(validation.faults), plan=None)
     plan = compile_plan(validation.definition, plugins=registry)
-    return Verdict(valid=True, faults=validation.faults, plan=_plan_body(plan))
+    return Verdict(valid=True, faults=show_faults(validation.faults), plan=_plan_body(plan))
 
 
 def _plan_body(plan: Plan) -> PlanBody:

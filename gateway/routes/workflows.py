@@ -15,9 +15,9 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.errors import BadRequest, BodyFault
+from gateway.routes.faults import FaultBody, show_faults
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.settings import Settings
-from user_workflows.definition.model import Fault
 from user_workflows.workflows import TriggerState, Workflow, Workflows
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -53,7 +53,7 @@ class WorkflowBody(Struct, frozen=True, kw_only=True, rename="camel"):
     published_version: int | None
     active: bool
     triggers: list[TriggerBody]
-    faults: tuple[Fault, ...]
+    faults: list[FaultBody]
     created_at: datetime
     updated_at: datetime
 
@@ -187,7 +187,7 @@ def _body(workflow: Workflow, settings: Settings) -> WorkflowBody:
         published_version=workflow.published_version,
         active=workflow.active,
         triggers=[_trigger(trigger, settings) for trigger in workflow.triggers],
-        faults=workflow.faults,
+        faults=show_faults(workflow.faults),
         created_at=workflow.created_at,
         updated_at=workflow.updated_at,
     )

@@ -3,15 +3,32 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 from litestar import Litestar
+
+from gateway.settings import Settings
+from plugins.vault.keys import MasterKey
 
 ADMIN_KEY = "admin-key-of-the-tests-which-is-long-enough"
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 
 Headers = dict[str, str]
 MakeTenant = Callable[..., Awaitable[Headers]]
+
+
+def settings_over(database_url: str, redis_url: str, folder: Path) -> Settings:
+    """Settings of an installation whose master key is in `folder`, and whose Temporal is down."""
+    MasterKey.create(folder / "master.key")
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        master_key_file=folder / "master.key",
+        admin_key=ADMIN_KEY,
+        public_url="https://gateway.example.com",
+        temporal={"TEMPORAL_ADDRESS": "127.0.0.1:1"},
+    )
 
 
 @asynccontextmanager

@@ -13,22 +13,13 @@ from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
-from plugins.vault.keys import MasterKey
-from tests.gateway.application import ADMIN_KEY, Headers, MakeTenant, asking
+from tests.gateway.application import Headers, MakeTenant, asking, settings_over
 
 
 @pytest.fixture
 def settings(database: Database, valkey_url: str, tmp_path: Path) -> Settings:
     """Settings over the test's database, and Valkey."""
-    MasterKey.create(tmp_path / "master.key")
-    return Settings(
-        database_url=database.engine.url.render_as_string(hide_password=False),
-        redis_url=valkey_url,
-        master_key_file=tmp_path / "master.key",
-        admin_key=ADMIN_KEY,
-        public_url="https://gateway.example.com",
-        temporal={"TEMPORAL_ADDRESS": "127.0.0.1:1"},
-    )
+    return settings_over(database.engine.url.render_as_string(hide_password=False), valkey_url, tmp_path)
 
 
 @pytest.fixture

@@ -1,18 +1,79 @@
-"""Routes are the same over every database; what they call is tested on both, floor by floor."""
+"""One installation for all routes: tenants keep out of each other's way, here as in production.
 
+Routes are the same over every database; what they call is tested on both, floor by floor.
+"""
+
+import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
+import httpx
 import pytest
+from msgspec import structs
 
+from gateway.app import create_app
+from gateway.compose import Platform, open_platform
+from gateway.settings import Settings
 from plugins.storage.database import Database, metadata
+from tests.gateway.application import asking, settings_over
+from user_workflows.worker import run_worker
+
+
+@pytest.fixture(scope="session")
+async def installation(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings over an empty, migrated SQLite database."""
+    folder = tmp_path_factory.mktemp("installation")
+    database = Database(f"sqlite:///{folder}/gateway.db")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    await database.close()
+    return settings_over(f"sqlite:///{folder}/gateway.db", valkey_url, folder)
+
+
+@pytest.fixture(scope="session")
+async def serving(installation: Settings) -> AsyncIterator[tuple[Platform, httpx.AsyncClient]]:
+    async with open_platform(installation) as platform, asking(create_app(platform)) as client:
+        yield platform, client
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    """An empty SQLite database."""
-    opened = Database(f"sqlite:///{tmp_path}/gateway.db")
-    async with opened.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield opened
-    await opened.close()
+def settings(installation: Settings) -> Settings:
+    return installation
+
+
+@pytest.fixture
+def platform(serving: tuple[Platform, httpx.AsyncClient]) -> Platform:
+    return serving[0]
+
+
+@pytest.fixture
+def client(serving: tuple[Platform, httpx.AsyncClient]) -> httpx.AsyncClient:
+    return serving[1]
+
+
+@pytest.fixture
+async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Platform]:
+    """A platform over a real Temporal, with a worker."""
+    reached = structs.replace(settings, temporal={"TEMPORAL_ADDRESS": temporal_address})
+    stop = asyncio.Event()
+    async with open_platform(reached, lazy=False) as platform:
+        worker = asyncio.create_task(
+            run_worker(
+                temporal=platform.temporal,
+                database=platform.database,
+                vault=platform.vault,
+                registry=platform.registry,
+                host=platform.host,
+                starts=platform.starts,
+                stop=stop,
+            )
+        )
+        yield platform
+        stop.set()
+        await worker
+
+
+@pytest.fixture
+async def api(engine: Platform) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application whose executions really run."""
+    async with asking(create_app(engine)) as client:
+        yield client
