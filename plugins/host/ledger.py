@@ -22,6 +22,7 @@ from msgspec import Struct
 from sqlalchemy import (
     Column,
     ColumnElement,
+    DateTime,
     Index,
     Integer,
     LargeBinary,
@@ -33,6 +34,7 @@ from sqlalchemy import (
     literal,
     select,
     tuple_,
+    type_coerce,
     update,
 )
 from sqlalchemy.engine import Row
@@ -247,7 +249,8 @@ class Ledger:
         """The moment that many seconds from now, by the clock that all holders of this database share."""
         if self._database.is_sqlite:
             return literal(now() + timedelta(seconds=seconds), Instant)
-        return func.clock_timestamp(type_=Instant()) + timedelta(seconds=seconds)
+        clock = func.clock_timestamp(type_=DateTime(timezone=True))
+        return type_coerce(clock + timedelta(seconds=seconds), Instant)
 
 
 async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
