@@ -523,3 +523,23 @@ async def test_many_requests_at_once_share_a_bounded_pool(target: Target, egress
     responses: list[Any] = await asyncio.gather(*(egress.request("GET", target.url, timeout=20) for _ in range(250)))
     assert {response.status for response in responses} == {200}
     assert target.most_open <= 200
+
+
+async def test_requests_that_were_given_up_leave_no_connection_behind(target: Target, egress: EgressClient) -> None:
+    """More of them than the pool holds, some on a connection and some in the queue; then the pool serves as before."""
+
+    async def never(request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    target.script("/never", never)
+    target.answer("/", body=b"ok")
+    waiting = [asyncio.create_task(egress.request("GET", f"{target.url}/never", timeout=60)) for _ in range(230)]
+    async with asyncio.timeout(30):
+        while len(target.requests) < 150:
+            await asyncio.sleep(0.01)
+    for task in waiting:
+        task.cancel()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(end) for end in ended} == {asyncio.CancelledError}
+    responses = await asyncio.gather(*(egress.request("GET", target.url, timeout=10) for _ in range(100)))
+    assert {response.status for response in responses} == {200}
