@@ -8,7 +8,6 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
-from rich.table import Table
 
 from gateway.cli.api import DEFAULT_DATA_DIR
 from gateway.cli.demo import run_demo, show_next
@@ -77,7 +76,7 @@ def up(demo: bool, data_dir: Path, host: str, port: int) -> None:
 
     async def ready(dev: DevFile) -> None:
         announcer.done()
-        announcer.console.print(_overview(dev, session.folder))
+        _print_overview(announcer.console, dev, session.folder)
         if demo:
             await asyncio.to_thread(_show_demo, session.folder, announcer.console)
         else:
@@ -106,17 +105,14 @@ def _show_demo(folder: DataFolder, console: Console) -> None:
         show_next(folder, console)
 
 
-def _overview(dev: DevFile, folder: DataFolder) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.title = "[bold green]The gateway is up[/]"
-    table.title_justify = "left"
-    rows = {
+def _print_overview(console: Console, dev: DevFile, folder: DataFolder) -> None:
+    places = {
         "API": dev.url,
         "Key": dev.api_key,
         "Mails": dev.mail_url,
         "Temporal": dev.temporal_ui or dev.temporal_address,
-        "Data, logs": f"{folder.path}",
+        "Data, logs": str(folder.path),
     }
-    for name, value in rows.items():
-        table.add_row(f"  [dim]{name}[/]", escape(value))
-    return table
+    console.print("[bold green]The gateway is up[/]")
+    for name, value in places.items():
+        console.print(f"  [dim]{name:<10}[/]  {escape(value)}", soft_wrap=True)

@@ -14,6 +14,7 @@ from litestar import Litestar, delete, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from gateway.telemetry.logs import configure_logs
 from gateway.up.mail import Catcher, Mail, Mailbox
 from gateway.up.ports import LOOPBACK
 from gateway.up.quotes import Quote, recorded_quotes
@@ -21,10 +22,16 @@ from gateway.up.quotes import Quote, recorded_quotes
 
 async def serve_sandbox(folder: Path, *, smtp_port: int, http_port: int) -> None:
     """Serve on loopback until SIGTERM or Ctrl-C; mail is kept in `folder`."""
+    configure_logs("json", "warning", process="sandbox")
     mailbox = Mailbox(folder)
     smtp = await asyncio.get_running_loop().create_server(Catcher(mailbox).protocol, LOOPBACK, smtp_port)
     config = uvicorn.Config(
-        sandbox_app(mailbox), host=LOOPBACK, port=http_port, log_level="warning", timeout_graceful_shutdown=2
+        sandbox_app(mailbox),
+        host=LOOPBACK,
+        port=http_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     async with smtp:
         await uvicorn.Server(config).serve()
@@ -51,4 +58,4 @@ def sandbox_app(mailbox: Mailbox) -> Litestar:
     def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    return Litestar([list_mail, empty_mail, show_quote, health], openapi_config=None)
+    return Litestar([list_mail, empty_mail, show_quote, health], openapi_config=None, logging_config=None)
