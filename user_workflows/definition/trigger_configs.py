@@ -107,6 +107,17 @@ def cron_fault(cron: str) -> str | None:
     return None
 
 
+def crontab(config: CronConfig) -> list[str]:
+    """Return what fires at the times of a valid cron trigger, for an engine that takes each field as a condition.
+
+    In crontab(5), and here, a day fits when it is one of the days of the month *or* of the week, where both are given.
+    """
+    minute, hour, day, month, weekday = config.cron.upper().split()
+    if day.startswith("*") or weekday.startswith("*"):
+        return [f"{minute} {hour} {day} {month} {weekday}"]
+    return [f"{minute} {hour} {day} {month} *", f"{minute} {hour} * {month} {weekday}"]
+
+
 def next_firing(config: CronConfig) -> datetime | None:
     """Return when a valid cron trigger fires next, in UTC."""
     moment = next(CronSim(config.cron, now().astimezone(ZoneInfo(config.timezone))), None)

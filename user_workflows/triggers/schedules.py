@@ -19,7 +19,7 @@ from temporalio.service import RPCError
 from plugins.sdk.duration import parse_duration
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.definition.model import Trigger
-from user_workflows.definition.trigger_configs import CronConfig
+from user_workflows.definition.trigger_configs import CronConfig, crontab
 from user_workflows.starts import EXECUTION_QUEUE
 from user_workflows.triggers.fire import FIRE, FireInput
 
@@ -81,7 +81,7 @@ def _schedule(tenant_id: str, workflow_id: str, trigger: Trigger) -> Schedule:
             task_queue=EXECUTION_QUEUE,
             priority=Priority(fairness_key=tenant_id),
         ),
-        spec=ScheduleSpec(cron_expressions=[config.cron], time_zone_name=config.timezone),
+        spec=ScheduleSpec(cron_expressions=crontab(config), time_zone_name=config.timezone),
         policy=SchedulePolicy(
             # Overlap is decided where the execution starts: a firing itself never waits for another.
             overlap=ScheduleOverlapPolicy.ALLOW_ALL,
