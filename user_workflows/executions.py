@@ -176,7 +176,7 @@ class Executions:
             NotFound: no such execution of this tenant.
         """
         execution = await self.get(tenant_id, execution_id)
-        published = await self._workflows.plan(tenant_id, execution.workflow_id, execution.version)
+        published = await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)
         sealer = await self._vault.sealer(tenant_id)
         query = select(steps).where(
             steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id, steps.c.path == ""

@@ -86,7 +86,7 @@ class Starts:
         row = await self._queued(tenant_id, execution_id)
         if row is None:
             return
-        published = await self._workflows.plan(tenant_id, row.workflow_id, row.version)
+        published = await self._workflows.recorded_plan(tenant_id, row.workflow_id, row.version)
         sealer = await self._vault.sealer(tenant_id)
         payload = sealer.open_json(row.input_sealed, input_place(execution_id))
         start = StartExecution(
