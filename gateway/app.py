@@ -2,25 +2,21 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any
 
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.routes import HTTPRoute
 
 from gateway.auth.authentication import Authentication, Authenticator
-from gateway.auth.permissions import PUBLIC, requires
 from gateway.auth.principal import Principal
 from gateway.body import MAX_BODY, JsonBody
 from gateway.compose import Platform, open_platform
 from gateway.errors import UndeclaredPermission
 from gateway.idempotency.middleware import Idempotency
 from gateway.identifiers import WellFormedPath
+from gateway.openapi import describe_routes, openapi_config
 from gateway.problems import answer
 from gateway.routes import ROUTES
 from gateway.settings import Settings
@@ -76,13 +72,14 @@ def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) 
         return_dto=None,
         exception_handlers={Exception: answer},
         request_max_body_size=MAX_BODY,
-        openapi_config=_openapi(),
+        openapi_config=openapi_config(),
         # `Observed` writes the one line of each request, `problems.answer` what nobody foresaw.
         logging_config=None,
         debug=False,
         pdb_on_exception=False,
     )
     check_permissions(app)
+    describe_routes(app)
     app.asgi_handler = Observed(app.asgi_handler)
     return app
 
@@ -124,17 +121,3 @@ def _part(name: str) -> Callable[[State], Any]:
         return getattr(state.platform, name)
 
     return provide
-
-
-def _openapi() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="Orchestration gateway",
-        version=version("orchestration-gateway"),
-        path="/schema",
-        openapi_router=Router("/schema", route_handlers=[], opt=requires(PUBLIC)),
-        render_plugins=[JsonRenderPlugin()],
-        components=Components(
-            security_schemes={"apiKey": SecurityScheme(type="http", scheme="bearer", description="an API key")}
-        ),
-        security=[{"apiKey": []}],
-    )

@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
@@ -21,7 +21,7 @@ from gateway.routes.pages import Cursor, Limit, Page, position
 from plugins.host.retry import Duration
 from plugins.sdk.duration import parse_duration
 from user_workflows.executions import Execution, Executions, Step
-from user_workflows.interpreter.messages import ExecutionStatus, TriggerCall
+from user_workflows.interpreter.messages import ExecutionStatus, StepStatus, TriggerCall
 
 #: the longest that a start waits for the end, in seconds
 MAX_WAIT = 60.0
@@ -48,6 +48,29 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     payload: Any = None
+
+
+class StepErrorBody(Struct, frozen=True, kw_only=True):
+    type: str
+    message: str
+    #: what a remote server answered, where there was one
+    status: int | UnsetType = UNSET
+    attempts: int
+
+
+class StepBody(Struct, frozen=True, kw_only=True, rename="camel"):
+    node_id: str
+    #: item and round numbers inside loops
+    path: tuple[int, ...]
+    status: StepStatus
+    attempt: int
+    input: Any
+    output: Any
+    port: str | None
+    error: StepErrorBody | None
+    reason: str | None
+    started_at: datetime | None
+    closed_at: datetime | None
 
 
 @post("/v1/workflows/{workflow_id:str}/executions", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
@@ -117,9 +140,10 @@ async def show_execution(
 @get("/v1/executions/{execution_id:str}/steps", opt=requires("executions.read"))
 async def list_steps(
     execution_id: FromPath[str], principal: NamedDependency[Principal], executions: NamedDependency[Executions]
-) -> Page[Step]:
+) -> Page[StepBody]:
     """List all top-level nodes, also those not reached, in the order of the plan."""
-    return Page(items=await executions.steps(principal.tenant_id, execution_id), next_cursor=None)
+    steps = await executions.steps(principal.tenant_id, execution_id)
+    return Page(items=[_step_body(step) for step in steps], next_cursor=None)
 
 
 @post("/v1/executions/{execution_id:str}/cancel", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
@@ -162,6 +186,30 @@ def preferred_wait(prefer: Sequence[str]) -> float | None:
     """Return the seconds of ``Prefer: wait=N`` (RFC 7240), at most `MAX_WAIT`."""
     match = _WAIT.search(",".join(prefer))
     return None if match is None else min(float(match.group(1)), MAX_WAIT)
+
+
+def _step_body(step: Step) -> StepBody:
+    error = step.error
+    return StepBody(
+        node_id=step.node_id,
+        path=step.path,
+        status=step.status,
+        attempt=step.attempt,
+        input=step.input,
+        output=step.output,
+        port=step.port,
+        error=None
+        if error is None
+        else StepErrorBody(
+            type=error.type,
+            message=error.message,
+            status=UNSET if error.status is None else error.status,
+            attempts=error.attempts,
+        ),
+        reason=step.reason,
+        started_at=step.started_at,
+        closed_at=step.closed_at,
+    )
 
 
 ROUTES = [

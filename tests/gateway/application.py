@@ -4,11 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from litestar import Litestar
 
+from gateway.auth.keys import create_key
+from gateway.auth.permissions import TenantRole
+from gateway.compose import Platform
 from gateway.settings import Settings
+from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey
 
 ADMIN_KEY = "admin-key-of-the-tests-which-is-long-enough"
@@ -53,3 +58,11 @@ async def asking(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
         yield client
     stopping.set()
     await life
+
+
+async def new_tenant(platform: Platform, role: TenantRole = "owner", **options: Any) -> Headers:
+    """Make a tenant with a key, and return the headers that present the key."""
+    async with platform.database.transaction() as connection:
+        tenant = await create_tenant(connection, "Acme")
+        made = await create_key(connection, tenant.id, name="test", role=role, **options)
+    return {"Authorization": f"Bearer {made.key}"}

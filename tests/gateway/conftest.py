@@ -1,19 +1,17 @@
 """The real application, asked over ASGI in the test's own event loop."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from gateway.app import create_app
-from gateway.auth.keys import create_key
-from gateway.auth.permissions import TenantRole
 from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database
-from plugins.storage.tenants import create_tenant
-from tests.gateway.application import Headers, MakeTenant, asking, settings_over
+from tests.gateway.application import Headers, MakeTenant, asking, new_tenant, settings_over
 
 
 @pytest.fixture
@@ -37,15 +35,8 @@ async def client(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def make_tenant(platform: Platform) -> MakeTenant:
-    """Make a tenant with a key, and return the headers that present it."""
-
-    async def make(role: TenantRole = "owner", **options: object) -> Headers:
-        async with platform.database.transaction() as connection:
-            tenant = await create_tenant(connection, "Acme")
-            made = await create_key(connection, tenant.id, name="test", role=role, **options)  # type: ignore[arg-type]
-        return {"Authorization": f"Bearer {made.key}"}
-
-    return make
+    """Make a tenant with a key, and return the headers that present the key."""
+    return partial(new_tenant, platform)
 
 
 @pytest.fixture

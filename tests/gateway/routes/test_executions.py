@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from gateway.routes.executions import preferred_wait
-from tests.gateway.application import Headers, MakeTenant
+from tests.gateway.application import Headers
 
 SUM: dict[str, Any] = {
     "variables": {"step": 2},
@@ -114,22 +114,6 @@ async def test_a_stopped_temporal_is_unavailable_within_five_seconds(client: htt
     assert int(refused.headers["retry-after"]) >= 1
     ready = await client.get("/health/ready")
     assert ready.json()["parts"] == {"database": "ok", "redis": "ok", "temporal": "down"}
-
-
-@pytest.mark.parametrize("action", ["", "/steps", "/cancel", "/terminate", "/signal"])
-async def test_another_tenants_execution_is_an_absent_one(
-    api: httpx.AsyncClient, make_tenant: MakeTenant, action: str
-) -> None:
-    mine, theirs = await make_tenant(), await make_tenant()
-    where = await publish(api, theirs, WAIT)
-    started = (await api.post(f"{where}/executions", headers=theirs)).headers["location"]
-    method = "GET" if action in ("", "/steps") else "POST"
-    body = {"name": "go"} if action == "/signal" else None
-    foreign = await api.request(method, f"{started}{action}", headers=mine, json=body)
-    absent = await api.request(method, f"/v1/executions/ex_01jd3x0v7k8m5qf2c9hz6w4t1b{action}", headers=mine, json=body)
-    assert foreign.status_code == absent.status_code == 404
-    assert (await api.get("/v1/executions", headers=mine)).json()["items"] == []
-    await api.post(f"{started}/terminate", headers=theirs)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import pytest
 
 from gateway.app import create_app
 from gateway.compose import open_platform
@@ -84,19 +83,6 @@ async def test_a_waiting_job_is_cancelled_once(client: httpx.AsyncClient, owner:
     assert retried.json()["status"] == "queued"
 
 
-@pytest.mark.parametrize("action", ["", "/cancel", "/retry"])
-async def test_another_tenants_job_is_an_absent_one(
-    client: httpx.AsyncClient, make_tenant: MakeTenant, action: str
-) -> None:
-    mine, theirs = await make_tenant(), await make_tenant()
-    job = (await client.post("/v1/jobs", headers=theirs, json=NESTED | {"delay": "1h"})).json()
-    method = "POST" if action else "GET"
-    foreign = await client.request(method, f"/v1/jobs/{job['id']}{action}", headers=mine)
-    absent = await client.request(method, f"/v1/jobs/job_01jd3x0v7k8m5qf2c9hz6w4t1b{action}", headers=mine)
-    assert foreign.status_code == absent.status_code == 404
-    assert without_names(foreign) == without_names(absent)
-
-
 async def test_jobs_are_accepted_while_redis_is_down(settings: Settings, make_tenant: MakeTenant) -> None:
     owner = await make_tenant()
     alone = Settings(
@@ -112,8 +98,3 @@ async def test_jobs_are_accepted_while_redis_is_down(settings: Settings, make_te
     assert ready.status_code == 200
     assert ready.json()["status"] == "degraded"
     assert ready.json()["parts"]["redis"] == "down"
-
-
-def without_names(response: httpx.Response) -> dict[str, Any]:
-    """A problem without what may differ between an absent and a foreign object."""
-    return {name: value for name, value in response.json().items() if name not in ("detail", "instance", "traceId")}

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.application import Headers, MakeTenant
+from tests.gateway.application import Headers
 
 GOOD: dict[str, Any] = {"nodes": [{"id": "a", "pluginId": "set", "config": {"values": {"x": 1}}}]}
 FAULTY: dict[str, Any] = {"nodes": [{"id": "a", "pluginId": "stt"}], "edges": [{"source": "a", "target": "b"}], "x": 1}
@@ -95,34 +95,3 @@ async def test_a_definition_is_judged_without_being_stored(client: httpx.AsyncCl
         bad = await client.post("/v1/definitions/validate", headers=owner, json={"definition": definition})
         assert (bad.status_code, bad.json()["valid"], bad.json()["plan"]) == (200, False, None)
         assert bad.json()["faults"]
-
-
-ACTIONS = [
-    ("GET", "", None),
-    ("PATCH", "", {"name": "x"}),
-    ("DELETE", "", None),
-    ("GET", "/draft", None),
-    ("PUT", "/draft", {}),
-    ("POST", "/versions", None),
-    ("GET", "/versions", None),
-    ("GET", "/versions/1", None),
-    ("POST", "/versions/1/publish", None),
-    ("POST", "/activate", None),
-    ("POST", "/deactivate", None),
-    ("POST", "/executions", None),
-]
-
-
-@pytest.mark.parametrize(("method", "action", "body"), ACTIONS)
-async def test_another_tenants_workflow_is_an_absent_one(
-    client: httpx.AsyncClient, make_tenant: MakeTenant, method: str, action: str, body: Any
-) -> None:
-    mine, theirs = await make_tenant(), await make_tenant()
-    id = (await make(client, theirs))["id"]
-    await client.post(f"/v1/workflows/{id}/versions", headers=theirs)
-    foreign = await client.request(method, f"/v1/workflows/{id}{action}", headers=mine, json=body)
-    absent_id = "wf_01jd3x0v7k8m5qf2c9hz6w4t1b"
-    absent = await client.request(method, f"/v1/workflows/{absent_id}{action}", headers=mine, json=body)
-    assert foreign.status_code == absent.status_code == 404
-    assert foreign.json()["detail"].replace(id, absent_id) == absent.json()["detail"]
-    assert (await client.get(f"/v1/workflows/{id}", headers=theirs)).json()["name"] == "Test"

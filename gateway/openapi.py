@@ -1,0 +1,107 @@
+"""The API's description of itself: OpenAPI 3.1 at ``/schema/openapi.json``, without pages from elsewhere."""
+
+from importlib.metadata import version
+
+from litestar import Litestar, Router
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Parameter,
+    Reference,
+    Schema,
+    SecurityScheme,
+)
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.routes import HTTPRoute
+from litestar.types import Method
+from litestar.types.internal_types import PathParameterDefinition
+
+from gateway.auth.permissions import PUBLIC, requires
+from gateway.problems import KINDS, MEDIA_TYPE
+
+_KEY = "apiKey"
+_TEXT = Schema(type=OpenAPIType.STRING)
+_FAULT = Schema(
+    type=OpenAPIType.OBJECT,
+    required=["pointer", "detail"],
+    properties={"pointer": _TEXT, "detail": _TEXT, "code": _TEXT},
+)
+_PROBLEM = Schema(
+    type=OpenAPIType.OBJECT,
+    title="Problem",
+    description="What is wrong (RFC 9457).",
+    required=["type", "title", "status", "detail", "instance"],
+    properties={
+        "type": Schema(type=OpenAPIType.STRING, enum=[f"/problems/{kind}" for kind in KINDS]),
+        "title": _TEXT,
+        "status": Schema(type=OpenAPIType.INTEGER),
+        "detail": _TEXT,
+        "instance": _TEXT,
+        "errors": Schema(type=OpenAPIType.ARRAY, items=_FAULT),
+        "traceId": _TEXT,
+    },
+)
+_IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    param_in="header",
+    required=False,
+    schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=255),
+    description="A request that is sent again with the same key is answered again, and acts once.",
+)
+
+
+def openapi_config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Orchestration gateway",
+        version=version("orchestration-gateway"),
+        path="/schema",
+        openapi_router=Router("/schema", route_handlers=[], opt=requires(PUBLIC), include_in_schema=False),
+        render_plugins=[JsonRenderPlugin()],
+        use_handler_docstrings=True,
+        operation_id_creator=_operation_id,
+        components=Components(
+            schemas={"Problem": _PROBLEM},
+            security_schemes={_KEY: SecurityScheme(type="http", scheme="bearer", description="an API key, gw_…")},
+        ),
+    )
+
+
+def describe_routes(app: Litestar) -> None:
+    """Add to each operation what the framework cannot know: its problems, its permission, its idempotency key."""
+    paths = app.openapi_schema.paths or {}
+    for route in app.routes:
+        item = paths.get(route.path_format)
+        if item is None or not isinstance(route, HTTPRoute):
+            continue
+        for handler in route.route_handlers:
+            for method in handler.http_methods:
+                operation = getattr(item, method.lower())
+                if operation is not None:
+                    _describe(operation, method, handler.opt.get("permission", ""))
+
+
+def _describe(operation: Operation, method: str, permission: str) -> None:
+    responses = dict(operation.responses or {})
+    responses.pop("400", None)
+    responses["default"] = OpenAPIResponse(
+        description="A problem.",
+        content={MEDIA_TYPE: OpenAPIMediaType(schema=Reference(ref="#/components/schemas/Problem"))},
+    )
+    operation.responses = responses
+    if permission == PUBLIC:
+        operation.security = []
+        return
+    operation.security = [{_KEY: []}]
+    operation.description = f"{operation.description or ''}\n\nPermission: `{permission}`.".strip()
+    if method == "POST":
+        operation.parameters = [*(operation.parameters or []), _IDEMPOTENCY_KEY]
+
+
+def _operation_id(handler: HTTPRouteHandler, method: Method, _path: list[str | PathParameterDefinition]) -> str:
+    name = handler.handler_name
+    return name if len(handler.http_methods) == 1 else f"{name}_{method.lower()}"
