@@ -54,15 +54,16 @@ async def replay(workflow_id: str, history: dict[str, Any]) -> dict[str, Any]:
     Raises:
         temporalio.workflow.NondeterminismError: the present code does not do what the recorded one did.
     """
-    finals: list[dict[str, Any]] = []
+    finals: list[ExecutionRecord] = []
     replayer = Replayer(
         workflows=[Interpreter],
         data_converter=plain_data_converter(),
-        interceptors=[_Capture(lambda record: finals.append(msgspec.json.decode(msgspec.json.encode(record))))],
+        interceptors=[_Capture(finals.append)],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
     await replayer.replay_workflow(WorkflowHistory.from_json(workflow_id, history))
-    return finals[-1]
+    final: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(finals[-1]))
+    return final | {"steps": sorted(final["steps"], key=lambda step: (step["path"], step["node_id"]))}
 
 
 class _Capture(Interceptor):

@@ -4,14 +4,15 @@ Records leave through a function that the worker lends to the workflow. They may
 replay): each carries a rising `seq`, and after a replay the next one tells everything again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
 
+from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord, ExecutionStatus, StartExecution
-from user_workflows.interpreter.state import GraphState
+from user_workflows.interpreter.node import NodeState
 
 #: the name under which the worker lends the function that takes an `ExecutionRecord`
 EMIT = "gateway_emit_record"
@@ -20,20 +21,20 @@ EMIT = "gateway_emit_record"
 class Emitter:
     """Emits what changed since the last time; during a replay it only remembers that it must tell all."""
 
-    def __init__(self, start: StartExecution, graph: GraphState, started_at: datetime) -> None:
+    def __init__(self, start: StartExecution, journal: Journal, started_at: datetime) -> None:
         self._start = start
-        self._graph = graph
+        self._journal = journal
         self._started_at = started_at
         self._must_tell_all = False
 
     def flush(self, status: ExecutionStatus) -> None:
-        changed = self._graph.take_changed()
+        changed = self._journal.take_changed()
         if workflow.unsafe.is_replaying():
             self._must_tell_all = True
             return
         if self._must_tell_all:
             self._must_tell_all = False
-            changed = [state for state in self._graph.nodes.values() if state.seq]
+            changed = self._journal.all()
         emit: Callable[[ExecutionRecord], None] = workflow.extern_functions()[EMIT]
         emit(self._record(status, changed))
 
@@ -48,8 +49,7 @@ class Emitter:
         billable_actions: int,
     ) -> ExecutionRecord:
         """Return the record that closes the execution: every step, and the figures."""
-        states = [state for state in self._graph.nodes.values() if state.seq]
-        record = self._record(status, states)
+        record = self._record(status, self._journal.all())
         return ExecutionRecord(
             tenant_id=record.tenant_id,
             execution_id=record.execution_id,
@@ -64,11 +64,11 @@ class Emitter:
             billable_actions=billable_actions,
         )
 
-    def _record(self, status: ExecutionStatus, states: Any) -> ExecutionRecord:
+    def _record(self, status: ExecutionStatus, states: Sequence[NodeState]) -> ExecutionRecord:
         return ExecutionRecord(
             tenant_id=self._start.tenant_id,
             execution_id=self._start.execution_id,
-            seq=self._graph.seq,
+            seq=self._journal.seq,
             status=status,
             started_at=self._started_at,
             steps=tuple(state.record() for state in states),

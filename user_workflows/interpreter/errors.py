@@ -1,9 +1,12 @@
-"""How one step, or a whole execution, ends badly inside the interpreter.
+"""How one step, or a whole execution, ends early inside the interpreter.
 
 InterpreterError
-├── StepFailed        one node failed; what happens next is its `onError`
-└── ExecutionFailed   the execution ends as failed
+├── StepFailed         one node failed; what happens next is its `onError`
+├── ExecutionFailed    the execution, or the round of a loop, ends as failed
+└── ExecutionStopped   a `stop` node ended the execution as completed
 """
+
+from typing import Any
 
 from user_workflows.interpreter.messages import ExecutionError, StepError
 
@@ -26,3 +29,11 @@ class ExecutionFailed(InterpreterError):
     def __init__(self, error: ExecutionError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+class ExecutionStopped(InterpreterError):
+    """The execution ends here, with this output."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__("stopped")
+        self.output = output

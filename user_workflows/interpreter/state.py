@@ -1,85 +1,42 @@
-"""The state of one execution's graph, and its transitions: plain data, no clock, no engine."""
+"""The state of one graph, an execution's or a loop body's, and its transitions: plain data, no clock, no engine."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct, field
-
 from user_workflows.interpreter.joins import Dead, EdgeState, Ready, decide
-from user_workflows.interpreter.messages import SEQ_STRIDE, StepError, StepRecord, StepStatus
-from user_workflows.plan.model import Plan, PlanNode
+from user_workflows.interpreter.journal import Journal
+from user_workflows.interpreter.messages import StepError
+from user_workflows.interpreter.node import NodeState
+from user_workflows.plan.model import Graph, PlanNode
 
 #: the port by which a failed node with ``onError: port`` leaves
 ERROR_PORT = "error"
 
 
-class NodeState(Struct):
-    """One node in one execution."""
-
-    node: PlanNode
-    status: StepStatus = "pending"
-    seq: int = 0
-    attempt: int = 0
-    input: Any = None
-    #: what it left by, port → value; also ``error`` for a node that failed and went on
-    ports: dict[str, Any] = field(default_factory=dict)
-    error: StepError | None = None
-    reason: str | None = None
-    started_at: datetime | None = None
-    closed_at: datetime | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        return self.status in ("completed", "failed", "skipped", "canceled")
-
-    @property
-    def port(self) -> str | None:
-        """The port it left by; with several, the first."""
-        return next(iter(self.ports), None) if self.status in ("completed", "failed") else None
-
-    @property
-    def output(self) -> Any:
-        return self.ports.get(self.port) if self.port is not None else None
-
-    def record(self) -> StepRecord:
-        return StepRecord(
-            node_id=self.node.id,
-            seq=self.seq,
-            status=self.status,
-            attempt=self.attempt,
-            input=self.input,
-            output=self.output,
-            port=self.port,
-            error=self.error,
-            reason=self.reason,
-            started_at=self.started_at,
-            closed_at=self.closed_at,
-        )
-
-
 class GraphState:
-    """All nodes and edges of one execution, and the order in which they changed.
+    """All nodes and edges of one graph.
 
     A transition settles one node, fires or rules out its edges, and carries skips on along dead paths; nodes that
     became ready are handed out once by `take_ready`, in the order in which they became so.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.nodes: dict[str, NodeState] = {node.id: NodeState(node) for node in plan.nodes}
+    def __init__(
+        self,
+        graph: Graph,
+        journal: Journal,
+        *,
+        path: tuple[int, ...] = (),
+        outer: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.nodes: dict[str, NodeState] = {node.id: NodeState(node, path) for node in graph.nodes}
         #: what expressions see as `nodes`: node → port → value, of the nodes that left by a port
-        self.outputs: dict[str, dict[str, Any]] = {}
-        self._edges = [EdgeState(edge) for edge in plan.edges]
-        self._seq = 0
-        self._changed: dict[str, None] = {}
+        self.outputs: dict[str, dict[str, Any]] = dict(outer or {})
+        self._journal = journal
+        self._edges = [EdgeState(edge) for edge in graph.edges]
         #: nodes that will run, or never will; asked for membership only, its order means nothing
         self._decided: set[str] = set()
-        self._ready: dict[str, None] = {node.id: None for node in plan.nodes if not node.incoming}
-
-    @property
-    def seq(self) -> int:
-        """Rises with every change."""
-        return self._seq
+        self._ready: dict[str, None] = {node.id: None for node in graph.nodes if not node.incoming}
 
     def take_ready(self) -> Iterator[NodeState]:
         """Hand out the nodes whose join holds, each once; transitions made meanwhile may add more."""
@@ -88,23 +45,17 @@ class GraphState:
             del self._ready[node_id]
             yield self.nodes[node_id]
 
-    def take_changed(self) -> list[NodeState]:
-        """Return the nodes that changed since the last call."""
-        changed = [self.nodes[node_id] for node_id in self._changed]
-        self._changed.clear()
-        return changed
-
-    def input_of(self, node: PlanNode, trigger: Any) -> Any:
-        """Return what a node sees as `input` (design §6); a `merge` always sees a map."""
+    def input_of(self, node: PlanNode, given: Any) -> Any:
+        """Return what a node sees as `input` (design §6): at roots what was `given`; a `merge` always sees a map."""
         if not node.incoming:
-            return trigger
+            return given
         states = [self._edges[index] for index in node.incoming]
         if len(states) == 1 and node.plugin != "merge":
             return self._value(states[0])
         return {state.edge.key: self._value(state) for state in states if state.status == "fired"}
 
     def result(self) -> dict[str, Any]:
-        """Return the execution's output: the values of completed nodes without outgoing edges."""
+        """Return the values of completed nodes without outgoing edges."""
         return {
             node_id: state.output
             for node_id, state in self.nodes.items()
@@ -113,17 +64,17 @@ class GraphState:
 
     def begin(self, state: NodeState, input: Any, at: datetime) -> None:
         state.status, state.input, state.started_at = "running", input, at
-        self._touch(state)
+        self._journal.note(state)
 
     def wait(self, state: NodeState, reason: str) -> None:
         state.status, state.reason = "waiting", reason
-        self._touch(state)
+        self._journal.note(state)
 
     def complete(self, state: NodeState, ports: Mapping[str, Any], at: datetime, *, attempt: int = 1) -> None:
         """A node left by `ports`, port → value."""
         state.status, state.ports, state.reason = "completed", dict(ports), None
         state.attempt, state.closed_at = attempt, at
-        self._touch(state)
+        self._journal.note(state)
         self._leave(state)
 
     def fail(self, state: NodeState, error: StepError, at: datetime) -> None:
@@ -138,14 +89,14 @@ class GraphState:
                 state.ports = {ERROR_PORT: seen}
             case "fail":
                 pass
-        self._touch(state)
+        self._journal.note(state)
         if state.node.on_error != "fail":
             self._leave(state)
 
     def cancel(self, state: NodeState, reason: str, at: datetime) -> None:
         """A node that was running or waiting is stopped."""
         state.status, state.reason, state.closed_at = "canceled", reason, at
-        self._touch(state)
+        self._journal.note(state)
 
     def close(self, reason: str, at: datetime) -> None:
         """End everything that has not settled: what runs is canceled, what never began is skipped."""
@@ -179,7 +130,7 @@ class GraphState:
 
     def _mark_skipped(self, state: NodeState, reason: str, at: datetime | None) -> None:
         state.status, state.reason, state.closed_at = "skipped", reason, at
-        self._touch(state)
+        self._journal.note(state)
 
     def _settle_targets(self, source: NodeState, at: datetime | None) -> None:
         # A work list, not recursion: dead paths may be a thousand nodes long.
@@ -204,8 +155,3 @@ class GraphState:
         source = self.nodes[edge.edge.source]
         port = edge.edge.port if edge.edge.port is not None else source.port
         return source.ports.get(port) if port is not None else None
-
-    def _touch(self, state: NodeState) -> None:
-        self._seq += SEQ_STRIDE
-        state.seq = self._seq
-        self._changed[state.node.id] = None

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from plugins.host.retry import DEFAULT
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.messages import StartExecution, StepCall, StepError, StepResult
-from user_workflows.interpreter.state import NodeState
+from user_workflows.interpreter.node import NodeState
 
 #: activities have a queue of their own: eager dispatch would bypass the server's fairness
 STEP_QUEUE = "user-workflows.steps"
@@ -32,6 +32,7 @@ def step_call(start: StartExecution, state: NodeState, config: Any) -> StepCall:
         execution_id=start.execution_id,
         origin_id=start.origin_id,
         node_id=node.id,
+        path=state.path,
         plugin=node.plugin,
         config=config,
         generation=start.generation,

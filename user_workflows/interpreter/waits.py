@@ -10,7 +10,8 @@ from plugins.sdk.duration import parse_duration
 from user_workflows.interpreter.control import Ports
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.messages import StepError
-from user_workflows.interpreter.state import GraphState, NodeState
+from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.state import GraphState
 
 
 class Signals:

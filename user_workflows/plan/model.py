@@ -48,15 +48,22 @@ class PlanNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: slot → credential id
     credentials: dict[str, str] = field(default_factory=dict)
     disabled: bool = False
+    #: of a loop: what is walked for each item or round
+    body: "Graph | None" = None
 
 
-class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    format: int = PLAN_FORMAT
-    #: the version of the expression evaluator it was checked with
-    evaluator: int
+class Graph(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is walked: a whole plan, or the body of a loop."""
+
     #: in topological order
     nodes: tuple[PlanNode, ...]
     edges: tuple[PlanEdge, ...]
+
+
+class Plan(Graph, frozen=True, kw_only=True, omit_defaults=True):
+    format: int = PLAN_FORMAT
+    #: the version of the expression evaluator it was checked with
+    evaluator: int
     variables: dict[str, Any] = field(default_factory=dict)
     #: seconds for the whole execution; ``None``: no limit
     timeout: float | None = None

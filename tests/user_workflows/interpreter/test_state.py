@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.messages import StepError
 from user_workflows.interpreter.state import GraphState
 from user_workflows.plan.model import Plan, PlanEdge, PlanNode
@@ -37,6 +38,10 @@ def plan(edges: str, **nodes: dict[str, Any]) -> Plan:
     )
 
 
+def graph_of(drawn: Plan) -> GraphState:
+    return GraphState(drawn, Journal())
+
+
 def ready(graph: GraphState) -> list[str]:
     return [state.node.id for state in graph.take_ready()]
 
@@ -46,13 +51,13 @@ def leave(graph: GraphState, node: str, port: str = "output", value: Any = None)
 
 
 def test_roots_are_ready_first_and_only_once() -> None:
-    graph = GraphState(plan("a>c b>c"))
+    graph = graph_of(plan("a>c b>c"))
     assert ready(graph) == ["a", "b"]
     assert ready(graph) == []
 
 
 def test_a_join_of_any_waits_until_every_edge_is_settled() -> None:
-    graph = GraphState(plan("a>c b>c"))
+    graph = graph_of(plan("a>c b>c"))
     ready(graph)
     leave(graph, "a")
     assert ready(graph) == []
@@ -61,7 +66,7 @@ def test_a_join_of_any_waits_until_every_edge_is_settled() -> None:
 
 
 def test_a_join_of_first_runs_with_the_first_edge_and_ignores_later_ones() -> None:
-    graph = GraphState(plan("a>c b>c", c={"join": "first"}))
+    graph = graph_of(plan("a>c b>c", c={"join": "first"}))
     ready(graph)
     leave(graph, "a")
     assert ready(graph) == ["c"]
@@ -70,7 +75,7 @@ def test_a_join_of_first_runs_with_the_first_edge_and_ignores_later_ones() -> No
 
 
 def test_a_join_of_all_dies_with_the_first_edge_that_is_ruled_out() -> None:
-    graph = GraphState(plan("a.true>c b>c", c={"join": "all"}))
+    graph = graph_of(plan("a.true>c b>c", c={"join": "all"}))
     ready(graph)
     leave(graph, "a", "false")
     assert graph.nodes["c"].status == "skipped"
@@ -79,7 +84,7 @@ def test_a_join_of_all_dies_with_the_first_edge_that_is_ruled_out() -> None:
 
 @pytest.mark.parametrize(("count", "expected"), [(1, ["d"]), (2, ["d"]), (3, [])])
 def test_a_join_by_count_needs_that_many_edges(count: int, expected: list[str]) -> None:
-    graph = GraphState(plan("a>d b>d c.x>d", d={"join": count}))
+    graph = graph_of(plan("a>d b>d c.x>d", d={"join": count}))
     ready(graph)
     for node in "abc":
         leave(graph, node)
@@ -88,7 +93,7 @@ def test_a_join_by_count_needs_that_many_edges(count: int, expected: list[str]) 
 
 
 def test_a_skip_travels_along_a_dead_path_with_its_reason() -> None:
-    graph = GraphState(plan("a.true>b b>c"))
+    graph = graph_of(plan("a.true>b b>c"))
     ready(graph)
     leave(graph, "a", "false")
     assert [graph.nodes[node].status for node in "bc"] == ["skipped", "skipped"]
@@ -99,14 +104,14 @@ def test_a_skip_travels_along_a_dead_path_with_its_reason() -> None:
 def test_a_dead_path_of_a_thousand_nodes_needs_no_recursion() -> None:
     names = [f"n{i:04}" for i in range(1_000)]
     edges = " ".join(f"{a}>{b}" for a, b in itertools.pairwise(names))
-    graph = GraphState(plan(edges.replace("n0000>", "n0000.true>")))
+    graph = graph_of(plan(edges.replace("n0000>", "n0000.true>")))
     ready(graph)
     leave(graph, "n0000", "false")
     assert graph.nodes["n0999"].status == "skipped"
 
 
 def test_a_diamond_joins_the_branch_that_was_taken() -> None:
-    graph = GraphState(plan("a.true>b a.false>c b>d c>d"))
+    graph = graph_of(plan("a.true>b a.false>c b>d c>d"))
     ready(graph)
     leave(graph, "a", "true", 1)
     assert ready(graph) == ["b"]
@@ -116,7 +121,7 @@ def test_a_diamond_joins_the_branch_that_was_taken() -> None:
 
 
 def test_the_input_is_the_trigger_the_one_edge_or_a_map_of_those_that_fired() -> None:
-    graph = GraphState(plan("a>b a>c b>d c>d"))
+    graph = graph_of(plan("a>b a>c b>d c>d"))
     ready(graph)
     assert graph.input_of(graph.nodes["a"].node, {"x": 1}) == {"x": 1}
     leave(graph, "a", value="from a")
@@ -127,14 +132,14 @@ def test_the_input_is_the_trigger_the_one_edge_or_a_map_of_those_that_fired() ->
 
 
 def test_a_merge_sees_a_map_even_of_one_edge() -> None:
-    graph = GraphState(plan("a>m", m={"plugin": "merge"}))
+    graph = graph_of(plan("a>m", m={"plugin": "merge"}))
     ready(graph)
     leave(graph, "a", value=1)
     assert graph.input_of(graph.nodes["m"].node, None) == {"a": 1}
 
 
 def test_an_edge_without_a_port_leaves_by_whichever_fires_but_not_by_error() -> None:
-    graph = GraphState(plan("a>b a.error>c", a={"on_error": "port"}))
+    graph = graph_of(plan("a>b a.error>c", a={"on_error": "port"}))
     ready(graph)
     graph.fail(graph.nodes["a"], ERROR, AT)
     assert ready(graph) == ["c"]
@@ -143,7 +148,7 @@ def test_an_edge_without_a_port_leaves_by_whichever_fires_but_not_by_error() -> 
 
 
 def test_a_failed_node_that_continues_leaves_by_output_with_null_and_its_error_readable() -> None:
-    graph = GraphState(plan("a>b", a={"on_error": "continue"}))
+    graph = graph_of(plan("a>b", a={"on_error": "continue"}))
     ready(graph)
     graph.fail(graph.nodes["a"], ERROR, AT)
     assert ready(graph) == ["b"]
@@ -152,7 +157,7 @@ def test_a_failed_node_that_continues_leaves_by_output_with_null_and_its_error_r
 
 
 def test_the_result_holds_the_completed_nodes_without_outgoing_edges() -> None:
-    graph = GraphState(plan("a.true>b a.false>c a>d"))
+    graph = graph_of(plan("a.true>b a.false>c a>d"))
     ready(graph)
     leave(graph, "a", "true")
     for node in ready(graph):
@@ -161,18 +166,20 @@ def test_the_result_holds_the_completed_nodes_without_outgoing_edges() -> None:
 
 
 def test_every_change_raises_the_sequence_and_is_told_once() -> None:
-    graph = GraphState(plan("a>b"))
+    journal = Journal()
+    graph = GraphState(plan("a>b"), journal)
     ready(graph)
     graph.begin(graph.nodes["a"], None, AT)
-    first = graph.seq
+    first = journal.seq
     leave(graph, "a")
-    assert graph.seq > first
-    assert [state.node.id for state in graph.take_changed()] == ["a"]
-    assert graph.take_changed() == []
+    assert journal.seq > first
+    assert [state.node.id for state in journal.take_changed()] == ["a"]
+    assert journal.take_changed() == []
+    assert [state.node.id for state in journal.all()] == ["a"]
 
 
 def test_closing_cancels_what_runs_and_skips_what_never_began() -> None:
-    graph = GraphState(plan("a>b"))
+    graph = graph_of(plan("a>b"))
     ready(graph)
     graph.begin(graph.nodes["a"], None, AT)
     graph.close("the execution was canceled", AT)

@@ -1,0 +1,30 @@
+"""What changed in one execution, numbered: the order of the records that tell it."""
+
+from user_workflows.interpreter.messages import SEQ_STRIDE
+from user_workflows.interpreter.node import NodeState
+
+
+class Journal:
+    """Numbers every change of every node, those inside loops too, and hands it out once."""
+
+    def __init__(self) -> None:
+        #: rises with every change
+        self.seq = 0
+        self._noted: dict[tuple[str, tuple[int, ...]], NodeState] = {}
+        self._changed: dict[tuple[str, tuple[int, ...]], NodeState] = {}
+
+    def note(self, state: NodeState) -> None:
+        self.seq += SEQ_STRIDE
+        state.seq = self.seq
+        key = (state.node.id, state.path)
+        self._noted[key] = self._changed[key] = state
+
+    def take_changed(self) -> list[NodeState]:
+        """Return the nodes that changed since the last call."""
+        changed = list(self._changed.values())
+        self._changed.clear()
+        return changed
+
+    def all(self) -> list[NodeState]:
+        """Return every node that ever changed, in the order of their first change."""
+        return list(self._noted.values())

@@ -1,0 +1,52 @@
+"""The state of one node in one execution."""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+from user_workflows.interpreter.messages import StepError, StepRecord, StepStatus
+from user_workflows.plan.model import PlanNode
+
+
+class NodeState(Struct):
+    """One node in one execution."""
+
+    node: PlanNode
+    #: item and round numbers of the loops around it
+    path: tuple[int, ...] = ()
+    status: StepStatus = "pending"
+    seq: int = 0
+    attempt: int = 0
+    input: Any = None
+    #: what it left by, port → value; also ``error`` for a node that failed and went on
+    ports: dict[str, Any] = field(default_factory=dict)
+    error: StepError | None = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    @property
+    def port(self) -> str | None:
+        """The port it left by; with several, the first."""
+        return next(iter(self.ports), None) if self.status in ("completed", "failed") else None
+
+    @property
+    def output(self) -> Any:
+        return self.ports.get(self.port) if self.port is not None else None
+
+    def record(self) -> StepRecord:
+        return StepRecord(
+            node_id=self.node.id,
+            path=self.path,
+            seq=self.seq,
+            status=self.status,
+            attempt=self.attempt,
+            input=self.input,
+            output=self.output,
+            port=self.port,
+            error=self.error,
+            reason=self.reason,
+            started_at=self.started_at,
+            closed_at=self.closed_at,
+        )

@@ -1,0 +1,178 @@
+"""Walks one graph to its end: what is ready begins, and what settles fires or rules out its edges.
+
+A walk knows no engine: inline nodes are evaluated here, every other node is handed to `perform`. The same walk carries
+an execution inside a workflow and the rounds of a loop's body.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from user_workflows.expressions import ExpressionError
+from user_workflows.interpreter.control import EVALUATORS, Ports, Scope, Stop, evaluate
+from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, StepFailed
+from user_workflows.interpreter.messages import ExecutionError, StepError
+from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.state import GraphState
+from user_workflows.interpreter.templates import Templates
+
+
+class Performed(Struct, frozen=True):
+    """A node was performed: the ports it left by, port → value."""
+
+    ports: Ports
+    attempt: int = 1
+
+
+class _Settled(Struct, frozen=True):
+    """A node's coroutine ended: performed, with an error of its step, or with what ends more than the step."""
+
+    node_id: str
+    performed: Performed | None = None
+    error: StepError | None = None
+    ending: Exception | None = None
+
+
+#: performs one node with what its expressions see; raises `StepFailed` or `ExpressionError` when the step fails
+Perform = Callable[["Walk", NodeState, Scope], Awaitable[Performed]]
+
+
+class Walk:
+    """One walk over one graph.
+
+    Args:
+        graph: what is walked, and its state.
+        templates: the compiled expressions of the plan that it belongs to.
+        seen: what every expression sees besides `nodes` and `input`.
+        given: the `input` of roots.
+        perform: carries out the nodes that are not inline.
+        clock: tells the time; inside a workflow, the workflow's.
+        pause: called before the walk waits, when everything that could begin has begun.
+    """
+
+    def __init__(
+        self,
+        graph: GraphState,
+        *,
+        templates: Templates,
+        seen: Mapping[str, Any],
+        given: Any,
+        perform: Perform,
+        clock: Callable[[], datetime],
+        pause: Callable[[], None],
+    ) -> None:
+        self.graph = graph
+        self.templates = templates
+        self.seen = seen
+        self._given = given
+        self._perform = perform
+        self._clock = clock
+        self._pause = pause
+        self._settled: asyncio.Queue[_Settled] = asyncio.Queue()
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Walk until nothing is left to run.
+
+        Raises:
+            ExecutionFailed: a node failed, and its `onError` says ``fail``; or a `stop` node says so.
+            ExecutionStopped: a `stop` node ended the execution.
+        """
+        self._advance()
+        while self._running:
+            self._pause()
+            self._settle(await self._settled.get())
+            while not self._settled.empty():
+                self._settle(self._settled.get_nowait())
+            self._advance()
+
+    async def close(self, reason: str) -> None:
+        """Cancel what still runs, wait until it has stopped, and settle everything else."""
+        for task in self._running.values():
+            task.cancel()
+        if self._running:
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._keep_what_settled()
+        self.graph.close(reason, self._clock())
+
+    def scope(self, given: Any) -> Scope:
+        """Return what the expressions of a node with this input see."""
+        return {**self.seen, "nodes": self.graph.outputs, "input": given}
+
+    def _advance(self) -> None:
+        """Begin everything that is ready, until nothing more can begin."""
+        for state in self.graph.take_ready():
+            self._begin(state)
+
+    def _begin(self, state: NodeState) -> None:
+        node = state.node
+        given = self.graph.input_of(node, self._given)
+        self.graph.begin(state, given, self._clock())
+        if node.disabled:
+            self.graph.complete(state, {node.default_port: given}, self._clock())
+        elif node.plugin in EVALUATORS:
+            self._evaluate(state, self.scope(given))
+        else:
+            self._running[node.id] = asyncio.create_task(self._run(state, self.scope(given)), name=node.id)
+
+    def _evaluate(self, state: NodeState, scope: Scope) -> None:
+        try:
+            result = evaluate(state.node, self.templates, scope)
+        except (StepFailed, ExpressionError) as error:
+            self._fail(state, _step_error(error))
+            return
+        if not isinstance(result, Stop):
+            self.graph.complete(state, result, self._clock())
+            return
+        self.graph.complete(state, {"output": result.output}, self._clock())
+        if result.failed:
+            raise ExecutionFailed(
+                ExecutionError(type="execution.stopped", message=result.message, node_id=state.node.id)
+            )
+        raise ExecutionStopped(result.output)
+
+    async def _run(self, state: NodeState, scope: Scope) -> None:
+        node_id = state.node.id
+        try:
+            settled = _Settled(node_id, await self._perform(self, state, scope))
+        except (StepFailed, ExpressionError) as error:
+            settled = _Settled(node_id, error=_step_error(error))
+        except Exception as ending:
+            settled = _Settled(node_id, ending=ending)
+        self._settled.put_nowait(settled)
+
+    def _settle(self, settled: _Settled) -> None:
+        del self._running[settled.node_id]
+        if settled.ending is not None:
+            # A fault of ours among them: it fails the workflow task, not the execution, which goes on when a mended
+            # worker takes over.
+            raise settled.ending
+        state = self.graph.nodes[settled.node_id]
+        if settled.error is not None:
+            self._fail(state, settled.error)
+        elif settled.performed is not None:
+            done = settled.performed
+            self.graph.complete(state, done.ports, self._clock(), attempt=done.attempt)
+
+    def _fail(self, state: NodeState, error: StepError) -> None:
+        self.graph.fail(state, error, self._clock())
+        if state.node.on_error == "fail":
+            raise ExecutionFailed(ExecutionError(type=error.type, message=error.message, node_id=state.node.id))
+
+    def _keep_what_settled(self) -> None:
+        """Record the steps that settled while the walk was ending; nothing follows from them any more."""
+        while not self._settled.empty():
+            settled = self._settled.get_nowait()
+            state = self.graph.nodes[settled.node_id]
+            if settled.performed is not None:
+                done = settled.performed
+                self.graph.complete(state, done.ports, self._clock(), attempt=done.attempt)
+            elif settled.error is not None:
+                self.graph.fail(state, settled.error, self._clock())
+
+
+def _step_error(error: StepFailed | ExpressionError) -> StepError:
+    return error.error if isinstance(error, StepFailed) else StepError(type=error.type, message=str(error))
