@@ -35,11 +35,16 @@ class RunningUp:
 
     def ready(self, timeout: float = 90) -> DevFile:
         deadline = time.monotonic() + timeout
-        while (dev := self.folder.read_dev()) is None:
+        while (dev := self._dev()) is None:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"`gateway up` did not become ready:\n{self.said()}")
             time.sleep(0.05)
         return dev
+
+    def _dev(self) -> DevFile | None:
+        # What an earlier `up` left when it was killed is not ours.
+        state = self.folder.read_state()
+        return self.folder.read_dev() if state is not None and state.pid == self.process.pid else None
 
     def said(self) -> str:
         return self.output.read_text()
