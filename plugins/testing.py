@@ -10,6 +10,7 @@ Config, limits, timeouts and outputs are handled by the very code that productio
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ async def run(
     lent = dict(credentials or {})
     _check_slots(plugin, lent)
     decoded = decode_config(plugin, msgspec.to_builtins(config) if isinstance(config, msgspec.Struct) else config)
-    egress = EgressClient(Guard(allow=LOOPBACK))
+    egress, over = EgressClient(Guard(allow=LOOPBACK)), threading.Event()
     context = Context(
         tenant_id=tenant_id,
         execution_id=execution_id,
@@ -82,12 +83,13 @@ async def run(
         credentials=lent,
         log=structlog.get_logger(plugin.id),
         heartbeat=from_any_thread(heartbeat),
-        is_cancelled=is_cancelled,
+        is_cancelled=lambda: over.is_set() or is_cancelled(),
         loop=asyncio.get_running_loop(),
     )
     try:
         return await perform(plugin, decoded, context, timeout=timeout, scrubber=Scrubber(lent.values()))
     finally:
+        over.set()
         await egress.close()
 
 

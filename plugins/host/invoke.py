@@ -268,8 +268,8 @@ class Host:
             )
         except PluginError as error:
             if error.type == "plugin.crashed" and error.__cause__ is not None:
-                trace = "".join(traceback.format_exception(error.__cause__))
-                log.error("plugin.crashed", plugin=plugin.id, step=call.step, trace=attempt.scrubber.text(trace))
+                trace = attempt.scrubber.text(_trace(error.__cause__))
+                log.error("plugin.crashed", plugin=plugin.id, step=call.step, trace=trace)
             raise
         finally:
             over.set()
@@ -296,8 +296,8 @@ class Host:
         try:
             if not await writing:
                 log.warning("effect.takenOver", key=attempt.key, plugin=attempt.call.plugin, step=attempt.call.step)
-        except Exception:
-            log.exception("effect.notRecorded", key=attempt.key, plugin=attempt.call.plugin, step=attempt.call.step)
+        except Exception as error:
+            log.error("effect.notRecorded", key=attempt.key, plugin=attempt.call.plugin, trace=_trace(error))
 
 
 async def _stored(work: Coroutine[Any, Any, T]) -> T:
@@ -310,5 +310,10 @@ async def _stored(work: Coroutine[Any, Any, T]) -> T:
         raise Permanent(str(error), type="vault.unreadable") from error
     except Exception as error:
         # Drivers raise errors of many trees when a connection cannot be made or breaks.
-        log.exception("plugin.storageUnavailable")
+        log.error("plugin.storageUnavailable", trace=_trace(error))
         raise Transient("the database does not answer", type="storage.unavailable", effect="none") from error
+
+
+def _trace(error: BaseException) -> str:
+    """Write out where an error came from; unlike what loggers render by themselves, without local variables."""
+    return "".join(traceback.format_exception(error))
