@@ -22,6 +22,8 @@ repeats data.
 
 from typing import ClassVar
 
+#: characters
+_MAX_MESSAGE = 300
 #: faults of a template that its message repeats
 _MAX_SHOWN = 20
 
@@ -32,8 +34,9 @@ class ExpressionError(Exception):
     type: ClassVar[str] = "expression.error"
 
     def __init__(self, message: str, position: int | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        # A message may quote a name of the source; it stays readable however long that is.
+        self.message = message if len(message) <= _MAX_MESSAGE else f"{message[: _MAX_MESSAGE - 1]}…"
+        super().__init__(self.message)
         #: offset in characters from the start of the source; of the whole config string in a template
         self.position = position
         #: JSON Pointer of the config string within the template it belongs to
@@ -144,6 +147,7 @@ class TemplateError(ExpressionError):
         shown = [f"{pointer or '(the value)'}: {error}" for pointer, error in faults[:_MAX_SHOWN]]
         if len(faults) > _MAX_SHOWN:
             shown.append(f"and {len(faults) - _MAX_SHOWN} more")
-        super().__init__("; ".join(shown))
+        super().__init__("")
+        self.message = "; ".join(shown)
         #: JSON Pointer of each wrong string, and what is wrong with it
         self.faults = faults

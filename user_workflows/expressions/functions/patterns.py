@@ -136,7 +136,7 @@ def _template(replacement: str, groups: int) -> list[str | int]:
             template += [int(part[0]), part[1:]]
         else:
             raise invalid("regex.replace(): in the replacement \\ is followed by the number of a group, or by \\")
-    if replacement.endswith("\\") and not literal:
+    if literal:
         raise invalid("regex.replace(): the replacement ends with a single \\")
     return template
 
