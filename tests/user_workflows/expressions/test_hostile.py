@@ -1,0 +1,195 @@
+"""Hostile input: whatever is written, the answer comes soon, in little memory, and is a value or a typed error."""
+
+import time
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from user_workflows.expressions import ExpressionError, compile_expression
+
+
+def _context() -> dict[str, Any]:
+    deep: list[Any] = []
+    for _ in range(100):
+        deep = [deep]
+    return {
+        "s": "a" * 1_000_000,
+        "t": "a" * 2_400,
+        "u": "é" * 500_000,
+        "w": "a " * 300_000,
+        "l": list(range(100_000)),
+        "ls": ["x" * 50 + str(number) for number in range(20_000)],
+        "lf": [number * 1.5 for number in range(50_000)],
+        "same": ["p" * 10_000 + str(number % 3) for number in range(300)],
+        "m": {f"k{number}": number for number in range(50_000)},
+        "mm": [{"a": number, "b": str(number)} for number in range(20_000)],
+        "deep": deep,
+    }
+
+
+SCOPE = {"input": _context(), "vars": {}}
+
+
+def _nest(left: str, right: str, count: int, core: str = "1") -> str:
+    return left * count + core + right * count
+
+
+def _doubling(first: str, step: str, last: str) -> str:
+    """Return an expression that builds eight times more in each of six rounds."""
+    source = last
+    for name, before in ("gf", "fe", "ed", "dc", "cb", "ba"):
+        source = f"cel.bind({name}, {step.replace('_', before)}, {source})"
+    return f"cel.bind(a, {first}, {source})"
+
+
+SOURCE = {
+    "parentheses": _nest("(", ")", 4_000),
+    "lists": _nest("[", "]", 4_000),
+    "maps": _nest("{1:", "}", 2_000),
+    "calls": _nest("size(", ")", 1_300),
+    "loops": _nest("[1].map(a,", ")", 600, "a"),
+    "nested loops": _nest("range(10).map(a,", ")", 40, "a"),
+    "not": "!" * 8_000 + "true",
+    "minus": "-" * 8_000 + "1",
+    "not and minus": "!-" * 4_000 + "1",
+    "ternaries": "true?" * 1_000 + "1" + ":1" * 1_000,
+    "flat ternaries": "false?1:" * 1_000 + "1",
+    "sum": "+".join(["1"] * 4_000),
+    "selections": "input" + ".a" * 4_000,
+    "indexes": "input" + "[0]" * 2_700,
+    "a long name": "a" * 8_190,
+    "many digits": "1" * 8_000,
+    "unclosed strings": '"""' * 2_700,
+    "backslashes": "'" + "\\" * 8_000,
+    "unknown functions": "[" + ",".join(f"siz{number}()" for number in range(700)) + "]",
+    "items": "[" + ",".join("1" for _ in range(4_000)) + "]",
+    "entries": "{" + ",".join(f"{number}:1" for number in range(1_200)) + "}",
+    "too long": "1+" * 100_000 + "1",
+}
+
+TIME = {
+    "loops in loops": "range(1000).map(a,range(1000).map(b,range(1000).map(c,a*b*c)))",
+    "a huge range": "range(1000000000000)",
+    "errors absorbed": "range(60000).exists(x,1/0==x)",
+    "errors within": "range(20000).exists(x,input.l.nope==x)",
+    "all": "input.l.all(x,x>=0)",
+    "filter": "input.l.filter(x,x%2==0)",
+    "sort": "input.l.sort().size()",
+    "sort equal prefixes": "range(100).map(x,input.same.sort())",
+    "sortBy": "input.l.sortBy(x,-x)",
+    "distinct": "input.l.distinct()",
+    "distinctBy": "input.l.distinctBy(x,x)",
+    "in, squared": "input.l.map(x,x in input.l)",
+    "in strings": "range(3000).map(x,'x' in input.ls)",
+    "equal strings": "range(20000).map(x,input.s==input.s)",
+    "equal copies": "range(20000).map(x,input.s+'a'==input.s+'a')",
+    "equal lists": "range(100).map(x,input.l==input.l)",
+    "equal by sharing": _doubling("[1,1,1,1,1,1,1,1]", "[_,_,_,_,_,_,_,_]", "g==[f,f,f,f,f,f,f,f]"),
+    "less": "range(20000).map(x,input.s<input.s)",
+    "search": "range(20000).map(x,input.s.contains('aaaaaaaaaaaab'))",
+    "search, middling": "cel.bind(n,'a'.repeat(600)+'b'+'a'.repeat(600),range(20000).map(x,input.t.contains(n)))",
+    "search, long": "cel.bind(n,'a'.repeat(5000)+'b'+'a'.repeat(5000),range(20000).map(x,input.s.contains(n)))",
+    "search, periodic": "cel.bind(n,'ab'.repeat(500)+'b',range(20000).map(x,input.s.contains(n)))",
+    "startsWith": "range(20000).map(x,input.s.startsWith(input.s))",
+    "many conditions": "||".join(["input.s.contains('zzzzzzzzzzzzzzzzzzz')"] * 100),
+    "characters": "range(40000).map(x,input.s.charAt(x)).join()",
+    "trim": "range(20000).map(x,input.w.trim().size())",
+    "sums": "range(30).map(x,input.l.sum())",
+    "averages": "range(30).map(x,input.lf.avg())",
+    "powers": "range(30000).map(x,pow(1.0001,x))",
+    "a huge power": "pow(2,100000000)",
+    "groups": "input.l.groupBy(x,x%1000)",
+    "sets": "sets.equivalent(input.l,input.l)",
+    "indexOf": "range(1000).map(x,input.l.indexOf(99999))",
+    "flatten": "input.deep.flatten(1000000)",
+    "zones": "range(5000).map(x,timestamp(x).getHours('Europe/Berlin'))",
+    "no zones": "range(5000).exists(x,timestamp(x).getHours('Nope/Zone')==3)",
+    "times": "range(60000).map(x,timestamp(x))",
+    "times as text": "range(3000).map(x,timestamp(x).format('%Y-%m-%dT%H:%M:%S%z','Europe/Berlin'))",
+    "times from text": "range(3000).map(x,timestamp.parse('2024-01-01 10:00','%Y-%m-%d %H:%M'))",
+    "a format of clauses": "'%d'.repeat(100000).format(range(100000))",
+    "percent signs": "'%'.repeat(1000000).format([])",
+    "stars": "input.s.matches('(a*)*b')",
+    "a blow-up of states": "input.s.matches('((a{1,30}){1,30})b')",
+    "alternatives": "range(500).map(x,input.s.matches('(a|aa)+$'))",
+    "patterns": "range(3000).map(x,'a'.matches('a{'+string(x%900+1)+'}'))",
+    "optional letters": "input.s.matches('(?:a?){300}a{300}')",
+    "classes": "input.u.matches('(\\\\pL+\\\\pL+)+[^é]$')",
+    "replaced matches": "regex.replace(input.s,'a','bbbbbbbbbb')",
+    "empty matches": "regex.replace(input.s,'','b')",
+    "all matches": "regex.extractAll(input.u,'.')",
+    "an evil email": "range(2000).map(x,input.t.matches('^(([a-z])+.)+[A-Z]([a-z])+$'))",
+    "encode": "range(10).map(x,json.encode(input.mm).size())",
+    "numbers of digits": "json.decode('1'.repeat(100000))",
+    "url": "range(10).map(x,url.encode(input.u).size())",
+}
+
+MEMORY = {
+    "strings": _doubling("'xxxxxxxxxxxxxxxx'", "_+_+_+_+_+_+_+_", "g"),
+    "lists": _doubling("[1,1,1,1,1,1,1,1]", "[_,_,_,_,_,_,_,_]", "[g,g,g,g,g,g,g,g]"),
+    "joined lists": _doubling("[1,1,1,1,1,1,1,1]", "_+_+_+_+_+_+_+_", "g"),
+    "json of lists": _doubling("[1,1,1,1,1,1,1,1]", "[_,_,_,_,_,_,_,_]", "json.encode([g,g,g,g,g,g,g,g])"),
+    "repeat": "'a'.repeat(100000000)",
+    "repeats": "range(10000).map(x,'a'.repeat(1000))",
+    "padding": "'a'.padStart(1000000000)",
+    "replace": "input.s.replace('a','aaaaaaaaaaaaaaaa')",
+    "replace nothing": "input.s.replace('','xxxxxxxx')",
+    "split": "input.s.split('')",
+    "split words": "input.w.split(' ')",
+    "join": "input.ls.join(input.s)",
+    "precision": "'%.99999f'.format([1.0])",
+    "formats": "'%s'.repeat(100).format(range(100).map(x,input.l))",
+    "format a map": "'%s'.format([input.m])",
+    "upper": "range(20).map(x,input.s.upper())",
+    "quote": "range(20).map(x,input.s.quote())",
+    "base64": "range(10).map(x,base64.encode(input.s))",
+    "json arrays": "json.decode('['+'[],'.repeat(200000)+'1]')",
+    "json objects": "json.decode('['+'{},'.repeat(20000)+'1]').size()",
+    "json depth": "json.decode('['.repeat(100000))",
+    "maps": "range(40000).map(x,{'a':x})",
+    "merges": "range(1000).map(x,input.m.merge(input.m))",
+    "entries": "input.m.entries()",
+    "chunks": "input.l.chunk(1)",
+    "zips": "input.l.zip(input.l)",
+    "takes": "range(20000).map(x,input.l.take(50000))",
+    "all of it": "input",
+    "too deep": "[input.deep,[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[input.deep]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+}
+
+HOSTILE = {**SOURCE, **TIME, **MEMORY}
+
+#: seconds of CPU; the worst takes a third of it on an idle machine
+MAX_SECONDS = 0.3
+#: bytes, and what each may take at most is 64 MiB
+MAX_BYTES = 16 * 1024 * 1024
+
+
+def _run(source: str) -> ExpressionError | None:
+    try:
+        compile_expression(source).evaluate(SCOPE)
+    except ExpressionError as error:
+        return error.with_traceback(None)
+    return None
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(HOSTILE) >= 60
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_input_takes_little_time(name: str) -> None:
+    started = time.process_time()
+    error = _run(HOSTILE[name])
+    assert time.process_time() - started < MAX_SECONDS
+    assert error is None or (error.type.startswith("expression.") and len(error.message) <= 300)
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_hostile_input_takes_little_memory(name: str) -> None:
+    tracemalloc.start()
+    try:
+        _run(MEMORY[name])
+        assert tracemalloc.get_traced_memory()[1] < MAX_BYTES
+    finally:
+        tracemalloc.stop()
