@@ -82,14 +82,19 @@ class ControlNode(Struct, frozen=True, kw_only=True):
 
 
 def _switch_ports(config: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*(port for _, port in _named_ports(config)), "default"]))
+
+
+def _named_ports(config: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
     cases = config.get("cases")
-    named = [case.get("port") for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
-    return tuple(dict.fromkeys([*(port for port in named if isinstance(port, str)), "default"]))
+    for index, case in enumerate(cases if isinstance(cases, list) else ()):
+        if isinstance(case, dict) and isinstance(case.get("port"), str):
+            yield index, case["port"]
 
 
 def _check_switch(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    for index, case in enumerate(config.get("cases") or ()):
-        if isinstance(case, dict) and case.get("port") in ("default", "error"):
+    for index, port in _named_ports(config):
+        if port in ("default", "error"):
             yield ("cases", index, "port"), "must not be default or error: these ports have a meaning of their own"
 
 

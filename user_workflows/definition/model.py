@@ -6,7 +6,8 @@ from msgspec import Meta, Struct, field
 
 from plugins.host.retry import Duration, Retry
 
-IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+#: in Python alone `$` would let a final newline through
+IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$(?!\n)"
 #: ids of nodes and triggers, names of variables: what an expression can write as ``nodes.<id>``
 Identifier = Annotated[str, Meta(pattern=IDENTIFIER_PATTERN)]
 OnError = Literal["fail", "continue", "port"]

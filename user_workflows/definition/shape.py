@@ -20,6 +20,9 @@ from user_workflows.definition.model import IDENTIFIER_PATTERN
 Path = tuple[str | int, ...]
 Reason = Literal["unknownKey", "missing", "invalid", "expressionRequired"]
 
+#: what a careful pattern ends with in Python, and nobody wants to read
+_NO_NEWLINE = r"(?!\n)"
+
 _PATTERNS = {
     DURATION_PATTERN: 'must be a duration: a number and ms, s, m, h or d, like "30s"',
     IDENTIFIER_PATTERN: "must start with a letter or _ and hold only letters, digits and _, 64 at most",
@@ -82,11 +85,13 @@ def _path(place: str) -> Path:
 
 
 def _match(value: Any, expected: inspect.Type, path: Path, templates: bool) -> Iterator[Mismatch]:
+    hint = ""
     if isinstance(expected, inspect.Metadata):
-        wants_expression = (expected.extra_json_schema or {}).get("format") == "expression"
-        if wants_expression and isinstance(value, str) and not is_template(value):
+        schema = expected.extra_json_schema or {}
+        if schema.get("format") == "expression" and isinstance(value, str) and not is_template(value):
             yield Mismatch("expressionRequired", path, 'must be an expression between braces, like "{{ … }}"')
             return
+        hint = f" ({schema['description']})" if schema.get("description") else ""
         expected = expected.type
     if templates and is_template(value):
         return
@@ -102,7 +107,7 @@ def _match(value: Any, expected: inspect.Type, path: Path, templates: bool) -> I
         case _:
             message = _scalar_fault(value, expected)
             if message:
-                yield Mismatch("invalid", path, message)
+                yield Mismatch("invalid", path, message + hint)
 
 
 def _match_union(value: Any, expected: inspect.UnionType, path: Path, templates: bool) -> Iterator[Mismatch]:
@@ -192,7 +197,7 @@ def _string_fault(value: str, expected: inspect.StrType) -> str | None:
     if most is not None and len(value) > most:
         return f"must have at most {most} characters"
     if pattern is not None and not re.search(pattern, value):
-        return _PATTERNS.get(pattern, f"must match the pattern {pattern}")
+        return _PATTERNS.get(pattern, f"must match the pattern {pattern.removesuffix(_NO_NEWLINE)}")
     return None
 
 

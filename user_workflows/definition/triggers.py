@@ -66,6 +66,10 @@ class _Check:
             message = f"this release cannot verify the signatures of {scheme} yet, and refuses its calls"
             self._faults.add("trigger.notYet", self._path("scheme"), message, severity="warning")
 
+        if config.get("respond") == "workflow":
+            message = "this release has no respond node yet; calls are answered at once with the execution's id"
+            self._faults.add("trigger.notYet", self._path("respond"), message, severity="warning")
+
     def _check_event(self, config: dict[str, Any]) -> None:
         message = "this release cannot receive events yet; the trigger is kept, and never fires"
         self._faults.add("trigger.notYet", ("triggers", self._index, "type"), message, severity="warning")

@@ -131,6 +131,15 @@ def test_wrong_types_do_not_hide_each_other() -> None:
     ]
 
 
+def test_a_final_newline_is_part_of_a_name() -> None:
+    raw = drawn({**node("a\n"), "timeout": "5s\n"}, variables={"x\n": 1})
+    assert codes(check(raw)) == [
+        ("node.invalid", "/nodes/0/id"),
+        ("node.invalid", "/nodes/0/timeout"),
+        ("definition.invalid", "/variables/x\n"),
+    ]
+
+
 def test_pointers_escape_what_rfc_6901_says() -> None:
     assert only(check({"nodes": [node("a")], "a/b~c": 1})).pointer == "/a~1b~0c"
 
@@ -399,7 +408,7 @@ def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
                 "type": "event",
                 "config": {"eventType": "order.paid", "filter": "{{ trigger.data.total > 1 }}"},
             },
-            {"id": "u", "type": "webhook", "config": {"secret": "cred_1", "scheme": "stripe"}},
+            {"id": "u", "type": "webhook", "config": {"secret": "c", "scheme": "stripe", "respond": "workflow"}},
         ],
     )
     validation = check(raw)
@@ -410,6 +419,7 @@ def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
         "/nodes/0/compensate",
         "/triggers/0/type",
         "/triggers/1/config/scheme",
+        "/triggers/1/config/respond",
     ]
 
 
