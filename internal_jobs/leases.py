@@ -13,6 +13,7 @@ from sqlalchemy import Row, Update, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.clock import moment
+from internal_jobs.group_commit import GroupCommit
 from internal_jobs.table import LEASED, PERISHABLE, jobs
 from plugins.storage.database import Database
 
@@ -30,10 +31,10 @@ class Ticket(Struct, frozen=True):
 
 
 class Begin(Struct, frozen=True):
-    """A wish to begin an attempt; `alone` when no other suspect runs in this process."""
+    """A wish to begin an attempt."""
 
     ticket: Ticket
-    alone: bool = False
+    alone: bool
 
 
 class Refusal(Enum):
@@ -69,20 +70,18 @@ class Leases:
     def __init__(self, database: Database, *, length: float) -> None:
         self._database = database
         self._length = length
+        self._writes: GroupCommit[Begin | End, Row[Any] | Refusal | bool] = GroupCommit(self._write)
 
-    async def begin(self, wishes: Sequence[Begin]) -> list[Row[Any] | Refusal]:
-        """Begin attempts in one transaction: each answer is the job's row, or why not."""
-        begun: dict[Ticket, Row[Any]] = {}
-        suspects: set[Ticket] = set()
-        async with self._database.transaction() as connection:
-            for alone in (False, True):
-                tickets = [wish.ticket for wish in wishes if wish.alone is alone]
-                if tickets:
-                    begun |= await self._begin(connection, tickets, alone=alone)
-            refused = [wish.ticket for wish in wishes if wish.ticket not in begun]
-            if refused:
-                suspects = await _suspects(connection, refused)
-        return [begun.get(wish.ticket, Refusal.SUSPECT if wish.ticket in suspects else Refusal.VOID) for wish in wishes]
+    async def begin(self, ticket: Ticket, *, alone: bool = False) -> Row[Any] | Refusal:
+        """Begin an attempt and return the job's row, or why not; `alone` if no other suspect runs in this process."""
+        answer = await self._writes.submit(Begin(ticket, alone))
+        if isinstance(answer, bool):
+            raise TypeError("a beginning is answered by a row or a refusal")
+        return answer
+
+    async def end(self, end: End) -> bool:
+        """End an attempt; return whether its lease was still held."""
+        return await self._writes.submit(end) is True
 
     async def renew(self, tickets: Sequence[Ticket]) -> dict[Ticket, bool]:
         """Renew leases; return those that were still held, and for each whether its job was asked to stop."""
@@ -100,11 +99,6 @@ class Leases:
         async with self._database.transaction() as connection:
             for ticket, sealed in progress:
                 await connection.execute(update(jobs).where(LEASED, _is(ticket)).values(progress_sealed=sealed))
-
-    async def end(self, ends: Sequence[End]) -> list[bool]:
-        """End attempts in one transaction: each answer tells whether the lease was still held."""
-        async with self._database.transaction() as connection:
-            return [await self._end(connection, end) for end in ends]
 
     async def put_off(self, ticket: Ticket, seconds: float) -> None:
         """Put a published job that was not begun back into the schedule."""
@@ -139,6 +133,30 @@ class Leases:
         close = update(jobs).where(*perished).values(status="expired", closed_at=moment(self._database))
         async with self._database.transaction() as connection:
             return (await connection.execute(close)).rowcount
+
+    async def _write(self, items: "Sequence[Begin | End]") -> "Sequence[Row[Any] | Refusal | bool]":
+        """Write beginnings and ends that came together in one transaction."""
+        wishes = [item for item in items if isinstance(item, Begin)]
+        ended: dict[Ticket, bool] = {}
+        begun: dict[Ticket, Row[Any]] = {}
+        suspects: set[Ticket] = set()
+        async with self._database.transaction() as connection:
+            for end in items:
+                if isinstance(end, End):
+                    ended[end.ticket] = await self._end(connection, end)
+            for alone in (False, True):
+                tickets = [wish.ticket for wish in wishes if wish.alone is alone]
+                if tickets:
+                    begun |= await self._begin(connection, tickets, alone=alone)
+            refused = [wish.ticket for wish in wishes if wish.ticket not in begun]
+            if refused:
+                suspects = await _suspects(connection, refused)
+        return [
+            ended[item.ticket]
+            if isinstance(item, End)
+            else begun.get(item.ticket, Refusal.SUSPECT if item.ticket in suspects else Refusal.VOID)
+            for item in items
+        ]
 
     async def _begin(
         self, connection: AsyncConnection, tickets: Sequence[Ticket], *, alone: bool

@@ -1,9 +1,10 @@
 """The relay's half of the table `jobs`: what may be published, and what was published in vain."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, bindparam, func, literal, select, text, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.clock import moment
@@ -53,24 +54,23 @@ class Outbox:
         self._database = database
         self._window = window
         # While this much of the window is still filled nobody starves, and refilling can wait for a larger batch.
-        self._refill_at = window - max(1, window // 4)
+        self._refill_at = window - max(1, window // 3)
         self._last_served: dict[Queue, str] = {}
 
     async def outlook(self) -> Outlook:
         """Look, without writing, whether `take` has anything to do."""
-        due = select(func.min(jobs.c.available_at), moment(self._database)).where(RIPENING)
-        backlog = [select(literal(1)).where(BACKLOG, jobs.c.queue == queue).limit(1) for queue in QUEUES]
+        looks: list[ColumnElement[Any]] = [
+            select(func.min(jobs.c.available_at)).where(RIPENING).scalar_subquery(),
+            moment(self._database),
+        ]
+        for queue in QUEUES:
+            looks.append(exists().where(BACKLOG, jobs.c.queue == queue))
+            looks.append(select(func.count()).where(WINDOW, jobs.c.queue == queue).scalar_subquery())
         async with self._database.read() as connection:
-            available_at, present = (await connection.execute(due)).one()
-            due_in = None if available_at is None else (available_at - present).total_seconds()
-            if due_in is not None and due_in <= 0:
-                return Outlook(True, due_in)
-            for queue, waiting in zip(QUEUES, backlog, strict=True):
-                if (await connection.execute(waiting)).first() is None:
-                    continue
-                if sum((await self._in_window(connection, queue)).values()) <= self._refill_at:
-                    return Outlook(True, due_in)
-        return Outlook(False, due_in)
+            due_at, present, *queues = (await connection.execute(select(*looks))).one()
+        due_in = None if due_at is None else (due_at - present).total_seconds()
+        has_room = any(waits and held <= self._refill_at for waits, held in zip(queues[::2], queues[1::2], strict=True))
+        return Outlook(has_room or (due_in is not None and due_in <= 0), due_in)
 
     async def take(self) -> list[Publication]:
         """Move what is due into the window, in one transaction, and return what must now be given to Redis."""

@@ -12,9 +12,8 @@ from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.attempts import Attempt, Attempts
-from internal_jobs.group_commit import GroupCommit
 from internal_jobs.jobs import MAX_RESULT
-from internal_jobs.leases import Begin, End, Leases, Refusal, Ticket
+from internal_jobs.leases import End, Leases, Refusal, Ticket
 from internal_jobs.metrics import DURATION, FINISHED, LEASES_LOST, START_DELAY, STARTED
 from internal_jobs.store import place
 from plugins.host.invoke import Call, CallFailed, Failure, Host
@@ -68,8 +67,6 @@ class Runner:
         self._vault = vault
         self._on_begun = on_begun
         self._on_due = on_due
-        self._begins: GroupCommit[Begin, Row[Any] | Refusal] = GroupCommit(leases.begin)
-        self._ends: GroupCommit[End, bool] = GroupCommit(leases.end)
         self._alone = asyncio.Lock()
 
     async def run(self, ticket: Ticket) -> None:
@@ -79,7 +76,7 @@ class Runner:
             SQLAlchemyError: the database is away; the sweeper will find the job waiting.
         """
         with structlog.contextvars.bound_contextvars(tenant_id=ticket.tenant_id, job_id=ticket.job_id):
-            begun = await self._begins.submit(Begin(ticket))
+            begun = await self._leases.begin(ticket)
             if begun is Refusal.SUSPECT:
                 await self._run_alone(ticket)
             elif not isinstance(begun, Refusal):
@@ -94,7 +91,7 @@ class Runner:
             await self._leases.put_off(ticket, SUSPECT_PAUSE)
             return
         try:
-            begun = await self._begins.submit(Begin(ticket, alone=True))
+            begun = await self._leases.begin(ticket, alone=True)
             if not isinstance(begun, Refusal):
                 await self._run(ticket, begun)
         finally:
@@ -167,7 +164,7 @@ class Runner:
         deadline = time.monotonic() + RECORD_PATIENCE
         while True:
             try:
-                return await self._ends.submit(end)
+                return await self._leases.end(end)
             except (SQLAlchemyError, OSError):
                 if time.monotonic() > deadline:
                     raise
