@@ -8,11 +8,13 @@ from user_workflows.expressions import compile_expression, compile_template
 scope = {"input": {name: [name, {"k" + name: 1}] for name in ("b", "a", "d", "c", "e", "f")}, "vars": {}}
 sources = [
     "input.map(k, k)", "input.keys()",
-    "input.entries()", "input.values().flatten().distinct()", "input.omit('a')",
+    "input.entries()", "input.values().flatten().distinct()",
+    "input.omit('a')",
     "input.merge({'z': 1, 'y': 2, true: 3, 1: 4})", "'%s'.format([input])", "json.encode(input)",
     "input.keys().groupBy(k, k < 'c')", "input.map(k, k).sortBy(k, size(k))", "input.transformMap(k, v, size(v))",
     "['x', 1, 'x', 1.0, true].distinct()", "regex.extractAll('a1b2', '[a-z]')", "input.pick(['f', 'a'])",
-    "timestamp('2026-05-01T00:00:00Z').format('%c')", "nope.x", "fooo(1)", "input.a.nope", "sets.contains(['a'], ['b'])",
+    "timestamp('2026-05-01T00:00:00Z').format('%c')", "nope.x", "fooo(1)", "input.a.nope",
+    "sets.contains(['a'], ['b'])",
 ]
 for source in sources:
     try:
