@@ -31,10 +31,18 @@ def render(kind: str, item: Any, _autogenerate: AutogenContext) -> str | Literal
 
 
 def number(_context: MigrationContext, _revision: Any, directives: list[MigrationScript]) -> None:
-    """Number revisions 0001, 0002 …: they are one line, and a fork of it must show in a merge."""
+    """Number revisions 0001, 0002 …: they are one line, and a fork of it must show in a merge.
+
+    Where the tables are compared and nothing has changed, nothing is written.
+    """
+    (directive,) = directives
+    compared = getattr(context.config.cmd_opts, "autogenerate", False)
+    if compared and directive.upgrade_ops is not None and directive.upgrade_ops.is_empty():
+        directives.clear()
+        context.config.print_stdout("The migrations make the tables as they are declared: there is nothing to write.")
+        return
     head = ScriptDirectory.from_config(context.config).get_current_head()
-    for directive in directives:
-        directive.rev_id = f"{int(head or 0) + 1:04}"
+    directive.rev_id = f"{int(head or 0) + 1:04}"
 
 
 def migrate(connection: Connection) -> None:

@@ -1,4 +1,9 @@
-"""${message}."""
+<%!
+def own(body):
+    """Leave out what Alembic says about itself."""
+    return "\n".join(line for line in (body or "").splitlines() if "# ###" not in line).strip() or "pass"
+%>\
+"""${message[0].upper()}${message[1:]}."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,8 +15,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+    ${own(upgrades)}
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+    ${own(downgrades)}

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -11,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 
 from deploy import tables
@@ -40,9 +41,9 @@ async def upgrade(database: Database) -> None:
         await connection.run_sync(lambda sync: command.upgrade(settings(sync), "head"))
 
 
-def differences(connection: Connection) -> list[object]:
+def differences(connection: Connection) -> list[Any]:
     options = {"compare_type": True, "compare_server_default": True}
-    return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
 
 def table_names(connection: Connection) -> set[str]:
@@ -54,6 +55,15 @@ async def test_upgrading_an_empty_database_gives_exactly_the_declared_tables(emp
     async with empty.read() as connection:
         assert await connection.run_sync(differences) == []
         assert await connection.run_sync(table_names) == {*metadata.tables, "alembic_version"}
+
+
+async def test_a_missing_column_would_be_seen(empty: Database) -> None:
+    await upgrade(empty)
+    async with empty.transaction() as connection:
+        await connection.execute(text("ALTER TABLE tenants DROP COLUMN name"))
+    async with empty.read() as connection:
+        ((kind, _, table, column),) = await connection.run_sync(differences)
+    assert (kind, table, column.name) == ("add_column", "tenants", "name")
 
 
 async def test_upgrading_twice_changes_nothing(empty: Database) -> None:
