@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
-from plugins.sdk.credential import BasicCredential, Credential, Secret
+from plugins.sdk.credential import BasicCredential, Credential, Secret, SmtpCredential
 
 MASK = "***"
 
@@ -56,9 +56,12 @@ def _secrets(credential: Credential) -> Iterator[str]:
         value = getattr(credential, name)
         if isinstance(value, Secret):
             yield value.reveal()
-    if isinstance(credential, BasicCredential):
-        # as the Authorization header carries it
-        yield base64.b64encode(f"{credential.username}:{credential.password.reveal()}".encode()).decode()
+    # as the Authorization header (RFC 7617) and as SMTP's AUTH PLAIN (RFC 4616) carry them
+    match credential:
+        case BasicCredential():
+            yield _base64(f"{credential.username}:{credential.password.reveal()}")
+        case SmtpCredential(username=str() as username, password=Secret() as password):
+            yield _base64(f"\0{username}\0{password.reveal()}")
 
 
 def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
@@ -70,14 +73,17 @@ def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    raw = secret.encode()
-    encoded = base64.b64encode(raw).decode()
+    encoded = _base64(secret)
     yield secret
     yield from (encoded, encoded.rstrip("="))
     yield from (encoded.translate(_URL_SAFE), encoded.translate(_URL_SAFE).rstrip("="))
     yield from (quote(secret, safe=""), quote(secret), quote_plus(secret))
     # as JSON and as Python write it between quotes
     yield from (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1])
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 _URL_SAFE = str.maketrans("+/", "-_")

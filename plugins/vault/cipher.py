@@ -2,6 +2,7 @@
 
 import os
 import struct
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,17 @@ _SMALLEST = _HEADER.size + _NONCE_SIZE + 16
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+class _Zstd(threading.local):
+    """Compressors are costly to make and not safe to share between threads: one of each per thread."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor().compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_zstd = _Zstd()
 
 
 class Sealer:
@@ -72,7 +84,7 @@ class Sealer:
 
     def seal_json(self, value: Any, place: str) -> bytes:
         """Seal anything that msgspec can encode: JSON, zstd, seal."""
-        return self.seal(zstandard.compress(_encode(value)), place)
+        return self.seal(_zstd.compress(_encode(value)), place)
 
     def open_json(self, sealed: bytes, place: str) -> Any:
         """Return the JSON value sealed for `place`.
@@ -80,7 +92,7 @@ class Sealer:
         Raises:
             Unreadable: as `open`.
         """
-        return _decode(zstandard.decompress(self.open(sealed, place)))
+        return _decode(_zstd.decompress(self.open(sealed, place)))
 
     def _binding(self, header: bytes, place: str) -> bytes:
         # The length in front keeps tenant and place apart: no other pair gives the same bytes.

@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,16 @@ def test_json_values_come_back_equal() -> None:
     sealed = sealer().seal_json(value, PLACE)
     assert sealer().open_json(sealed, PLACE) == value
     assert len(sealed) < 200
+
+
+def test_threads_may_share_a_sealer() -> None:
+    shared, values = sealer(), [{"n": n, "text": "x" * 5_000} for n in range(200)]
+
+    def round_trip(value: dict[str, object]) -> object:
+        return shared.open_json(shared.seal_json(value, PLACE), PLACE)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(round_trip, values)) == values
 
 
 def test_equal_values_are_sealed_differently() -> None:
