@@ -1,4 +1,5 @@
-"""Real servers for every test: SQLite and PostgreSQL here, Valkey and Temporal in `tests.servers`."""
+"""Real servers for every test: SQLite and PostgreSQL here, Valkey and Temporal in `tests.servers`, all of it in
+`tests.running_up`."""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +11,7 @@ from sqlalchemy import text
 
 from plugins.storage.database import Database, metadata
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.running_up"]
 
 
 @pytest.fixture(scope="session")

@@ -77,5 +77,13 @@ def running_up(data_dir: Path, *options: str, environment: Mapping[str, str] | N
         up.process.wait()
 
 
+@pytest.fixture(scope="session")
+def gateway_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUp]:
+    """One `gateway up --demo` for every test that only asks it something, or that it recovers from."""
+    with running_up(tmp_path_factory.mktemp("up") / "data", "--demo") as started:
+        started.ready()
+        yield started
+
+
 def _bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "TEMPORAL_"))}

@@ -4,25 +4,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
-import pytest
 
 from tests.running_up import NAMES, RunningUp, running_up
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUp]:
-    with running_up(tmp_path_factory.mktemp("up") / "data", "--demo") as started:
-        started.ready()
-        yield started
-
-
-def test_everything_that_dev_json_names_answers(up: RunningUp) -> None:
-    dev = up.ready()
+def test_everything_that_dev_json_names_answers(gateway_up: RunningUp) -> None:
+    dev = gateway_up.ready()
     own = {"Authorization": f"Bearer {dev.api_key}"}
     admin = {"Authorization": f"Bearer {dev.admin_key}"}
     with httpx.Client(base_url=dev.url, trust_env=False) as client:
@@ -33,46 +24,46 @@ def test_everything_that_dev_json_names_answers(up: RunningUp) -> None:
         assert client.get(dev.temporal_ui).status_code == 200
 
 
-def test_the_demo_shows_both_mails_and_the_gateway_keeps_serving(up: RunningUp) -> None:
-    dev = up.ready()
+def test_the_demo_shows_both_mails_and_the_gateway_keeps_serving(gateway_up: RunningUp) -> None:
+    dev = gateway_up.ready()
     deadline = time.monotonic() + 60
-    while "Ctrl-C stops everything" not in up.said() and time.monotonic() < deadline:
+    while "Ctrl-C stops everything" not in gateway_up.said() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert "AAPL is down 9.25 %" in up.said()
-    assert "Receipt: alerts@example.com was told about AAPL" in up.said()
+    assert "AAPL is down 9.25 %" in gateway_up.said()
+    assert "Receipt: alerts@example.com was told about AAPL" in gateway_up.said()
     mails = httpx.get(dev.mail_url).json()
     assert {mail["to"] for mail in mails} == {"alerts@example.com", "receipts@example.com"}
-    assert up.process.poll() is None
+    assert gateway_up.process.poll() is None
 
 
-def test_the_children_are_in_the_session_of_up_and_say_what_they_are(up: RunningUp) -> None:
-    up.ready()
-    children = up.children()
+def test_the_children_are_in_the_session_of_up_and_say_what_they_are(gateway_up: RunningUp) -> None:
+    gateway_up.ready()
+    children = gateway_up.children()
     assert children.keys() == NAMES
-    assert {os.getsid(child.pid) for child in children.values()} == {os.getsid(up.process.pid)}
+    assert {os.getsid(child.pid) for child in children.values()} == {os.getsid(gateway_up.process.pid)}
 
 
-def test_a_second_up_on_the_same_folder_is_refused_by_pid_and_url(up: RunningUp) -> None:
-    dev = up.ready()
-    second = RunningUp(up.folder.path, "--host", "127.0.0.1")
+def test_a_second_up_on_the_same_folder_is_refused_by_pid_and_url(gateway_up: RunningUp) -> None:
+    dev = gateway_up.ready()
+    second = RunningUp(gateway_up.folder.path, "--host", "127.0.0.1")
     assert second.process.wait(timeout=30) == 1
-    assert f"pid {up.process.pid}" in second.said().replace("\n", " ")
+    assert f"pid {gateway_up.process.pid}" in second.said().replace("\n", " ")
     assert dev.url in second.said()
-    assert up.process.poll() is None
-    assert up.folder.read_dev() == dev
+    assert gateway_up.process.poll() is None
+    assert gateway_up.folder.read_dev() == dev
 
 
-def test_a_taken_port_is_named_with_the_way_out(up: RunningUp, tmp_path: Path) -> None:
-    port = up.ready().url.rpartition(":")[2]
+def test_a_taken_port_is_named_with_the_way_out(gateway_up: RunningUp, tmp_path: Path) -> None:
+    port = gateway_up.ready().url.rpartition(":")[2]
     second = RunningUp(tmp_path / "data", "--port", port)
     assert second.process.wait(timeout=30) == 1
     assert f"Port {port} on 127.0.0.1 is taken" in second.said()
     assert "--port 0" in second.said()
 
 
-def test_a_killed_child_is_back_within_seconds_and_the_log_says_so(up: RunningUp) -> None:
-    dev = up.ready()
-    before = up.children()["serve"]
+def test_a_killed_child_is_back_within_seconds_and_the_log_says_so(gateway_up: RunningUp) -> None:
+    dev = gateway_up.ready()
+    before = gateway_up.children()["serve"]
     before.kill()
     before.wait(timeout=10)
     deadline = time.monotonic() + 30
@@ -82,8 +73,8 @@ def test_a_killed_child_is_back_within_seconds_and_the_log_says_so(up: RunningUp
                 break
         except httpx.TransportError:
             time.sleep(0.05)
-    assert up.children()["serve"].pid != before.pid
-    assert "serve was killed by SIGKILL; it is started again in 0.2 s" in up.said()
+    assert gateway_up.children()["serve"].pid != before.pid
+    assert "serve was killed by SIGKILL; it is started again in 0.2 s" in gateway_up.said()
 
 
 def test_up_stops_within_15_seconds_leaves_nothing_and_finds_its_data_again(tmp_path: Path) -> None:
