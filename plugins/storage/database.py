@@ -22,6 +22,10 @@ metadata = MetaData(
     }
 )
 
+#: seconds that a connection to PostgreSQL may take, and that one is waited for while all are in use: who asks the API
+#: hears within five that the database is away
+PATIENCE = 4.0
+
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -108,11 +112,13 @@ def async_url(url: str) -> str:
 
 
 def _engine(url: str) -> AsyncEngine:
+    patience: dict[str, Any] = {"pool_timeout": PATIENCE, "connect_args": {"timeout": PATIENCE}}
     engine = create_async_engine(
         async_url(url),
         pool_pre_ping=not url.startswith("sqlite"),
         # Errors travel into logs; what users stored must not.
         hide_parameters=True,
+        **({} if url.startswith("sqlite") else patience),
     )
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
