@@ -1,6 +1,5 @@
 """Every error as a problem document (RFC 9457), and the one table that maps errors to problems."""
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -83,9 +82,9 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     """Answer any exception with its problem; what nobody foresaw is logged and stays inside."""
     description = describe(error)
     if description.kind == "internal-error":
-        log.error("request failed", exc_info=error)
+        log.error("request.failed", exc_info=error)
     elif description.kind == "unavailable":
-        log.warning("a part is not available", error=type(error).__name__, detail=str(error)[:500])
+        log.warning("part.unavailable", error=type(error).__name__, detail=str(error)[:500])
     status, title = KINDS[description.kind]
     trace = request.scope.get("trace")
     problem = Problem(
@@ -213,6 +212,6 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     InterfaceError: _unavailable,
     DBAPIError: _database,
     PoolExhausted: _unavailable,
-    ConnectionError: _unavailable,
-    asyncio.TimeoutError: _unavailable,
+    # Refused, reset, timed out, or not found by name: the drivers pass these on as they are.
+    OSError: _unavailable,
 }

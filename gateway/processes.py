@@ -35,6 +35,9 @@ RECONNECT_INTERVAL = 2.0
 async def serve(settings: Settings) -> None:
     """Serve the API until SIGTERM or SIGINT, then let the requests under way finish."""
     configure_logs(settings.log_format, settings.log_level, process="serve")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The server takes these over and, when it has drained, raises them again: to stop as asked is no failure.
+        signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
@@ -125,7 +128,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 def _report(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("background work ended", exc_info=error)
+        log.error("background.ended", exc_info=error)
 
 
 @contextmanager

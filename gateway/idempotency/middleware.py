@@ -134,7 +134,7 @@ async def _renewed(answers: Answers, slot: Slot, claim: str) -> AsyncIterator[No
             try:
                 await answers.renew(slot, claim)
             except Exception as error:  # the next renewal may succeed, and the answer does not depend on it
-                log.warning("a claim could not be renewed", error=type(error).__name__)
+                log.warning("idempotency.claimNotRenewed", error=type(error).__name__)
 
     renewal = asyncio.create_task(renew())
     try:

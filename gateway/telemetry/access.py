@@ -57,4 +57,4 @@ class Observed:
         metrics.REQUESTS.labels(method, route, str(status)).inc()
         metrics.SECONDS.labels(method, route).observe(seconds)
         record = log.debug if route in _QUIET else log.info
-        record("request answered", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+        record("request.answered", method=method, route=route, status=status, ms=round(seconds * 1000, 1))

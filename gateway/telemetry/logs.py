@@ -34,13 +34,17 @@ def configure_logs(format: LogFormat, level: LogLevel, *, process: str, stream: 
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         name_process,
     ]
+    # Local variables may hold what nobody should read: tracebacks show none.
     rendering: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        [
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(default=str),
+        ]
         if format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _drop_markup],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
     )
     handler = logging.StreamHandler(stream)
@@ -56,3 +60,9 @@ def configure_logs(format: LogFormat, level: LogLevel, *, process: str, stream: 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _drop_markup(_logger: object, _method: str, event: Any) -> Any:
+    # uvicorn tells each line twice, once for terminals.
+    event.pop("color_message", None)
+    return event

@@ -1,14 +1,18 @@
 """Every refusal is a problem document (RFC 9457), the framework's own too, and none shows the inside."""
 
+import asyncio
+
 import httpx
 import pytest
 from litestar import get
+from msgspec import structs
 from sqlalchemy.exc import OperationalError
 
 from gateway.app import create_app
 from gateway.auth.permissions import PUBLIC, requires
-from gateway.compose import Platform
+from gateway.compose import Platform, open_platform
 from gateway.errors import UndeclaredPermission
+from gateway.settings import Settings
 from tests.gateway.application import ADMIN, Headers, asking
 
 
@@ -100,6 +104,28 @@ async def test_what_nobody_foresaw_stays_inside(platform: Platform) -> None:
         check(unavailable, 503, "unavailable")
     assert unavailable.headers["retry-after"] == "5"
     assert "hunter2" not in unforeseen.text + unavailable.text
+
+
+@pytest.mark.parametrize("listening", [False, True], ids=["refused", "silent"])
+async def test_a_database_that_is_away_is_unavailable_within_five_seconds(settings: Settings, listening: bool) -> None:
+    """Whether nobody listens there, or somebody who never answers."""
+
+    key = {"Authorization": "Bearer gw_01jd3x0v7k8m5qf2c9hz6w4t1b_secret"}
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as silence:
+        port = silence.sockets[0].getsockname()[1] if listening else 1
+        away = structs.replace(settings, database_url=f"postgresql://nobody@127.0.0.1:{port}/gateway")
+        async with open_platform(away) as platform, asking(create_app(platform)) as client:
+            async with asyncio.timeout(5):
+                refused = await client.get("/v1/me", headers=key)
+            ready = await client.get("/health/ready")
+    check(refused, 503, "unavailable")
+    assert refused.headers["retry-after"] == "5"
+    assert (ready.status_code, ready.json()["parts"]["database"]) == (503, "down")
 
 
 @get("/open")

@@ -1,0 +1,136 @@
+"""The processes themselves: they start alone, tell their figures, and drain when asked to stop."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.compose import open_platform
+from gateway.settings import load
+from gateway.up.ports import free_port
+from plugins.storage.database import Database, metadata
+from plugins.vault.keys import MasterKey
+from tests.gateway.application import ADMIN_KEY, Headers, new_tenant
+
+Environment = dict[str, str]
+
+WAIT = {"nodes": [{"id": "hold", "pluginId": "wait", "config": {"duration": "2s"}}]}
+
+
+@pytest.fixture
+async def environment(tmp_path: Path, valkey_url: str, temporal_address: str) -> Environment:
+    """What a process needs to know, over an empty, migrated database."""
+    url = f"sqlite:///{tmp_path}/gateway.db"
+    database = Database(url)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    await database.close()
+    MasterKey.create(tmp_path / "master.key")
+    return {
+        "GATEWAY_DATABASE_URL": url,
+        "GATEWAY_REDIS_URL": valkey_url,
+        "GATEWAY_MASTER_KEY_FILE": str(tmp_path / "master.key"),
+        "GATEWAY_ADMIN_KEY": ADMIN_KEY,
+        "GATEWAY_PORT": str(await free_port()),
+        "GATEWAY_METRICS_PORT": str(await free_port()),
+        "TEMPORAL_ADDRESS": temporal_address,
+    }
+
+
+@asynccontextmanager
+async def process(name: str, environment: Environment, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run one function of `gateway.processes` as a process; killed at the end where it still lives."""
+    code = (
+        "import asyncio, os; from gateway import processes; from gateway.settings import load; "
+        f"asyncio.run(processes.{name}(load(os.environ)))"
+    )
+    with log.open("wb") as output:
+        started = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, env=os.environ | environment, stderr=output, stdout=output
+        )
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+
+
+async def until_it_answers(url: str, child: asyncio.subprocess.Process) -> httpx.Response:
+    async with asyncio.timeout(40), httpx.AsyncClient() as client:
+        while child.returncode is None:
+            try:
+                return await client.get(url)
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+    pytest.fail("the process ended early")
+
+
+async def stop(child: asyncio.subprocess.Process) -> int:
+    child.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(12):
+        return await child.wait()
+
+
+def lines(log: Path) -> Iterator[dict[str, object]]:
+    yield from (json.loads(line) for line in log.read_text().splitlines())
+
+
+async def test_the_api_lets_requests_finish_and_both_workers_drain(environment: Environment, tmp_path: Path) -> None:
+    api = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
+    figures = f"http://127.0.0.1:{environment['GATEWAY_METRICS_PORT']}/metrics"
+    log = tmp_path / "serve.log"
+    async with open_platform(load(environment)) as platform:
+        owner: Headers = await new_tenant(platform)
+    async with (
+        process("serve", environment, log) as serving,
+        process("run_user_workflows_worker", environment, tmp_path / "worker.log") as worker,
+        httpx.AsyncClient(base_url=api, headers=owner, timeout=30) as client,
+    ):
+        assert (await until_it_answers(f"{api}/health/ready", serving)).json()["status"] == "ok"
+        assert "python_info" in (await until_it_answers(figures, worker)).text
+        made = await client.post("/v1/workflows", json={"name": "Wait", "definition": WAIT})
+        where = made.headers["location"]
+        await client.post(f"{where}/versions")
+        waiting = asyncio.create_task(client.post(f"{where}/executions", headers={"Prefer": "wait=20"}))
+        async with asyncio.timeout(20):
+            while not (await client.get("/v1/executions?status=running")).json()["items"]:
+                await asyncio.sleep(0.05)
+        stopping = asyncio.create_task(stop(serving))
+        finished = await waiting
+        assert (finished.status_code, finished.json()["status"]) == (200, "completed")
+        assert await stopping == 0
+        assert await stop(worker) == 0
+    answered = [line for line in lines(log) if line["event"] == "request.answered"]
+    last = answered[-1]
+    assert last["route"] == "/v1/workflows/{workflow_id}/executions"
+    assert last["execution_id"] == finished.json()["id"]
+    assert last["trace_id"] == finished.headers["traceparent"].split("-")[1]
+    assert {"tenant_id", "timestamp", "level", "process"} <= last.keys()
+
+
+async def test_the_jobs_worker_purges_and_drains(environment: Environment, tmp_path: Path) -> None:
+    figures = f"http://127.0.0.1:{environment['GATEWAY_METRICS_PORT']}/metrics"
+    async with process("run_internal_jobs_worker", environment, tmp_path / "worker.log") as worker:
+        async with asyncio.timeout(40):
+            text = (await until_it_answers(figures, worker)).text
+            while "retention.purge" not in text:
+                await asyncio.sleep(0.05)
+                text = (await until_it_answers(figures, worker)).text
+        assert await stop(worker) == 0
+
+
+async def test_a_worker_that_waits_for_temporal_can_be_stopped(environment: Environment, tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    async with process("run_user_workflows_worker", environment | {"TEMPORAL_ADDRESS": "127.0.0.1:1"}, log) as worker:
+        async with asyncio.timeout(40):
+            while "temporal.unreachable" not in log.read_text():
+                await asyncio.sleep(0.05)
+        assert await stop(worker) == 0
