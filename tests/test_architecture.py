@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 #: Import only what is below.
 FLOORS = ("plugins", "internal_jobs", "user_workflows", "gateway")
 
-#: package → the modules of it that others may import; ``*``: the modules right inside it.
+#: package → the modules of it that others may import.
 DOORS: dict[str, tuple[str, ...]] = {
     "plugins": (
         "plugins",
@@ -23,11 +23,26 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.builtin.stock",
         "plugins.egress.client",
         "plugins.egress.guard",
-        "plugins.host.*",
-        "plugins.sdk.*",
+        "plugins.host.invoke",
+        "plugins.host.ledger",
+        "plugins.host.registry",
+        "plugins.host.retry",
+        "plugins.sdk.conform",
+        "plugins.sdk.context",
+        "plugins.sdk.credential",
+        "plugins.sdk.duration",
+        "plugins.sdk.effect",
+        "plugins.sdk.errors",
+        "plugins.sdk.plugin",
+        "plugins.sdk.schema",
         "plugins.signing",
-        "plugins.storage.*",
-        "plugins.vault.*",
+        "plugins.storage.database",
+        "plugins.storage.ids",
+        "plugins.storage.tenants",
+        "plugins.vault.cipher",
+        "plugins.vault.credentials",
+        "plugins.vault.errors",
+        "plugins.vault.keys",
     ),
     "internal_jobs": (
         "internal_jobs.client",
@@ -83,7 +98,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "aiosmtplib": ("plugins.builtin.smtp",),
     "aiosmtpd": ("gateway.up",),
     # one implementation of each
-    "alembic": ("gateway.migrate", "gateway.cli.checks"),
+    "alembic": ("gateway.migrate", "gateway.cli.checks", "gateway.up.bootstrap"),
     "cryptography": ("plugins.vault",),
     "pickle": (),
 }
@@ -175,7 +190,7 @@ def doors(module: str, tree: ast.Module) -> Iterator[str]:
             yield f"{module} imports the private {target}.{name}" if name else f"{module} imports the private {target}"
         for package, open_to_all in DOORS.items():
             enters = within(target, (package,)) and not within(module, (package,))
-            if enters and not {target, target.rpartition(".")[0] + ".*"} & set(open_to_all):
+            if enters and target not in open_to_all:
                 yield f"{module} imports {target}, which is no door of {package}"
 
 
@@ -263,9 +278,17 @@ def test_the_house_keeps_its_law(rule: Rule, house: list[tuple[str, ast.Module]]
     assert sorted({violation for module, tree in house for violation in rule(module, tree)}) == []
 
 
-def test_every_door_leads_somewhere() -> None:
-    named = [door.removesuffix(".*") for opened in DOORS.values() for door in opened]
-    assert [door for door in named if path_of(door) is None] == []
+def test_every_door_is_used(house: list[tuple[str, ast.Module]]) -> None:
+    """A door that nobody enters any more is shut; `plugins` itself is where authors of plugins come in."""
+    used = {
+        (package, target)
+        for package in DOORS
+        for module, tree in house
+        for target, _ in imported(tree)
+        if not within(module, (package,))
+    }
+    doors_of_all = {(package, door) for package, opened in DOORS.items() for door in opened}
+    assert doors_of_all - used - {("plugins", "plugins")} == set()
 
 
 FAULTS: list[tuple[Rule, str, str, str]] = [
