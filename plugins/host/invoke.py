@@ -157,6 +157,12 @@ class Host:
                 message=failure.message,
                 retry_in=failure.retry_in,
             )
+        except Exception as error:
+            log.error("plugin.hostFailed", plugin=call.plugin, step=call.step, trace=_trace(error))
+            failure = attempt.failure(
+                Permanent("the gateway itself failed on this call; its log says why", type="internal.error")
+            )
+            attempt.observe("permanent", error=failure.type)
         else:
             attempt.observe("replayed" if attempt.replayed else "completed", port=outcome.port)
             return outcome

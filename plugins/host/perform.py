@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -76,6 +76,8 @@ async def perform(
         if _is_asked_to_stop():
             raise
         raise crashed(plugin, error) from error
+    except ExceptionGroup as group:
+        raise _gravest(plugin, group) from group
     except (Exception, SystemExit) as error:
         raise crashed(plugin, error) from error
     return _outcome(plugin, result, scrubber, max_output)
@@ -85,6 +87,27 @@ def crashed(plugin: Plugin, error: BaseException) -> Permanent:
     """Return the error that a user sees for an exception which the plugin did not mean to raise."""
     reason = f"{type(error).__name__}: {error}".rstrip(": ")[:_LONGEST_REASON]
     return Permanent(f"{plugin.id} failed unexpectedly with {reason}", type="plugin.crashed")
+
+
+def _gravest(plugin: Plugin, group: ExceptionGroup[Exception]) -> PluginError:
+    """Return the error that decides for all that failed at once, as in a task group."""
+    meant, unmeant = group.split(PluginError)
+    if unmeant is not None or meant is None:
+        return crashed(plugin, next(_leaves(unmeant or group)))
+    gravest: PluginError = min(_leaves(meant), key=_hope)
+    return gravest
+
+
+def _leaves(group: ExceptionGroup[Any]) -> Iterator[Any]:
+    for error in group.exceptions:
+        yield from _leaves(error) if isinstance(error, ExceptionGroup) else (error,)
+
+
+def _hope(error: PluginError) -> int:
+    """Order errors: final ones, those after which it may have acted, those after which surely nothing happened."""
+    if not isinstance(error, Transient):
+        return 0
+    return 2 if error.effect == "none" else 1
 
 
 def from_any_thread(function: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -149,6 +149,37 @@ async def test_a_plain_function_fails_the_same_way(bench: Bench, error: BaseExce
     assert failure.type == ("permanent" if isinstance(error, Permanent) else "plugin.crashed")
 
 
+@pytest.mark.parametrize(
+    ("errors", "type"),
+    [
+        ([Transient("a", type="a", effect="none"), Transient("b", type="b")], "b"),
+        ([Transient("a", type="a"), Permanent("b", type="b")], "b"),
+        ([Transient("a", type="a"), ExceptionGroup("inner", [Permanent("b", type="b")])], "b"),
+        ([Permanent("a", type="a"), ValueError("b")], "plugin.crashed"),
+    ],
+)
+async def test_of_errors_that_come_together_the_gravest_decides(
+    bench: Bench, errors: list[Exception], type: str
+) -> None:
+    failure = await bench.fail(Acts("read", ExceptionGroup("several", errors)).plugin)
+    assert failure.type == type
+
+
+class Deep(Struct):
+    inner: "Deep | None" = None
+
+
+async def test_what_the_host_itself_cannot_handle_is_a_failure_too(bench: Bench) -> None:
+    async def ignore(config: Deep, ctx: Context) -> None:
+        return None
+
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"inner": deep}
+    failure = await bench.fail(pure(ignore), deep)
+    assert (failure.type, failure.retry_in) == ("internal.error", None)
+
+
 async def test_an_effect_that_cannot_be_told_is_a_final_failure(bench: Bench) -> None:
     def effect(config: Config) -> Effect:
         raise KeyError(config.value)
