@@ -8,20 +8,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import structlog
-from msgspec import Struct, field
 
 from plugins.egress.client import EgressClient
+from plugins.host.attempt import Attempt
 from plugins.host.call import Call, Outcome
 from plugins.host.errors import CallFailed, Failure
 from plugins.host.ledger import Claim, Hold, Ledger, idempotency_key
-from plugins.host.metrics import CALLS, SECONDS
 from plugins.host.perform import MAX_OUTPUT, decode_config, effect_of, from_any_thread, perform
 from plugins.host.registry import Registry
-from plugins.host.retry import next_delay
 from plugins.host.scrub import Scrubber
 from plugins.sdk.context import Context
-from plugins.sdk.credential import Credential
-from plugins.sdk.effect import EFFECTFUL, Effect
+from plugins.sdk.effect import EFFECTFUL
 from plugins.sdk.errors import Permanent, PluginError, Transient
 from plugins.sdk.plugin import Plugin
 from plugins.vault.credentials import Credentials
@@ -31,7 +28,6 @@ __all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "longest_attempt"
 
 #: Seconds that a lease outlasts the call's timeout: time to write down how it ended.
 GRACE = 2.0
-_LONGEST_MESSAGE = 2_000
 
 T = TypeVar("T")
 
@@ -44,55 +40,6 @@ def longest_attempt(timeout: float) -> float:
     Waiting for an earlier attempt's lease may take as long as the call itself.
     """
     return 2 * timeout + 2 * GRACE
-
-
-class _Attempt(Struct, kw_only=True):
-    """What is known about an attempt so far."""
-
-    call: Call
-    key: str
-    #: the strictest, until the config says
-    effect: Effect = "unsafe"
-    plugin: Plugin | None = None
-    config: Any = None
-    credentials: dict[str, Credential] = field(default_factory=dict)
-    scrubber: Scrubber
-    http: EgressClient
-    replayed: bool = False
-    started: float
-
-    def failure(self, error: PluginError) -> Failure:
-        message = self.scrubber.text(error.message)
-        if len(message) > _LONGEST_MESSAGE:
-            message = message[:_LONGEST_MESSAGE] + "…"
-        return Failure(
-            type=error.type,
-            message=message,
-            status=error.status,
-            attempt=self.call.attempt,
-            retry_in=next_delay(self.call.retry, self.effect, self.call.attempt, error),
-        )
-
-    def observe(self, outcome: str, **facts: Any) -> None:
-        """Count the attempt and log its one line."""
-        seconds = time.perf_counter() - self.started
-        # Ids of plugins that are not installed are anybody's text: one label for all of them.
-        plugin = self.plugin.id if self.plugin else "unknown"
-        CALLS.labels(plugin, outcome).inc()
-        SECONDS.labels(plugin, outcome).observe(seconds)
-        log.info(
-            "plugin.call",
-            plugin=self.call.plugin,
-            outcome=outcome,
-            tenant_id=self.call.tenant_id,
-            execution_id=self.call.execution_id,
-            job_id=self.call.job_id,
-            step=self.call.step,
-            attempt=self.call.attempt,
-            effect=self.effect,
-            seconds=round(seconds, 4),
-            **facts,
-        )
 
 
 class Host:
@@ -137,7 +84,7 @@ class Host:
         Raises:
             CallFailed: and nothing else.
         """
-        attempt = _Attempt(
+        attempt = Attempt(
             call=call,
             key=idempotency_key(call.tenant_id, call.origin, call.step, call.generation),
             scrubber=Scrubber(),
@@ -170,7 +117,7 @@ class Host:
         raise CallFailed(failure)
 
     async def _run(
-        self, attempt: _Attempt, heartbeat: Callable[[Any], None], is_cancelled: Callable[[], bool]
+        self, attempt: Attempt, heartbeat: Callable[[Any], None], is_cancelled: Callable[[], bool]
     ) -> Outcome:
         call = attempt.call
         attempt.plugin = plugin = self._registry.get(call.plugin)
@@ -207,7 +154,7 @@ class Host:
         await self._note(attempt, self._ledger.finish(found, outcome))
         return outcome
 
-    async def _bind(self, attempt: _Attempt, plugin: Plugin) -> None:
+    async def _bind(self, attempt: Attempt, plugin: Plugin) -> None:
         """Borrow the bound credentials, and close the way to every host that one of them does not allow."""
         call, slots = attempt.call, {slot.name: slot for slot in plugin.credentials}
         for name in call.credentials:
@@ -235,7 +182,7 @@ class Host:
 
     async def _perform(
         self,
-        attempt: _Attempt,
+        attempt: Attempt,
         plugin: Plugin,
         heartbeat: Callable[[Any], None],
         is_cancelled: Callable[[], bool],
@@ -280,7 +227,7 @@ class Host:
         finally:
             over.set()
 
-    async def _settle(self, attempt: _Attempt, plugin: Plugin, hold: Hold, error: PluginError) -> None:
+    async def _settle(self, attempt: Attempt, plugin: Plugin, hold: Hold, error: PluginError) -> None:
         """Leave the row as the failure demands (design §8, Effect ledger)."""
         if isinstance(error, Transient):
             agreed = attempt.effect == "unsafe" and attempt.failure(error).retry_in is not None
@@ -297,7 +244,7 @@ class Host:
             stored = Permanent(failure.message, type=failure.type, status=failure.status)
             await self._note(attempt, self._ledger.fail(hold, stored))
 
-    async def _note(self, attempt: _Attempt, writing: Coroutine[Any, Any, bool]) -> None:
+    async def _note(self, attempt: Attempt, writing: Coroutine[Any, Any, bool]) -> None:
         """Write down how the call ended. What the call gave counts, even where it cannot be written down."""
         try:
             if not await writing:

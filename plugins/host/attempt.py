@@ -1,0 +1,71 @@
+"""What is known about one attempt while it goes on, and how it is told afterwards."""
+
+import time
+from typing import Any
+
+import structlog
+from msgspec import Struct, field
+
+from plugins.egress.client import EgressClient
+from plugins.host.call import Call
+from plugins.host.errors import Failure
+from plugins.host.metrics import CALLS, SECONDS
+from plugins.host.retry import next_delay
+from plugins.host.scrub import Scrubber
+from plugins.sdk.credential import Credential
+from plugins.sdk.effect import Effect
+from plugins.sdk.errors import PluginError
+from plugins.sdk.plugin import Plugin
+
+_LONGEST_MESSAGE = 2_000
+
+log = structlog.get_logger(__name__)
+
+
+class Attempt(Struct, kw_only=True):
+    """What is known about an attempt so far."""
+
+    call: Call
+    key: str
+    #: the strictest, until the config says
+    effect: Effect = "unsafe"
+    plugin: Plugin | None = None
+    config: Any = None
+    credentials: dict[str, Credential] = field(default_factory=dict)
+    scrubber: Scrubber
+    http: EgressClient
+    replayed: bool = False
+    started: float
+
+    def failure(self, error: PluginError) -> Failure:
+        message = self.scrubber.text(error.message)
+        if len(message) > _LONGEST_MESSAGE:
+            message = message[:_LONGEST_MESSAGE] + "…"
+        return Failure(
+            type=error.type,
+            message=message,
+            status=error.status,
+            attempt=self.call.attempt,
+            retry_in=next_delay(self.call.retry, self.effect, self.call.attempt, error),
+        )
+
+    def observe(self, outcome: str, **facts: Any) -> None:
+        """Count the attempt and log its one line."""
+        seconds = time.perf_counter() - self.started
+        # Ids of plugins that are not installed are anybody's text: one label for all of them.
+        plugin = self.plugin.id if self.plugin else "unknown"
+        CALLS.labels(plugin, outcome).inc()
+        SECONDS.labels(plugin, outcome).observe(seconds)
+        log.info(
+            "plugin.call",
+            plugin=self.call.plugin,
+            outcome=outcome,
+            tenant_id=self.call.tenant_id,
+            execution_id=self.call.execution_id,
+            job_id=self.call.job_id,
+            step=self.call.step,
+            attempt=self.call.attempt,
+            effect=self.effect,
+            seconds=round(seconds, 4),
+            **facts,
+        )
