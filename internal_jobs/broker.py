@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 from functools import partial
+from typing import Literal
 
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
@@ -17,9 +18,14 @@ from internal_jobs.jobs import Publication, Queue
 _WORKER_MAINTENANCE = 1_000_000
 _PRODUCER_MAINTENANCE = 0
 
+#: lost     not in Redis: finished with, or gone with it
+#: waiting  in a queue
+#: fetched  with a worker, and not yet acknowledged
+Whereabouts = Literal["lost", "waiting", "fetched"]
+
 
 class JobsBroker(RedisBroker):
-    """A broker that publishes in batches, tells what it holds, and has no delay queues.
+    """A broker that publishes in batches, tells where its messages are, and has no delay queues.
 
     Delays, retries and time limits are the database's and the host's, the same for both engines. So none of
     Dramatiq's middleware is wanted: `Retries` and `Callbacks` would enqueue past the outbox, `AgeLimit` would drop
@@ -54,12 +60,18 @@ class JobsBroker(RedisBroker):
                 batch.do_enqueue(message.queue_name, message.message_id, message.encode())
             pipeline.execute()
 
-    def holds(self, publications: Sequence[Publication]) -> list[bool]:
-        """Tell which publications are in Redis: in a queue, or with a worker and not yet acknowledged. Blocks."""
+    def whereabouts(self, publications: Sequence[Publication]) -> list[Whereabouts]:
+        """Tell what became of publications, in one round trip. Blocks."""
         with self.client.pipeline(transaction=False) as pipeline:
             for publication in publications:
-                pipeline.hexists(f"{self.namespace}:{publication.queue}.msgs", message_id(publication))
-            return [bool(held) for held in pipeline.execute()]
+                queue, id = f"{self.namespace}:{publication.queue}", message_id(publication)
+                pipeline.hexists(f"{queue}.msgs", id)
+                pipeline.lpos(queue, id)
+            found = pipeline.execute()
+        return [
+            "lost" if not held else "fetched" if position is None else "waiting"
+            for held, position in zip(found[::2], found[1::2], strict=True)
+        ]
 
 
 def connect(redis_url: str) -> "Redis":

@@ -1,5 +1,6 @@
 """The door for producers: jobs are asked for here, by name and payload, and looked at again."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -64,10 +65,39 @@ class Jobs:
             self._waker.wake()
         else:
             (inserted,) = await self._store.insert_on(connection, [row])
-        if inserted.is_new:
-            ENQUEUED.labels(request.queue).inc()
-            return _fresh(row, request)
-        return await self._read(tenant_id, inserted.id, connection)
+        return await self._answer(row, request, inserted, connection)
+
+    async def enqueue_many(
+        self,
+        tenant_id: str,
+        requests: Sequence[JobRequest],
+        *,
+        keys: Sequence[str] | None = None,
+        traceparent: str | None = None,
+    ) -> list[Job]:
+        """Keep all of these jobs or none, in one transaction; return them in order.
+
+        Args:
+            tenant_id: who they belong to.
+            requests: what is to be done.
+            keys: an idempotency key for each.
+            traceparent: W3C trace context that the jobs' log lines carry on.
+
+        Raises:
+            InvalidJob: one cannot be kept; its pointer begins with the index.
+            VaultError: the tenant is unknown, or its keys were destroyed.
+        """
+        rows = []
+        for index, request in enumerate(requests):
+            try:
+                rows.append(await self._row(tenant_id, request, None if keys is None else keys[index], traceparent))
+            except InvalidJob as fault:
+                raise InvalidJob(f"/{index}{fault.pointer}", fault.detail) from None
+        inserted = await self._store.insert(rows) if rows else []
+        self._waker.wake()
+        return [
+            await self._answer(row, request, one) for row, request, one in zip(rows, requests, inserted, strict=True)
+        ]
 
     def wake(self) -> None:
         """Say that jobs were committed in a transaction of the caller's."""
@@ -123,6 +153,14 @@ class Jobs:
 
     async def close(self) -> None:
         await self._waker.close()
+
+    async def _answer(
+        self, row: dict[str, Any], request: JobRequest, inserted: Inserted, connection: AsyncConnection | None = None
+    ) -> Job:
+        if not inserted.is_new:
+            return await self._read(row["tenant_id"], inserted.id, connection)
+        ENQUEUED.labels(request.queue).inc()
+        return _fresh(row, request)
 
     async def _read(self, tenant_id: str, job_id: str, connection: AsyncConnection | None = None) -> Job:
         row = await self._store.find(tenant_id, job_id, connection=connection)

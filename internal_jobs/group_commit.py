@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: Errors that speak of the database, not of an item: trying the items alone would only take longer.
+_AWAY = (OperationalError, InterfaceError, OSError)
 
 
 class GroupCommit(Generic[T, R]):
@@ -39,7 +44,7 @@ class GroupCommit(Generic[T, R]):
             group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
             # Whoever stopped waiting before the write began wants nothing written.
             group = [(item, answer) for item, answer in group if not answer.done()]
-            if not await self._settle(group) and len(group) > 1:
+            if not await self._settle(group):
                 for entry in group:
                     await self._settle([entry])
 
@@ -50,11 +55,12 @@ class GroupCommit(Generic[T, R]):
         try:
             results = await self._write([item for item, _ in group])
         except Exception as error:
-            if len(group) == 1:
-                _, answer = group[0]
+            if len(group) > 1 and not isinstance(error, _AWAY):
+                return False
+            for _, answer in group:
                 if not answer.done():
                     answer.set_exception(error)
-            return False
+            return True
         for (_, answer), result in zip(group, results, strict=True):
             if not answer.done():
                 answer.set_result(result)

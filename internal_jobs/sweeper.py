@@ -1,6 +1,7 @@
 """The sweeper: finds what went wrong silently, in the database alone, and puts it back on its way."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,23 +24,41 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds between two sweeps.
 INTERVAL = 1.0
-#: Seconds after which a message that Redis does not have is lost, and one that it has is stuck.
-LOST_AFTER, STUCK_AFTER = 2.0, 60.0
+#: Seconds after which a message that Redis does not have is lost, and one that a worker has is stuck.
+LOST_AFTER, STUCK_AFTER = 2.0, 30.0
 #: Workers that one job may take down after the first.
 MAX_REDELIVERIES = 3
 
 
 class Sweeper:
-    """Takes back lapsed leases, finds lost messages, closes expired jobs."""
+    """Takes back lapsed leases, finds lost messages, closes expired jobs.
+
+    Args:
+        outbox: where lost messages are given back to.
+        leases: what is taken back when it lapsed.
+        broker: knows where messages are.
+        vault: seals the last error of a poisonous job.
+        on_due: called when something can be published again.
+        grace: seconds after an absence of the database in which no lease is taken back: whoever lives renews first.
+    """
 
     def __init__(
-        self, *, outbox: Outbox, leases: Leases, broker: JobsBroker, vault: Vault, on_due: Callable[[], None]
+        self,
+        *,
+        outbox: Outbox,
+        leases: Leases,
+        broker: JobsBroker,
+        vault: Vault,
+        on_due: Callable[[], None],
+        grace: float,
     ) -> None:
         self._outbox = outbox
         self._leases = leases
         self._broker = broker
         self._vault = vault
         self._on_due = on_due
+        self._grace = grace
+        self._grace_ends = time.monotonic()
 
     async def run(self) -> None:
         """Sweep until cancelled. Survives the loss of Redis and of the database."""
@@ -48,6 +67,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except (SQLAlchemyError, OSError) as error:
+                self._grace_ends = time.monotonic() + self._grace
                 _log.warning("jobs.sweep_failed", error=str(error))
 
     async def sweep(self) -> None:
@@ -58,6 +78,8 @@ class Sweeper:
             self._on_due()
 
     async def _reclaim(self) -> int:
+        if time.monotonic() < self._grace_ends:
+            return 0
         rows = await self._leases.lapsed()
         if not rows:
             return 0
@@ -84,12 +106,14 @@ class Sweeper:
         if not waiting:
             return 0
         try:
-            held = await asyncio.to_thread(self._broker.holds, waiting)
+            whereabouts = await asyncio.to_thread(self._broker.whereabouts, waiting)
         except RedisError:
             # Nothing is known; the relay reports that Redis is away.
             return 0
-        lost = [publication for publication, is_held in zip(waiting, held, strict=True) if not is_held]
-        stuck = [one for one in await self._outbox.published_before(STUCK_AFTER) if one not in set(lost)]
+        places = dict(zip(waiting, whereabouts, strict=True))
+        lost = [one for one, place in places.items() if place == "lost"]
+        # Its worker is busy with long jobs, or does not know that it has it: another may.
+        stuck = [one for one in await self._outbox.published_before(STUCK_AFTER) if places.get(one) == "fetched"]
         return await self._give_back("lost", lost) + await self._give_back("stuck", stuck)
 
     async def _give_back(self, reason: str, publications: list[Publication]) -> int:

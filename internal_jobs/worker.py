@@ -85,7 +85,9 @@ async def run_worker(
     leases = Leases(database, length=options.lease)
     attempts = Attempts(leases, interval=options.lease / _RENEWALS)
     relay = Relay(outbox, publisher)
-    sweeper = Sweeper(outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake)
+    sweeper = Sweeper(
+        outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake, grace=options.lease
+    )
     listener = WakeListener(redis_url, relay.wake, namespace=options.namespace)
     runner = Runner(
         leases=leases,

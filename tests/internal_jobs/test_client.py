@@ -136,3 +136,17 @@ async def test_payload_and_keys_are_not_in_clear_in_the_database(jobs: Jobs, ten
         rows = (await connection.exec_driver_sql("SELECT * FROM jobs")).all()
     assert secret not in repr(rows)
     assert secret.encode() not in b"".join(bytes(value) for value in rows[0] if isinstance(value, bytes | memoryview))
+
+
+async def test_many_jobs_are_kept_together_or_not_at_all(jobs: Jobs, tenant: str) -> None:
+    good = [JobRequest(type="x", payload={"n": n}) for n in range(5)]
+    with pytest.raises(InvalidJob) as refused:
+        await jobs.enqueue_many(tenant, [*good, JobRequest(type="x", delay="1s", at=now())])
+    assert refused.value.pointer == "/5/at"
+    assert (await jobs.list(tenant)).items == ()
+    keys = ["a", "b", "c", "d", "a"]
+    made = await jobs.enqueue_many(tenant, good, keys=keys)
+    assert [job.payload["n"] for job in made] == [0, 1, 2, 3, 0]
+    assert made[4].id == made[0].id
+    assert len((await jobs.list(tenant)).items) == 4
+    assert await jobs.enqueue_many(tenant, []) == []

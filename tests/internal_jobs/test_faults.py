@@ -71,6 +71,7 @@ async def test_a_worker_killed_with_twenty_jobs_in_flight_loses_none_and_repeats
         assert set(seen.keys) == keys, "every job acted, each under one key"
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish(
     jobs: Jobs, tenant: str, launch: Launch
 ) -> None:
@@ -94,6 +95,7 @@ async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish
     assert {job.status for job in finished} == {"completed"}
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_a_drained_worker_hands_back_what_does_not_end_in_time(jobs: Jobs, tenant: str, launch: Launch) -> None:
     worker = await launch()
     made = await jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 30}, timeout="60s"))
