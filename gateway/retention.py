@@ -63,7 +63,7 @@ async def keep_purging(platform: Platform) -> None:
     """Enqueue the chore now and every `INTERVAL` seconds, once in the whole installation; ends by cancellation."""
     while True:
         try:
-            await _enqueue(platform)
+            await ask_for_purge(platform)
             pause = INTERVAL
         except (SQLAlchemyError, OSError) as error:
             log.warning("retention.notEnqueued", error=type(error).__name__, retry_in=PAUSE)
@@ -71,9 +71,10 @@ async def keep_purging(platform: Platform) -> None:
         await asyncio.sleep(pause)
 
 
-async def _enqueue(platform: Platform) -> None:
+async def ask_for_purge(platform: Platform) -> None:
+    """Enqueue the chore, unless somebody has in this interval."""
     await register_installation(platform.database)
     period = int(now().timestamp()) // INTERVAL
-    # Every jobs worker asks for it; the key makes one job of it.
+    # Every jobs worker asks; the key makes one job of it.
     request = JobRequest(type=PURGE, queue="bulk", timeout="30m")
     await platform.jobs.enqueue(INSTALLATION, request, key=f"{PURGE}:{period}")
