@@ -25,7 +25,7 @@ def to_json(meter: Meter, value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 -
     """
     kind = type(value)
     if kind is str:
-        _charge(meter, 2 + (len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))))
+        _charge(meter, 2 + (len(value) if value.isascii() else _encoded_length(value)))
         return value
     if kind is list:
         _enter(meter, 2 + 5 * len(value), depth)
@@ -56,6 +56,13 @@ def to_json(meter: Meter, value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 -
     if kind is Type:
         return value.name
     raise EvaluationError(f"a value of type {type_name(value)} has no JSON")
+
+
+def _encoded_length(text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise EvaluationError("a string holds half a character", reason="invalidText") from None
 
 
 def _key(key: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Container, Sequence
 from typing import NoReturn
 
 from user_workflows.expressions.budget import MAX_CHAIN, MAX_DEPTH, MAX_NODES
+from user_workflows.expressions.chain import Chain
 from user_workflows.expressions.errors import ChainTooLong, ExpressionSyntaxError, TooDeep, TooManyNodes
 from user_workflows.expressions.lexer import Token
 from user_workflows.expressions.macros import MACROS, make_loop, variable_name
@@ -21,16 +22,13 @@ from user_workflows.expressions.syntax import (
     Has,
     Index,
     ListOf,
-    Logic,
     Loop,
     MapOf,
     Method,
     Name,
     Node,
-    Operation,
     Path,
     Select,
-    Term,
     Unary,
 )
 
@@ -93,7 +91,7 @@ class Parser:
         return value
 
     def _operators(self) -> Node:
-        chains: list[_Chain] = []
+        chains: list[Chain] = []
         operand = self._unary()
         while True:
             token = self._peek()
@@ -103,7 +101,7 @@ class Parser:
             if not precedence:
                 return operand
             if not chains or chains[-1].precedence < precedence:
-                chains.append(_Chain(precedence))
+                chains.append(Chain(precedence))
             chains[-1].add(operand, self._count())
             self._check_chain(chains[-1].operands, token.position)
             operand = self._unary()
@@ -306,27 +304,3 @@ class Parser:
         hint = hint or _HINTS.get(token.value, "")
         name = "string" if token.kind == "string" else repr(token.value)
         raise ExpressionSyntaxError(f"unexpected {name}{hint}", token.position)
-
-
-class _Chain:
-    """Operators of one precedence that wait for their last operand."""
-
-    def __init__(self, precedence: int) -> None:
-        self.precedence = precedence
-        self.operands: list[Node] = []
-        self.operators: list[Token] = []
-
-    def add(self, operand: Node, operator: Token) -> None:
-        self.operands.append(operand)
-        self.operators.append(operator)
-
-    def close(self, last: Node) -> Node:
-        operands = (*self.operands, last)
-        first = self.operators[0]
-        if first.value in ("&&", "||"):
-            return Logic(position=first.position, operator=first.value, operands=operands)
-        terms = (
-            Term(position=operator.position, operator=operator.value, operand=operand)
-            for operator, operand in zip(self.operators, operands[1:], strict=True)
-        )
-        return Operation(position=first.position, first=operands[0], terms=tuple(terms))
