@@ -108,6 +108,7 @@ TIME = {
     "times": "range(60000).map(x,timestamp(x))",
     "times as text": "range(3000).map(x,timestamp(x).format('%Y-%m-%dT%H:%M:%S%z','Europe/Berlin'))",
     "times from text": "range(3000).map(x,timestamp.parse('2024-01-01 10:00','%Y-%m-%d %H:%M'))",
+    "names of days": "timestamp.parse('a'.repeat(199)+'1','%A'.repeat(33))",
     "a format of clauses": "'%d'.repeat(100000).format(range(100000))",
     "percent signs": "'%'.repeat(1000000).format([])",
     "stars": "input.s.matches('(a*)*b')",

@@ -216,11 +216,18 @@ def test_an_unknown_function_is_a_fault_before_it_is_evaluated() -> None:
     assert "uppper" in fault.message
     (fault,) = compile_expression("'a'.uper()").faults
     assert "'upper' is near" in fault.message
+    (fault,) = compile_expression("'a'.toUpperCase()").faults
+    assert "write upper()" in fault.message
     (fault,) = compile_expression("upper('a')").faults
     assert "write value.upper" in fault.message
     (fault,) = compile_expression("x.matches('[')").faults
     assert fault.type == "expression.invalidPattern"
     assert compile_expression("size(input) > 0").faults == ()
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="half a character"):
+        compile_expression("input").evaluate({"input": ["\ud800"]})
 
 
 def test_the_result_shares_nothing_with_the_input() -> None:
