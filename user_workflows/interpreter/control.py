@@ -37,7 +37,7 @@ def evaluate(node: PlanNode, templates: Templates, scope: Scope) -> "Ports | Sto
 
 
 def _if(node: PlanNode, templates: Templates, scope: Scope) -> Ports:
-    taken = _boolean(templates.at(node, "condition").render(scope), "condition")
+    taken = boolean(templates.at(node, "condition").render(scope), "condition")
     return {"true" if taken else "false": scope["input"]}
 
 
@@ -46,7 +46,7 @@ def _switch(node: PlanNode, templates: Templates, scope: Scope) -> Ports:
     ports: Ports = {}
     for index, case in enumerate(node.config["cases"]):
         when = templates.at(node, "cases", index, "when").render(scope)
-        if _boolean(when, f"cases[{index}].when"):
+        if boolean(when, f"cases[{index}].when"):
             ports[case["port"]] = scope["input"]
             if not every:
                 break
@@ -64,12 +64,12 @@ def _merge(node: PlanNode, templates: Templates, scope: Scope) -> Ports:
 def _filter(node: PlanNode, templates: Templates, scope: Scope) -> Ports:
     items = templates.at(node, "items").render(scope)
     if not isinstance(items, list):
-        raise StepFailed(StepError(type="config.type", message=f"items must be a list, not {_name(items)}"))
+        raise StepFailed(StepError(type="config.type", message=f"items must be a list, not {name_of(items)}"))
     where = templates.at(node, "where")
     kept = [
         item
         for index, item in enumerate(items)
-        if _boolean(where.render({**scope, "item": item, "index": index}), "where")
+        if boolean(where.render({**scope, "item": item, "index": index}), "where")
     ]
     return {"output": kept}
 
@@ -83,14 +83,20 @@ def _stop(node: PlanNode, templates: Templates, scope: Scope) -> Stop:
     )
 
 
-def _boolean(value: Any, where: str) -> bool:
+def boolean(value: Any, where: str) -> bool:
+    """Return a value that decides.
+
+    Raises:
+        StepFailed: it is not true or false.
+    """
     if not isinstance(value, bool):
-        message = f"{where} must be true or false, not {_name(value)}"
+        message = f"{where} must be true or false, not {name_of(value)}"
         raise StepFailed(StepError(type="config.type", message=message))
     return value
 
 
-def _name(value: Any) -> str:
+def name_of(value: Any) -> str:
+    """Return the kind of a JSON value, for messages."""
     match value:
         case None:
             return "null"

@@ -32,7 +32,7 @@ class GraphState:
         self.nodes: dict[str, NodeState] = {node.id: NodeState(node, path) for node in graph.nodes}
         #: what expressions see as `nodes`: node → port → value, of the nodes that left by a port
         self.outputs: dict[str, dict[str, Any]] = dict(outer or {})
-        self._journal = journal
+        self.journal = journal
         self._edges = [EdgeState(edge) for edge in graph.edges]
         #: nodes that will run, or never will; asked for membership only, its order means nothing
         self._decided: set[str] = set()
@@ -64,17 +64,17 @@ class GraphState:
 
     def begin(self, state: NodeState, input: Any, at: datetime) -> None:
         state.status, state.input, state.started_at = "running", input, at
-        self._journal.note(state)
+        self.journal.note(state)
 
     def wait(self, state: NodeState, reason: str) -> None:
         state.status, state.reason = "waiting", reason
-        self._journal.note(state)
+        self.journal.note(state)
 
     def complete(self, state: NodeState, ports: Mapping[str, Any], at: datetime, *, attempt: int = 1) -> None:
         """A node left by `ports`, port → value."""
         state.status, state.ports, state.reason = "completed", dict(ports), None
         state.attempt, state.closed_at = attempt, at
-        self._journal.note(state)
+        self.journal.note(state)
         self._leave(state)
 
     def fail(self, state: NodeState, error: StepError, at: datetime) -> None:
@@ -89,14 +89,14 @@ class GraphState:
                 state.ports = {ERROR_PORT: seen}
             case "fail":
                 pass
-        self._journal.note(state)
+        self.journal.note(state)
         if state.node.on_error != "fail":
             self._leave(state)
 
     def cancel(self, state: NodeState, reason: str, at: datetime) -> None:
         """A node that was running or waiting is stopped."""
         state.status, state.reason, state.closed_at = "canceled", reason, at
-        self._journal.note(state)
+        self.journal.note(state)
 
     def close(self, reason: str, at: datetime) -> None:
         """End everything that has not settled: what runs is canceled, what never began is skipped."""
@@ -130,7 +130,7 @@ class GraphState:
 
     def _mark_skipped(self, state: NodeState, reason: str, at: datetime | None) -> None:
         state.status, state.reason, state.closed_at = "skipped", reason, at
-        self._journal.note(state)
+        self.journal.note(state)
 
     def _settle_targets(self, source: NodeState, at: datetime | None) -> None:
         # A work list, not recursion: dead paths may be a thousand nodes long.

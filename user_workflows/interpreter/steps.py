@@ -60,7 +60,7 @@ async def run_step(start: StartExecution, state: NodeState, config: Any) -> Step
             step_call(start, state, config),
             result_type=StepResult,
             task_queue=STEP_QUEUE,
-            activity_id=node.id,
+            activity_id=".".join((node.id, *map(str, state.path))),
             start_to_close_timeout=2 * timeout + GRACE,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(

@@ -98,6 +98,20 @@ class Walk:
         self._keep_what_settled()
         self.graph.close(reason, self._clock())
 
+    def inner(self, state: NodeState, number: int, seen: Mapping[str, Any], given: Any) -> "Walk":
+        """Return a walk over the body of a loop: one item of it, or one round."""
+        if state.node.body is None:
+            raise ValueError(f"node {state.node.id} has no body")
+        return Walk(
+            GraphState(state.node.body, self.graph.journal, path=(*state.path, number), outer=self.graph.outputs),
+            templates=self.templates,
+            seen={**self.seen, **seen},
+            given=given,
+            perform=self._perform,
+            clock=self._clock,
+            pause=self._pause,
+        )
+
     def scope(self, given: Any) -> Scope:
         """Return what the expressions of a node with this input see."""
         return {**self.seen, "nodes": self.graph.outputs, "input": given}

@@ -15,6 +15,7 @@ from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.emit import Emitter
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
 from user_workflows.interpreter.journal import Journal
+from user_workflows.interpreter.loops import run_foreach, run_while
 from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, StartExecution
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
@@ -94,6 +95,11 @@ class Interpreter:
         return self._walk.graph.result()
 
     async def _perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
+        match state.node.plugin:
+            case "foreach":
+                return await run_foreach(walk, state, scope)
+            case "while":
+                return await run_while(walk, state, scope)
         config = walk.templates.at(state.node).render(scope)
         self._billable_actions += 1
         if state.node.plugin == "wait":

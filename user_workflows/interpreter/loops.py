@@ -1,0 +1,111 @@
+"""`foreach` and `while`: a body is walked once for each item, or round."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from user_workflows.interpreter.control import Scope, boolean, name_of
+from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
+from user_workflows.interpreter.messages import ExecutionError, StepError
+from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.state import ERROR_PORT
+from user_workflows.interpreter.walk import Performed, Walk
+
+MAX_ITEMS = 100_000
+DEFAULT_CONCURRENCY = 10
+DEFAULT_MAX_ITERATIONS = 1_000
+
+
+async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
+    """Walk the body for every item, some at a time, and leave with the results in the order of the items.
+
+    Raises:
+        StepFailed: an item failed and errors are not collected, or the items are not a list that may be walked.
+    """
+    items = _items(walk, state, scope)
+    collects = state.node.config.get("continueOnItemError", False)
+    concurrency = state.node.config.get("concurrency", DEFAULT_CONCURRENCY)
+    results: list[Any] = [None] * len(items)
+    failures: dict[int, ExecutionError] = {}
+
+    async def work(waiting: Iterator[tuple[int, Any]]) -> None:
+        for index, item in waiting:
+            try:
+                results[index] = await _round(walk, state, index, {"item": item, "index": index}, given=item)
+            except ExecutionFailed as failure:
+                if not collects:
+                    raise _item_failed(index, failure.error) from failure
+                failures[index] = failure.error
+
+    waiting = enumerate(items)
+    await _together([asyncio.create_task(work(waiting)) for _ in range(min(concurrency, len(items)))])
+    ports: dict[str, Any] = {"output": results}
+    if failures:
+        ports[ERROR_PORT] = [{"index": index, "error": _seen(failures[index])} for index in sorted(failures)]
+    return Performed(ports)
+
+
+async def run_while(walk: Walk, state: NodeState, scope: Scope) -> Performed:
+    """Walk the body as long as the condition holds, tested before each round, and leave with the last result.
+
+    Raises:
+        StepFailed: a round failed, or the condition still held after the last round that is allowed.
+    """
+    condition = walk.templates.at(state.node, "condition")
+    limit = state.node.config.get("maxIterations", DEFAULT_MAX_ITERATIONS)
+    last: Any = None
+    rounds = 0
+    while boolean(condition.render({**scope, "index": rounds, "last": last}), "condition"):
+        if rounds >= limit:
+            message = f"the condition still held after {limit} rounds; raise maxIterations or mend the condition"
+            raise StepFailed(StepError(type="while.tooManyRounds", message=message))
+        try:
+            last = await _round(walk, state, rounds, {"index": rounds, "last": last}, given=last)
+        except ExecutionFailed as failure:
+            raise _item_failed(rounds, failure.error) from failure
+        rounds += 1
+    return Performed({"output": last})
+
+
+async def _round(walk: Walk, state: NodeState, number: int, seen: Mapping[str, Any], *, given: Any) -> Any:
+    inner = walk.inner(state, number, seen, given)
+    try:
+        await inner.run()
+    except BaseException:
+        await inner.close("the round ended before this node was reached")
+        raise
+    if "result" in state.node.config:
+        return walk.templates.at(state.node, "result").render(inner.scope(given))
+    return inner.graph.result()
+
+
+async def _together(tasks: "list[asyncio.Task[None]]") -> None:
+    """Wait for all; when one breaks, or this is cancelled, stop the others first.
+
+    Not a `TaskGroup`: that one cancels in the order of a set.
+    """
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _items(walk: Walk, state: NodeState, scope: Scope) -> list[Any]:
+    items = walk.templates.at(state.node, "items").render(scope)
+    if not isinstance(items, list):
+        raise StepFailed(StepError(type="config.type", message=f"items must be a list, not {name_of(items)}"))
+    if len(items) > MAX_ITEMS:
+        message = f"items holds {len(items):,}, and at most {MAX_ITEMS:,} are walked; split the list"
+        raise StepFailed(StepError(type="foreach.tooManyItems", message=message))
+    return items
+
+
+def _item_failed(number: int, error: ExecutionError) -> StepFailed:
+    where = f"round {number}" + (f", node {error.node_id}" if error.node_id else "")
+    return StepFailed(StepError(type=error.type, message=f"{where}: {error.message}"))
+
+
+def _seen(error: ExecutionError) -> dict[str, Any]:
+    return {"type": error.type, "message": error.message, "nodeId": error.node_id}
