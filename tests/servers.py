@@ -41,7 +41,12 @@ def start(server: Server) -> "subprocess.Popen[bytes]":
     log = server.folder / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            server.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=server.environment or None
+            server.command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=server.folder,
+            env=server.environment or None,
         )
     deadline = time.monotonic() + 60
     while not _run(server.answers()):

@@ -4,14 +4,19 @@ import secrets
 from pathlib import Path
 
 import msgspec
+from alembic.util import CommandError
 from msgspec import Struct
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.auth.keys import create_key, find_by_key
 from gateway.migrate import migrate
+from gateway.up.errors import UpError
 from gateway.up.files import write_private
 from gateway.up.folder import DataFolder
 from plugins.storage.database import Database, now
 from plugins.storage.tenants import create_tenant, find_tenant
+from plugins.vault.errors import MasterKeyError
 from plugins.vault.keys import MasterKey
 
 TENANT_ID = "ten_dev"
@@ -29,9 +34,18 @@ async def bootstrap(folder: DataFolder, *, database_url: str, master_key_file: P
     """Bring the database up to date and return keys that work; keeps what an earlier start made.
 
     An `admin_key` that the settings name is taken as it is.
+
+    Raises:
+        UpError: the master key or the database cannot be used.
     """
-    MasterKey.load_or_create(master_key_file)
-    await migrate(database_url)
+    try:
+        MasterKey.load_or_create(master_key_file)
+        await migrate(database_url)
+    except MasterKeyError as error:
+        raise UpError(str(error)) from None
+    except (SQLAlchemyError, CommandError, OSError) as error:
+        shown = make_url(database_url).render_as_string(hide_password=True)
+        raise UpError(f"The database {shown} cannot be used or migrated: {error}") from error
     file = folder.path / "keys.json"
     known = msgspec.json.decode(file.read_bytes(), type=DevKeys) if file.exists() else None
     database = Database(database_url)

@@ -33,6 +33,8 @@ class Child(Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
     #: on top of our own environment
     environment: dict[str, str]
+    #: where it is started; ``None``: where we are
+    folder: Path | None = None
     #: whether it does its work by now
     answers: Callable[[], Awaitable[bool]]
     #: run before the first start, e.g. to write its configuration
@@ -75,6 +77,7 @@ async def spawn(child: Child, log: LogFile, *, keep_open: tuple[int, ...] = ()) 
             stdout=output,
             stderr=output,
             env=os.environ | child.environment,
+            cwd=child.folder,
             pass_fds=keep_open,
             process_group=0,
             preexec_fn=lambda: _die_with(parent),

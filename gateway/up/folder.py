@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
+from sqlalchemy.engine import URL
 
-from gateway.up.errors import AlreadyRunning
+from gateway.up.errors import AlreadyRunning, UpError
 from gateway.up.files import private_folder, write_private
 from gateway.up.keeper import Condition
 
@@ -59,7 +60,7 @@ class DataFolder:
 
     @property
     def database_url(self) -> str:
-        return f"sqlite:///{self.path / 'gateway.db'}"
+        return URL.create("sqlite", database=str(self.path / "gateway.db")).render_as_string()
 
     @property
     def logs(self) -> Path:
@@ -101,7 +102,12 @@ class DataFolder:
         Raises:
             AlreadyRunning: another `up` has it, or its children will not end.
         """
-        private_folder(self.path)
+        try:
+            private_folder(self.path)
+        except OSError as error:
+            raise UpError(
+                f"{self.path} cannot be the data folder: {error.strerror}. Name another with --data-dir."
+            ) from None
         descriptor = os.open(self.path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             await self._lock(descriptor)

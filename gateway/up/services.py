@@ -107,6 +107,7 @@ def _server(name: str, server: ValkeyServer | TemporalServer) -> Child:
         role="server",
         command=server.command,
         environment=server.environment,
+        folder=server.folder,
         answers=server.answers,
         prepare=server.prepare,
     )

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from gateway.errors import SettingsError
+from gateway.settings import load
 from gateway.up.bootstrap import bootstrap
-from gateway.up.errors import PortTaken
+from gateway.up.errors import PortTaken, UpError
 from gateway.up.folder import DataFolder, DevFile, UpState
 from gateway.up.ports import Ports, free_port, is_free
 from gateway.up.processes import local_url, plan_processes
@@ -21,7 +23,7 @@ from gateway.up.supervisor import Supervisor
 
 T = TypeVar("T")
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: a Python process on a busy machine, or a database with much to migrate, takes its time
 _READY_TIMEOUT = 120.0
 
@@ -39,7 +41,7 @@ class Session:
 
     Args:
         progress: is told what is being done now.
-        report: is told a line worth keeping.
+        report: is told a line worth keeping, which is also kept in ``logs/up.log``.
     """
 
     def __init__(self, options: Options, *, progress: Callable[[str], None], report: Callable[[str], None]) -> None:
@@ -59,19 +61,19 @@ class Session:
             UpError: it cannot start; whatever had started has been stopped.
         """
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        for number in _signals():
             loop.add_signal_handler(number, self._on_signal)
         try:
             async with self.folder.hold() as lock:
                 await self._run(lock, ready)
         finally:
-            for number in _SIGNALS:
+            for number in _STOP_SIGNALS:
                 loop.remove_signal_handler(number)
 
     async def _run(self, lock: int, ready: Callable[[DevFile], Awaitable[None]]) -> None:
         self.folder.remove_dev()  # what a killed `up` left
         self._supervisor = supervisor = Supervisor(
-            self.folder.logs, report=self._report, changed=self._write_state, keep_open=(lock,)
+            self.folder.logs, report=self._log, changed=self._write_state, keep_open=(lock,)
         )
         try:
             dev = await self._unless_stopped(self._start(supervisor))
@@ -95,6 +97,7 @@ class Session:
         ports = Ports(self.folder.path / "ports.json")
         services = await plan_services(self.folder, ports, options.environ)
         settings = services.environment
+        _check_settings({**options.environ, **settings})
         names = ", ".join(child.name for child in services.servers)
         self._progress(f"Preparing the database, starting {names}")
         keys, _ = await asyncio.gather(
@@ -139,6 +142,24 @@ class Session:
             self._supervisor.kill()  # asked twice: in a hurry
         self._stop.set()
 
+    def _log(self, line: str) -> None:
+        with (self.folder.logs / "up.log").open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}\n")
+        self._report(line)
+
     def _write_state(self) -> None:
         conditions = self._supervisor.conditions if self._supervisor is not None else ()
         self.folder.write_state(UpState(pid=os.getpid(), url=self._url, started_at=self._began, children=conditions))
+
+
+def _check_settings(environ: Mapping[str, str]) -> None:
+    # Now, and once: else every process would end by the same fault.
+    try:
+        load(environ)
+    except SettingsError as error:
+        raise UpError(f"The settings are not right: {error}") from None
+
+
+def _signals() -> list[signal.Signals]:
+    # Who starts us with `nohup` wants us to outlive the terminal.
+    return [n for n in _STOP_SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]

@@ -46,13 +46,14 @@ class TemporalServer(Struct, frozen=True, kw_only=True):
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The command line.
+        """The command line, to be run in `folder`.
 
         Raises:
             ServerMissing: no `temporal` program is installed.
         """
         options = {
-            "--db-filename": self.folder.resolve() / "temporal.db",
+            # Relative to `folder`: the program makes a URI of it and trips over a % in a path.
+            "--db-filename": "temporal.db",
             "--ip": LOOPBACK,
             "--port": self.port,
             "--ui-port": self.ui_port,
