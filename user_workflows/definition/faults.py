@@ -27,13 +27,15 @@ class Faults:
     def add(
         self,
         code: str,
-        path: Iterable[str | int],
+        where: str | Iterable[str | int],
         message: str,
         *,
         node_id: str | None = None,
         severity: Severity = "error",
     ) -> None:
-        self.found.append(Fault(code=code, severity=severity, pointer=pointer(*path), message=message, node_id=node_id))
+        """Add a fault; `where` is a JSON Pointer, or the path of keys and indices to make one of."""
+        place = where if isinstance(where, str) else pointer(*where)
+        self.found.append(Fault(code=code, severity=severity, pointer=place, message=message, node_id=node_id))
 
     def suggest(self, name: str, known: Collection[str]) -> str:
         """Return the end of a message about an unknown `name`: the nearest known one, or the few there are."""

@@ -76,7 +76,7 @@ class Definition(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
 class Fault(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One thing wrong with a definition."""
 
-    #: stable, ``noun.reason``, e.g. ``edge.unknownTarget``
+    #: stable, ``noun.reason``, e.g. ``edge.unknownTarget``; all are in `user_workflows.definition.codes`
     code: str
     severity: Literal["error", "warning"] = "error"
     #: JSON Pointer (RFC 6901) into the definition
@@ -87,5 +87,6 @@ class Fault(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
 
 
 MAX_NODES = 1_000
+MAX_TRIGGERS = 100
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 8

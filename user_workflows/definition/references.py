@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import structs
+
 from user_workflows.definition.catalogue import ERROR_PORT
 from user_workflows.definition.control_nodes import ControlNode
 from user_workflows.definition.drawing import Drawing, DrawnNode
-from user_workflows.definition.faults import Faults, Severity
-from user_workflows.definition.shape import Path, is_template
-from user_workflows.expressions import TemplateError, compile_template
+from user_workflows.definition.faults import Faults, Severity, pointer
+from user_workflows.definition.shape import is_template
+from user_workflows.expressions import Reference, TemplateError, compile_template
 from user_workflows.plan.graph import Graph
 
 #: what expressions read after ``execution.``
@@ -18,20 +20,7 @@ EXECUTION_FIELDS = ("id", "workflowId", "version", "startedAt")
 def check_references(drawing: Drawing, graph: Graph, faults: Faults) -> None:
     checker = _Checker(drawing, graph, faults)
     for node in drawing.nodes:
-        for path, text in templates_in(node.config, ()):
-            checker.check(node, path, text)
-
-
-def templates_in(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield every string within `value` that holds an expression, with its path."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from templates_in(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from templates_in(item, (*path, index))
-    elif is_template(value):
-        yield path, value
+        checker.check(node)
 
 
 class _Checker:
@@ -43,27 +32,35 @@ class _Checker:
         self._upstream = graph.ancestor_masks()
         self._faults = faults
 
-    def check(self, node: DrawnNode, path: Path, text: str) -> None:
-        for code, message in self._faults_in(node, path, text):
-            severity: Severity = "warning" if node.disabled or code == "reference.dynamic" else "error"
-            where = ("nodes", node.index, "config", *path)
-            self._faults.add(code, where, message, node_id=node.id, severity=severity)
-
-    def _faults_in(self, node: DrawnNode, path: Path, text: str) -> Iterator[tuple[str, str]]:
-        try:
-            references = compile_template(text).references
-        except TemplateError as error:
-            for _, fault in error.faults:
-                yield fault.type, str(fault)
-            return
+    def check(self, node: DrawnNode) -> None:
+        references = self._compile(node)
         # An expression that reads the same thing twice has one fault, not two.
-        for root, read in dict.fromkeys((reference.root, reference.path) for reference in references):
-            yield from self._faults_of(node, path, root, read)
+        for place, root, read in dict.fromkeys((found.pointer, found.root, found.path) for found in references):
+            for code, message in self._faults_of(node, place, root, read):
+                self._add(node, code, place, message)
 
-    def _faults_of(self, node: DrawnNode, path: Path, root: str, read: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    def _compile(self, node: DrawnNode) -> list[Reference]:
+        """Report what cannot be compiled and return what the rest reads."""
+        try:
+            return list(compile_template(node.config).references)
+        except TemplateError as error:
+            for place, fault in error.faults:
+                self._add(node, fault.type, place, str(fault))
+            faulty = {place for place, _ in error.faults}
+        good = [(place, text) for place, text in _templates(node.config) if place not in faulty]
+        return [
+            structs.replace(found, pointer=place) for place, text in good for found in compile_template(text).references
+        ]
+
+    def _add(self, node: DrawnNode, code: str, place: str, message: str) -> None:
+        severity: Severity = "warning" if node.disabled or code == "reference.dynamic" else "error"
+        where = pointer("nodes", node.index, "config") + place
+        self._faults.add(code, where, message, node_id=node.id, severity=severity)
+
+    def _faults_of(self, node: DrawnNode, place: str, root: str, read: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         if root in ("item", "index", "last"):
             per_item = node.kind.per_item if isinstance(node.kind, ControlNode) else frozenset()
-            if root == "last" or path[0] not in per_item:
+            if root == "last" or place.split("/")[1] not in per_item:
                 yield "reference.outsideLoop", f"{root} is known only where items are looked at one by one"
         elif root == "nodes":
             yield from self._faults_of_node(node, read)
@@ -104,3 +101,15 @@ class _Checker:
         else:
             hint = self._faults.suggest(port, readable) if readable else "; it has no output"
         return f"node {source.id} ({source.plugin_id}) has no port {port!r}{hint}"
+
+
+def _templates(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every string within `value` that holds an expression, with its JSON Pointer."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _templates(item, place + pointer(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _templates(item, place + pointer(index))
+    elif is_template(value):
+        yield place, value

@@ -5,6 +5,7 @@ from typing import Any
 from user_workflows.definition.drawing import Drawing
 from user_workflows.definition.durations import range_fault
 from user_workflows.definition.faults import Faults
+from user_workflows.definition.model import MAX_TRIGGERS
 from user_workflows.definition.nodes import code, describe
 from user_workflows.definition.shape import is_template, match
 from user_workflows.definition.trigger_configs import CONFIGS, HMAC_OPTIONS, cron_fault, is_timezone, timezones
@@ -12,6 +13,9 @@ from user_workflows.expressions import TemplateError, compile_template
 
 
 def check_triggers(drawing: Drawing, faults: Faults) -> None:
+    if len(drawing.triggers) > MAX_TRIGGERS:
+        message = f"a definition may hold {MAX_TRIGGERS} triggers, this one holds {len(drawing.triggers)}; remove some"
+        faults.add("definition.tooManyTriggers", ("triggers",), message)
     seen: dict[str, int] = {}
     for index, trigger in drawing.triggers.items():
         id = trigger.get("id")

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.user_workflows.palette import MAIL, PRICE, REGISTRY, drawn, node
+from user_workflows.definition.codes import CODES
 from user_workflows.definition.validate import validate
 from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.forecast import forecast
@@ -100,6 +101,7 @@ def test_whatever_is_damaged_is_answered_and_what_is_valid_compiles(data: st.Dat
     assert validation.valid == all(fault.severity == "warning" for fault in validation.faults)
     for fault in validation.faults:
         assert leads_somewhere(fault.pointer, raw), fault
+        assert fault.code in CODES
         assert fault.message
     if validation.definition is not None:
         plan = compile_plan(validation.definition, plugins=REGISTRY)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.user_workflows.palette import MAIL, PRICE, REGISTRY, drawn, node
+from user_workflows.definition.codes import CODES
 from user_workflows.definition.model import Fault
 from user_workflows.definition.validate import Validation, validate
 
@@ -15,7 +16,9 @@ EVERY_DAY = {"cron": "0 9 * * *"}
 
 
 def check(raw: Any) -> Validation:
-    return validate(raw, plugins=REGISTRY)
+    validation = validate(raw, plugins=REGISTRY)
+    assert {fault.code for fault in validation.faults} <= CODES.keys()
+    return validation
 
 
 def codes(validation: Validation) -> list[tuple[str, str]]:
@@ -254,6 +257,16 @@ def test_one_bad_expression_does_not_hide_those_beside_it() -> None:
     ]
 
 
+def test_more_expressions_in_one_config_than_can_be_rendered_are_refused() -> None:
+    raw = drawn(node("a"), node("b", values={"x": "{{ nodes.a.nothing }}"}))
+    raw["nodes"][0]["config"] = {"values": {str(index): "{{ 1 }}" for index in range(1001)}}
+    assert [fault.code for fault in check(raw).faults] == [
+        "expression.tooManyExpressions",
+        "reference.notUpstream",
+        "reference.unknownPort",
+    ]
+
+
 def test_an_error_is_readable_where_the_node_goes_on() -> None:
     reader = node("a", values={"why": "{{ nodes.price.error.message }}"})
     raw = drawn(PRICE | {"onError": "continue"}, reader, edges=[("price", "a")])
@@ -445,6 +458,8 @@ def test_nodes_that_can_never_run_are_a_warning() -> None:
 def test_limits_have_faults_of_their_own() -> None:
     many = check(drawn(*(node(f"n{index}") for index in range(1001))))
     assert codes(many) == [("definition.tooManyNodes", "/nodes")]
+    often = check(drawn(node("a"), triggers=[{"id": f"t{index}", "type": "manual"} for index in range(101)]))
+    assert codes(often) == [("definition.tooManyTriggers", "/triggers")]
     large = check(drawn(node("a", values={"x": "y" * 1024 * 1024})))
     assert codes(large) == [("definition.tooLarge", "")]
     nested: Any = 1
