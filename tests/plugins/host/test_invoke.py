@@ -200,6 +200,7 @@ async def test_a_call_that_takes_too_long_is_ended(bench: Bench, kind: str) -> N
         if ctx.cancelled:
             cancelled.set()
 
+    await until(lambda: REGISTRY.get_sample_value("gateway_plugin_threads_abandoned") == 0)
     failure = await bench.fail(pure(slow if kind == "async" else slow_thread), timeout=0.05)
     assert failure.type == "timeout"
     assert "0.05 s" in failure.message
