@@ -58,6 +58,9 @@ class FireActivity:
     async def start(self, firing: FireStart) -> str | None:
         """Start the execution of one firing, once: the key is the schedule and its nominal time."""
         fire = firing.fire
+        if not await self._starts.is_scheduled(fire.tenant_id, fire.workflow_id, fire.trigger_id):
+            # A schedule that a crash left behind, until `Workflows.settle` removes it.
+            return None
         series = f"cron:{fire.workflow_id}:{fire.trigger_id}:"
         if fire.overlap == "skip" and await self._starts.is_open(fire.tenant_id, series):
             return None

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane
 from user_workflows.executions import Execution
+from user_workflows.triggers.schedules import Schedules
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -83,6 +84,19 @@ async def test_overlap_skip_starts_nothing_while_an_earlier_firing_is_open(lane:
     assert [item.id for item in page.items] == [open_[0].id]
     await lane.executions.signal(lane.tenant_id, open_[0].id, "go")
     await lane.workflows.deactivate(lane.tenant_id, workflow)
+
+
+async def test_a_schedule_that_was_left_behind_starts_nothing(lane: Lane) -> None:
+    workflow, handle = await activate(lane, definition())
+    published = await lane.workflows.plan(lane.tenant_id, workflow)
+    await lane.workflows.deactivate(lane.tenant_id, workflow)
+    await Schedules(lane.temporal).put(lane.tenant_id, workflow, published.definition.triggers[0])
+    await backfill(handle, 10)
+    async with asyncio.timeout(30):
+        while (info := (await handle.describe()).info).num_actions < 1 or info.running_actions:
+            await asyncio.sleep(0.05)
+    assert (await lane.executions.list(lane.tenant_id, workflow_id=workflow)).items == ()
+    await handle.delete()
 
 
 async def test_the_schedule_follows_activation_new_versions_and_deactivation(lane: Lane) -> None:
