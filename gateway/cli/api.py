@@ -1,22 +1,13 @@
-"""A client of our own API for the terminal, and where it finds the API."""
+"""A client of our own API, for the terminal."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from functools import wraps
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-import click
 import httpx
 
 from gateway.cli.errors import Missing, Refusal, Unreachable
-from gateway.up.folder import DataFolder, DevFile
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-DEFAULT_DATA_DIR = ".gateway"
 _TIMEOUT = httpx.Timeout(75.0, connect=5.0)  # longer than the longest `Prefer: wait`
 
 
@@ -95,84 +86,6 @@ class Api(AbstractContextManager["Api"]):
             cursor = page.get("nextCursor")
             if cursor is None:
                 return
-
-
-def find_folder(data_dir: Path | None) -> DataFolder:
-    """Return the data folder that is named, or ``.gateway`` in this folder or the nearest one above that has it."""
-    if data_dir is not None:
-        return DataFolder(data_dir)
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / DEFAULT_DATA_DIR / "up.lock").exists():
-            return DataFolder(folder / DEFAULT_DATA_DIR)
-    return DataFolder(here / DEFAULT_DATA_DIR)
-
-
-def with_folder(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the data folder as its first argument, and the option that names it."""
-
-    @click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        envvar="GATEWAY_DATA_DIR",
-        help="Data folder of a running `gateway up`.",
-    )
-    @wraps(command)
-    def wrapped(*args: Any, data_dir: Path | None, **options: Any) -> R:
-        return command(find_folder(data_dir), *args, **options)
-
-    return wrapped
-
-
-def with_api(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the API as its first argument, as an owner of a tenant."""
-    return _with_key(command, "GATEWAY_API_KEY", lambda dev: dev.api_key)
-
-
-def with_admin_api(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the API as its first argument, as the installation's administrator."""
-    return _with_key(command, "GATEWAY_ADMIN_KEY", lambda dev: dev.admin_key)
-
-
-def open_api(folder: DataFolder) -> Api:
-    """Return the API of the `gateway up` on `folder`.
-
-    Raises:
-        Unreachable: none is ready there.
-    """
-    return _open(folder, lambda dev: dev.api_key)
-
-
-def _with_key(command: Callable[..., R], variable: str, key_of: Callable[[DevFile], str]) -> Callable[..., R]:
-    @click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Data folder of a running `gateway up`; else GATEWAY_URL and the key of the environment are used.",
-    )
-    @wraps(command)
-    def wrapped(*args: Any, data_dir: Path | None, **options: Any) -> R:
-        url, key = os.environ.get("GATEWAY_URL"), os.environ.get(variable)
-        if data_dir is None and url:
-            if not key:
-                raise Unreachable(f"GATEWAY_URL is set, {variable} is not. Set it to a key of that installation.")
-            api = Api(url, key)
-        else:
-            named = data_dir or os.environ.get("GATEWAY_DATA_DIR")
-            api = _open(find_folder(Path(named) if named else None), key_of)
-        with api:
-            return command(api, *args, **options)
-
-    return wrapped
-
-
-def _open(folder: DataFolder, key_of: Callable[[DevFile], str]) -> Api:
-    dev = folder.read_dev()
-    if dev is None:
-        raise Unreachable(
-            f"No gateway is ready on {folder.path}. Start one with `gateway up`, name its folder with --data-dir, "
-            "or set GATEWAY_URL and GATEWAY_API_KEY."
-        )
-    return Api(dev.url, key_of(dev))
 
 
 def _refusal(response: httpx.Response) -> Refusal:

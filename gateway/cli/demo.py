@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from gateway.cli.api import Api, open_api, with_folder
+from gateway.cli.api import Api
 from gateway.cli.errors import Failed, Unreachable
 from gateway.cli.live import follow_execution, follow_job
 from gateway.cli.output import make_console
 from gateway.cli.program import command
+from gateway.cli.reach import open_api, with_folder
 from gateway.cli.workflow import apply_definition
 from gateway.demo import price_alert
 from gateway.up.folder import DataFolder

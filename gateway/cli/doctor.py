@@ -7,9 +7,9 @@ import click
 import msgspec
 from rich.markup import escape
 
-from gateway.cli.api import with_folder
 from gateway.cli.checks import examine
 from gateway.cli.output import Output, with_output
+from gateway.cli.reach import with_folder
 from gateway.up.folder import DataFolder
 from gateway.up.temporal import NAMESPACE
 

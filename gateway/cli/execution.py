@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
-from gateway.cli.api import Api, with_api
+from gateway.cli.api import Api
 from gateway.cli.json_input import JsonInput
 from gateway.cli.live import follow_execution, steps_table
 from gateway.cli.output import Output, moment, seconds_between, with_output
+from gateway.cli.reach import with_api
 
 _STATUSES = ("queued", "running", "paused", "completed", "failed", "canceled", "terminated", "timedOut")
 

@@ -5,8 +5,9 @@ import json
 import click
 from rich.syntax import Syntax
 
-from gateway.cli.api import Api, with_api
+from gateway.cli.api import Api
 from gateway.cli.output import Output, with_output
+from gateway.cli.reach import with_api
 
 
 @click.group()

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from gateway.cli.api import DEFAULT_DATA_DIR
+from gateway.cli.reach import DEFAULT_DATA_DIR
 from gateway.up.folder import DataFolder
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from gateway.cli.api import with_folder
 from gateway.cli.errors import Failed, Missing
 from gateway.cli.output import Output, moment, with_output
 from gateway.cli.program import command
+from gateway.cli.reach import with_folder
 from gateway.up.folder import DataFolder, is_alive
 
 _STOP_PATIENCE = 25.0

@@ -2,8 +2,9 @@
 
 import click
 
-from gateway.cli.api import Api, with_admin_api
+from gateway.cli.api import Api
 from gateway.cli.output import Output, with_output
+from gateway.cli.reach import with_admin_api
 
 
 @click.group()

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from gateway.cli.api import DEFAULT_DATA_DIR
 from gateway.cli.demo import run_demo, show_next
 from gateway.cli.errors import Failed
 from gateway.cli.output import make_console
 from gateway.cli.program import command
+from gateway.cli.reach import DEFAULT_DATA_DIR
 from gateway.up.errors import UpError
 from gateway.up.folder import DataFolder, DevFile
 from gateway.up.session import Options, Session

@@ -4,9 +4,10 @@ from typing import Any
 
 import click
 
-from gateway.cli.api import Api, with_api
+from gateway.cli.api import Api
 from gateway.cli.json_input import JsonFile
 from gateway.cli.output import Output, moment, with_output
+from gateway.cli.reach import with_api
 
 
 @click.group()

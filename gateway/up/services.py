@@ -57,48 +57,59 @@ async def plan_services(folder: DataFolder, ports: Ports, environ: Mapping[str, 
     Raises:
         ServerMissing: a server has to be started and its program is not on this machine.
     """
-    servers: list[Child] = []
-    environment = {
+    sandbox = Sandbox(smtp_port=await ports.of("smtp"), http_port=await ports.of("sandbox"))
+    servers = [_sandbox(sandbox, folder)]
+    settings = {
         "GATEWAY_DATABASE_URL": folder.database_url,
         "GATEWAY_MASTER_KEY_FILE": str(folder.path / "master.key"),
+        "GATEWAY_SMTP_URL": sandbox.smtp_url,
+        "GATEWAY_QUOTES_URL": sandbox.http_url,
     }
     if not environ.get("GATEWAY_REDIS_URL"):
         valkey = ValkeyServer(folder=folder.path / "valkey", port=await ports.of("valkey"), password=_password(folder))
-        environment["GATEWAY_REDIS_URL"] = valkey.url
+        settings["GATEWAY_REDIS_URL"] = valkey.url
         servers.append(_server("valkey", valkey))
-    temporal_ui = ""
     if any(environ.get(name) for name in _OWN_TEMPORAL):
         temporal_address = ClientConfigProfile.load(override_env_vars=environ).address or "localhost:7233"
+        temporal_ui = ""
     else:
-        temporal = TemporalServer(
-            folder=folder.path / "temporal",
-            port=await ports.of("temporal"),
-            ui_port=await ports.of("temporal-ui"),
-            http_port=await ports.of("temporal-http"),
-            metrics_port=await ports.of("temporal-metrics"),
-        )
+        temporal = await _plan_temporal(folder, ports)
         temporal_address, temporal_ui = temporal.address, temporal.ui_url
-        # A profile in the user's own configuration file must not leak its TLS or API key into this address.
-        environment |= {
-            "TEMPORAL_ADDRESS": temporal.address,
-            "TEMPORAL_NAMESPACE": NAMESPACE,
-            "TEMPORAL_CONFIG_FILE": os.devnull,
-        }
+        settings |= _reaching(temporal)
         servers.append(_server("temporal", temporal))
-    sandbox = Sandbox(smtp_port=await ports.of("smtp"), http_port=await ports.of("sandbox"))
-    servers.append(_sandbox(sandbox, folder))
-    environment |= {"GATEWAY_SMTP_URL": sandbox.smtp_url, "GATEWAY_QUOTES_URL": sandbox.http_url}
-    allowed = [f"{LOOPBACK}:{sandbox.smtp_port}", f"{LOOPBACK}:{sandbox.http_port}"]
-    if given := environ.get("GATEWAY_EGRESS_ALLOW"):
-        allowed.insert(0, given)
-    given_settings = {name: value for name, value in environ.items() if name.startswith("GATEWAY_") and value}
+    settings |= {name: value for name, value in environ.items() if name.startswith("GATEWAY_") and value}
     return Services(
         servers=tuple(servers),
-        environment=environment | given_settings | {"GATEWAY_EGRESS_ALLOW": ",".join(allowed)},
+        environment=settings | {"GATEWAY_EGRESS_ALLOW": _allowed(sandbox, environ)},
         temporal_address=temporal_address,
         temporal_ui=temporal_ui,
         mail_url=sandbox.mail_url,
     )
+
+
+async def _plan_temporal(folder: DataFolder, ports: Ports) -> TemporalServer:
+    return TemporalServer(
+        folder=folder.path / "temporal",
+        port=await ports.of("temporal"),
+        ui_port=await ports.of("temporal-ui"),
+        http_port=await ports.of("temporal-http"),
+        metrics_port=await ports.of("temporal-metrics"),
+    )
+
+
+def _reaching(temporal: TemporalServer) -> dict[str, str]:
+    return {
+        "TEMPORAL_ADDRESS": temporal.address,
+        "TEMPORAL_NAMESPACE": NAMESPACE,
+        # A profile in the user's own configuration file must not lend its TLS or API key to this address.
+        "TEMPORAL_CONFIG_FILE": os.devnull,
+    }
+
+
+def _allowed(sandbox: Sandbox, environ: Mapping[str, str]) -> str:
+    """What plugins may reach: what the environment says, and our own sandbox."""
+    own = (f"{LOOPBACK}:{sandbox.smtp_port}", f"{LOOPBACK}:{sandbox.http_port}")
+    return ",".join(part for part in (environ.get("GATEWAY_EGRESS_ALLOW"), *own) if part)
 
 
 def _server(name: str, server: ValkeyServer | TemporalServer) -> Child:

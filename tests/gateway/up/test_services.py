@@ -9,7 +9,7 @@ from gateway.up.services import plan_services
 
 async def test_with_an_empty_environment_everything_is_embedded(tmp_path: Path) -> None:
     services = await plan_services(DataFolder(tmp_path), Ports(tmp_path / "ports.json"), {})
-    assert [child.name for child in services.servers] == ["valkey", "temporal", "sandbox"]
+    assert [child.name for child in services.servers] == ["sandbox", "valkey", "temporal"]
     settings = load(services.environment)
     assert settings.database_url == f"sqlite:///{tmp_path}/gateway.db"
     assert settings.redis_url.startswith("redis://:")
