@@ -30,7 +30,7 @@ MAX_VALUE_DEPTH = 128
 #: steps: a call of a function, one round of a loop, an error that is absorbed
 CALL: Final = 3
 ROUND: Final = 3
-ABSORBED: Final = 8
+ABSORBED: Final = 12
 #: what a list or map costs before its elements, and what each element adds, in bytes
 CONTAINER = 64
 ELEMENT = 16

@@ -126,24 +126,22 @@ class Compiler:
     def _path(self, node: Path, depth: int, *, bear: bool) -> Run:
         self.cost += len(node.links)
         base, links = node.base, node.links
-        is_root = isinstance(base, Name) and (base.absolute or base.name not in self._bound)
+        root = base.name if isinstance(base, Name) and (base.absolute or base.name not in self._bound) else None
+        keys = [root, *map(_static_key, links)]
+        named_type = TYPES_BY_NAME.get(".".join(map(str, keys)))
+        if named_type is not None:
+            return lambda _: named_type
         first_optional = next((number for number, link in enumerate(links) if link.optional), None) if bear else None
-        if is_root and isinstance(base, Name):
-            keys = [base.name, *(_static_key(link) for link in links)]
-            if ".".join(str(key) for key in keys) in TYPES_BY_NAME:
-                named_type = TYPES_BY_NAME[".".join(str(key) for key in keys)]
-                return lambda _: named_type
-            if first_optional is None and all(isinstance(link, Select) for link in links):
-                return static_path([str(key) for key in keys], [base.position, *(link.position for link in links)])
+        if root is not None and first_optional is None and all(isinstance(link, Select) for link in links):
+            return static_path([str(key) for key in keys], [base.position, *(link.position for link in links)])
         follows = [self._link(link, depth) for link in links]
-        if isinstance(base, Name) and is_root and base.name == "nodes":
+        if root == "nodes":
             follows = [_naming_node(follow, keys, number) for number, follow in enumerate(follows, 1)]
         run = self.compile(base, depth + 1)
         if first_optional is None:
             return follow_links(run, follows)
         # nodes.<id>.<port> stands and falls as one: a skipped node lacks all of it.
-        unit = is_root and isinstance(base, Name) and base.name == "nodes" and first_optional <= 2
-        first = 0 if unit else first_optional - 1
+        first = 0 if root == "nodes" and first_optional <= 2 else first_optional - 1
         positions = frozenset(link.position for number, link in enumerate((base, *links), -1) if number >= first)
         return bear_absence(run, follows, first, positions)
 

@@ -105,8 +105,7 @@ def remainder(meter: Meter, left: Any, right: Any) -> Any:
     """Return what ``/`` leaves, with the sign of `left`."""
     if type(left) is not int or type(right) is not int:
         raise _none("%", left, right)
-    if right == 0:
-        raise EvaluationError("division by zero", reason="divisionByZero")
+    divide(meter, left, right)  # has no remainder where it has no quotient
     rest = abs(left) % abs(right)
     return -rest if left < 0 else rest
 

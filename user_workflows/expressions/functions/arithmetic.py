@@ -6,6 +6,7 @@ plain ones take any number, since JSON does not tell ``5`` from ``5.0`` reliably
 
 import math
 from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 from user_workflows.expressions.budget import Meter
@@ -16,6 +17,8 @@ from user_workflows.expressions.functions.order import greatest, least, numbers
 from user_workflows.expressions.operators import int64
 
 _WORD = 2**64
+#: enough digits for every double with every number of places
+_DECIMALS = Context(prec=60)
 
 
 def _wrap(value: int) -> int:
@@ -95,43 +98,36 @@ def _log(meter: Meter, value: Any, base: Any = None) -> float:
     return math.log(number) if base is None else math.log10(number) if root == 10 else math.log(number, root)
 
 
-def _to_int(number: float, name: str) -> int:
+def _to_int(number: float, name: str, rounded: Callable[[float], float]) -> int:
+    if type(number) is int:
+        return number
     if not math.isfinite(number):
         raise invalid(f"{name}() of NaN or infinity has no value")
-    return int64(int(number))
+    return int64(int(rounded(number)))
 
 
 def _round(meter: Meter, value: Any, digits: Any = None) -> Any:
     """Round half away from zero: to an int, or to a double with so many digits after the point."""
     number = as_number(value, "round")
     if digits is None:
-        return number if type(number) is int else _to_int(_half_away(number), "round")
+        return _to_int(number, "round", _half_away)
     places = within(digits, 0, 15, "round")
     if type(number) is int or not math.isfinite(number) or abs(number) >= 2**52:
         return number
-    # By its shortest decimal text, so that 1.005 rounds to 1.01 as it is read, not as it is stored.
-    whole, _, fraction = (
-        f"{abs(number):.17g}".partition(".") if "e" in repr(number) else repr(abs(number)).partition(".")
-    )
-    if "e" in whole + fraction:
-        return math.copysign(round(abs(number), places), number)
-    scaled = int(whole + fraction[:places].ljust(places, "0"))
-    scaled += fraction[places : places + 1] >= "5"
-    return math.copysign(scaled / 10**places, number)
+    # By its shortest decimal text, so that 1.005 rounds to 1.01: as it is read, not as it is stored.
+    return float(Decimal(repr(number)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, _DECIMALS))
 
 
 def _ceil(meter: Meter, value: Any) -> int:
-    number = as_number(value, "ceil")
-    return number if type(number) is int else _to_int(math.ceil(number) if math.isfinite(number) else number, "ceil")
+    return _to_int(as_number(value, "ceil"), "ceil", math.ceil)
 
 
 def _floor(meter: Meter, value: Any) -> int:
-    number = as_number(value, "floor")
-    return number if type(number) is int else _to_int(math.floor(number) if math.isfinite(number) else number, "floor")
+    return _to_int(as_number(value, "floor"), "floor", math.floor)
 
 
 def _trunc(meter: Meter, value: Any) -> int:
-    return _to_int(as_number(value, "trunc"), "trunc")
+    return _to_int(as_number(value, "trunc"), "trunc", math.trunc)
 
 
 def _extreme_of(values: tuple[Any, ...], name: str) -> list[Any]:

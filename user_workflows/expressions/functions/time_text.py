@@ -27,7 +27,7 @@ _ZONE_WORK = 20
 #: what looking in vain for one weighs
 _NO_ZONE_WORK = 500
 #: what reading a time weighs, and compiling a pattern for it
-_READ_WORK = 60
+_READ_WORK = 120
 _PATTERN_WORK = 300
 #: characters
 _MAX_PATTERN = 100
