@@ -10,47 +10,45 @@ from user_workflows.plan.graph import Graph
 
 
 def check_edges(drawing: Drawing, faults: Faults) -> Graph:
-    """Report faulty edges and return the graph of the others.
+    """Report faulty edges and return the graph of what leads where.
 
-    An edge to an unknown node whose name is almost that of a known one counts as leading there: one slip of the
-    pen must not be reported again by every check that follows.
+    In that graph an edge to an unknown node whose name is almost that of a known one leads there: one slip of the pen
+    must not be reported again for every expression behind it.
     """
     good: list[tuple[str, str]] = []
+    guessed: list[tuple[str, str]] = []
     seen: dict[tuple[Any, ...], int] = {}
     for edge in drawing.edges:
-        ends = _check_ends(edge, drawing, faults)
         identity = (edge.source, edge.source_handle, edge.target, edge.target_handle)
         first = seen.setdefault(identity, edge.index)
         if first != edge.index:
             message = f"the edge {edge.source} → {edge.target} is drawn twice, first as edge {first}; remove one"
             faults.add("edge.duplicate", ("edges", edge.index), message)
-        if edge.source == edge.target:
+        source = _check_end(edge, "source", edge.source, drawing, faults)
+        target = _check_end(edge, "target", edge.target, drawing, faults)
+        if (source, target) != (edge.source, edge.target):
+            if source is not None and target is not None:
+                guessed.append((source, target))
+        elif source == target:
             message = f"the edge leads from {edge.source} back to itself; a node cannot wait for itself"
             faults.add("edge.self", ("edges", edge.index), message, node_id=edge.source)
-        elif ends is not None:
-            good.append(ends)
+        else:
+            good.append((edge.source, edge.target))
         if edge.source in drawing.by_id:
             _check_port(edge, drawing.by_id[edge.source], faults)
     graph = Graph(drawing.by_id, good)
     for cycle in graph.cycles():
         _report_cycle(cycle, drawing, faults)
-    return graph
+    return Graph(drawing.by_id, good + guessed) if guessed else graph
 
 
-def _check_ends(edge: DrawnEdge, drawing: Drawing, faults: Faults) -> tuple[str, str] | None:
-    ends: list[str | None] = []
-    for key, code, name in (
-        ("source", "edge.unknownSource", edge.source),
-        ("target", "edge.unknownTarget", edge.target),
-    ):
-        if name in drawing.by_id:
-            ends.append(name)
-            continue
-        message = f"the edge's {key} {name!r} is not a node{faults.suggest(name, drawing.by_id)}"
-        faults.add(code, ("edges", edge.index, key), message)
-        ends.append(faults.nearest(name, drawing.by_id))
-    source, target = ends
-    return None if source is None or target is None or source == target else (source, target)
+def _check_end(edge: DrawnEdge, key: str, name: str, drawing: Drawing, faults: Faults) -> str | None:
+    """Return the node at one end of an edge, or the one that was probably meant."""
+    if name in drawing.by_id:
+        return name
+    message = f"the edge's {key} {name!r} is not a node{faults.suggest(name, drawing.by_id)}"
+    faults.add(f"edge.unknown{key.capitalize()}", ("edges", edge.index, key), message)
+    return faults.nearest(name, drawing.by_id)
 
 
 def _check_port(edge: DrawnEdge, source: DrawnNode, faults: Faults) -> None:

@@ -218,6 +218,12 @@ def test_a_misspelt_edge_is_one_fault_not_one_for_each_node_behind_it() -> None:
     assert only(check(raw)).message.endswith("did you mean 'mail'?")
 
 
+def test_a_guess_at_what_an_edge_meant_is_never_reported_as_a_cycle() -> None:
+    edges: list[tuple[str, ...]] = [("node1", "node2"), ("node2", "node3"), ("node3", "node9"), ("node0", "node1")]
+    raw = drawn(node("node1"), node("node2"), node("node3"), edges=edges)
+    assert codes(check(raw)) == [("edge.unknownTarget", "/edges/2/target"), ("edge.unknownSource", "/edges/3/source")]
+
+
 @pytest.mark.parametrize(
     ("expression", "code"),
     [
