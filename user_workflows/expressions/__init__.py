@@ -12,7 +12,7 @@ different from CEL, all of it on purpose:
 - NaN and infinity are refused in results, and there is no ``now()`` and no random: the same input gives the same
   output in any process, so expressions are safe inside a Temporal workflow.
 
-The keys of maps are strings in results. Time zones come from the system's tz database.
+LANGUAGE.md beside this file is the page for those who write expressions. The keys of maps are strings in results. Time zones come from the system's tz database.
 """
 
 from user_workflows.expressions.budget import Meter
