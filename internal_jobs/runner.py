@@ -31,6 +31,9 @@ UNKNOWN_TYPE_PAUSE = 10.0
 UNKNOWN_TYPE_PATIENCE = timedelta(days=1)
 #: Seconds that a suspect waits for another to end before it is put off, and for how long it is.
 SUSPECT_PATIENCE, SUSPECT_PAUSE = 0.25, 0.5
+#: Failures before the plugin was called, which cost no attempt: one that a crash cut short still has its lease on the
+#: effect, or the database is away.
+NOTHING_TRIED = frozenset({"effect.inProgress", "storage.unavailable"})
 #: Seconds for which the end of an attempt is written again and again while the database is away.
 RECORD_PATIENCE = 30.0
 RECORD_PAUSE = 0.5
@@ -130,6 +133,8 @@ class Runner:
             payload = sealer.open_json(row.payload_sealed, place("payload", row.id))
         except VaultError:
             return End(ticket=ticket, status="dead", error_type="vault.unreadable")
+        except (SQLAlchemyError, OSError):
+            return End(ticket=ticket, status="queued", counts=False)
         if row.type not in self._registry:
             return _unknown_type(ticket, row, sealer)
         attempt, task = Attempt(ticket, sealer), asyncio.current_task()
@@ -199,8 +204,7 @@ def _completed(ticket: Ticket, row: Row[Any], sealer: Sealer, output: Any, progr
 
 
 def _failed(ticket: Ticket, row: Row[Any], sealer: Sealer, failure: Failure, progress: bytes | None) -> End:
-    if failure.type == "effect.inProgress":
-        # An attempt that a crash cut short still has its lease: nothing was tried, so nothing is counted.
+    if failure.type in NOTHING_TRIED:
         waits = msgspec.structs.replace(failure, retry_in=failure.retry_in or SUSPECT_PAUSE)
         return msgspec.structs.replace(failure_end(ticket, sealer, waits), counts=False)
     return msgspec.structs.replace(failure_end(ticket, sealer, failure), progress_sealed=progress)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     cast,
     delete,
     false,
+    func,
     select,
     true,
     tuple_,
@@ -94,7 +95,9 @@ class JobStore:
             if wanted is not None:
                 query = query.where(column == wanted)
         if tag is not None:
-            query = query.where(cast(jobs.c.tags, Text).contains(f'"{tag}"', autoescape=True))
+            # No wildcards and no folding of case, as LIKE would bring on one database or the other.
+            find = func.instr if self._database.is_sqlite else func.strpos
+            query = query.where(find(cast(jobs.c.tags, Text), f'"{tag}"') > 0)
         if before is not None:
             query = query.where(jobs.c.id < before)
         async with self._database.read() as connection:

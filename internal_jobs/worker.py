@@ -43,7 +43,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     #: attempts at a time; each queue has threads of its own, so that no class waits for another
     threads: dict[Queue, int] = field(default_factory=lambda: {"critical": 8, "default": 16, "bulk": 8})
     #: jobs of one queue given to Redis and not begun, in the whole installation
-    window: int = 48
+    window: int = 32
     #: seconds after which the jobs of a killed worker are taken over
     lease: float = 6.0
     #: seconds without a sign of life after which Dramatiq gives a worker's messages to another

@@ -108,6 +108,8 @@ async def test_lists_are_filtered_and_paged_newest_first(jobs: Jobs, tenant: str
     assert len((await jobs.list(tenant, queue="bulk")).items) == 2
     assert [job.id for job in (await jobs.list(tenant, tag="n2")).items] == [made[2].id]
     assert (await jobs.list(tenant, tag="n")).items == ()
+    assert (await jobs.list(tenant, tag="N2")).items == ()
+    assert (await jobs.list(tenant, tag="n%")).items == ()
     assert (await jobs.list(tenant, status="dead")).items == ()
 
 

@@ -32,6 +32,7 @@ async def launch(
     database: Database, vault: Vault, tenant: str, valkey_url: str, options: WorkerOptions, tmp_path: Path
 ) -> AsyncIterator[Launch]:
     """Start worker processes; those left at the end of the test are killed."""
+    await vault.sealer(tenant)
     settings = Settings(
         database_url=database.engine.url.render_as_string(hide_password=False),
         redis_url=valkey_url,

@@ -2,6 +2,9 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from internal_jobs.client import JobRequest, Jobs
 from plugins.storage.database import now
@@ -123,3 +126,26 @@ async def test_two_hundred_jobs_of_one_tenant_do_not_delay_another(jobs: Jobs, t
     finished = await reach_all(jobs, tenant, flood)
     before = sum(1 for one in finished if one.closed_at and one.closed_at < job.closed_at)
     assert before < 150, "the window, not the backlog, is what another tenant waits for"
+
+
+async def test_log_lines_of_an_attempt_carry_tenant_job_and_trace(jobs: Jobs, tenant: str) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        made = await jobs.enqueue(
+            tenant, JobRequest(type="crew.echo"), traceparent=f"00-{trace_id}-00f067aa0ba902b7-01"
+        )
+        await reach(jobs, tenant, made.id)
+    (line,) = [line for line in lines if line["event"] == "jobs.attempt"]
+    assert (line["tenant_id"], line["job_id"], line["trace_id"]) == (tenant, made.id, trace_id)
+    assert (line["type"], line["queue"], line["attempt"], line["outcome"]) == ("crew.echo", "default", 1, "completed")
+
+
+async def test_attempts_are_counted_and_timed(jobs: Jobs, tenant: str) -> None:
+    def finished() -> float:
+        return REGISTRY.get_sample_value("jobs_finished_total", {"type": "crew.refuse", "outcome": "dead"}) or 0.0
+
+    before = finished()
+    await reach(jobs, tenant, (await jobs.enqueue(tenant, JobRequest(type="crew.refuse"))).id)
+    assert finished() == before + 1
+    assert REGISTRY.get_sample_value("jobs_redis_up") == 1
+    assert (REGISTRY.get_sample_value("jobs_start_delay_seconds_count", {"queue": "default"}) or 0) > 0
