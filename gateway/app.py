@@ -26,7 +26,6 @@ from gateway.telemetry.access import Observed
 _PARTS = (
     "settings",
     "database",
-    "vault",
     "probes",
     "credentials",
     "registry",

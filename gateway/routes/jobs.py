@@ -15,7 +15,7 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.errors import BodyFault, InvalidBody
-from gateway.idempotency.middleware import effect_key
+from gateway.idempotency.middleware import effect_key, read_key, scoped_key
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
 from internal_jobs.client import Job, JobRequest, Jobs
@@ -23,8 +23,6 @@ from internal_jobs.errors import InvalidJob, JobNotFound
 from internal_jobs.jobs import Queue, Status
 from plugins.host.registry import Registry
 from plugins.sdk.conform import Nonconforming, conform
-from plugins.storage.database import Database
-from plugins.vault.keys import Vault
 
 MAX_BATCH = 1_000
 
@@ -65,14 +63,11 @@ async def enqueue_job(
 
 @post("/v1/jobs/batch", opt=requires("jobs.write"), status_code=HTTP_202_ACCEPTED)
 async def enqueue_batch(
-    *,
     request: Request[Principal, Principal, State],
     data: JSONBody[Batch],
     principal: NamedDependency[Principal],
     jobs: NamedDependency[Jobs],
     registry: NamedDependency[Registry],
-    database: NamedDependency[Database],
-    vault: NamedDependency[Vault],
 ) -> AcceptedBatch:
     """Accept up to 1,000 jobs, all of them or none."""
     _refuse(
@@ -80,22 +75,17 @@ async def enqueue_batch(
         for index, item in enumerate(data.items)
         for fault in _faults(item, registry)
     )
-    traceparent = trace_of(request.scope).traceparent
-    accepted = []
-    # The tenant's keys must be there before a transaction begins.
-    await vault.sealer(principal.tenant_id)
-    async with database.transaction() as connection:
-        for index, item in enumerate(data.items):
-            key = effect_key(request, "batch", str(index))
-            try:
-                job = await jobs.enqueue(
-                    principal.tenant_id, item, key=key, traceparent=traceparent, connection=connection
-                )
-            except InvalidJob as error:
-                raise InvalidJob(f"/items/{index}{error.pointer}", error.detail) from None
-            accepted.append(Accepted(job.id, job.status))
-    jobs.wake()
-    return AcceptedBatch(accepted)
+    key = read_key(request)
+    try:
+        accepted = await jobs.enqueue_many(
+            principal.tenant_id,
+            data.items,
+            keys=None if key is None else [scoped_key("batch", str(index), key) for index in range(len(data.items))],
+            traceparent=trace_of(request.scope).traceparent,
+        )
+    except InvalidJob as error:
+        raise InvalidJob(f"/items{error.pointer}", error.detail) from None
+    return AcceptedBatch([Accepted(job.id, job.status) for job in accepted])
 
 
 @get("/v1/jobs", opt=requires("jobs.read"))
