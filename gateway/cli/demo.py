@@ -12,7 +12,7 @@ from rich.panel import Panel
 from gateway.cli.api import Api
 from gateway.cli.errors import Failed, Unreachable
 from gateway.cli.live import follow_execution, follow_job
-from gateway.cli.output import make_console
+from gateway.cli.output import make_console, printable
 from gateway.cli.program import command
 from gateway.cli.reach import open_api, with_folder
 from gateway.cli.workflow import apply_definition
@@ -48,7 +48,8 @@ def run_demo(folder: DataFolder, console: Console) -> None:
 
 def _run_example(api: Api, console: Console) -> list[tuple[str, str]]:
     """Run it to its end; return who sent each mail, and its message id."""
-    workflow = _install(api)
+    definition = price_alert()
+    workflow = apply_definition(api, definition["name"], definition, publish=True, activate=True)
     console.print(
         f"\n[bold]{escape(workflow['name'])}[/] ({workflow['id']}, version {workflow['publishedVersion']}) runs on "
         "weekdays at 9:00 in New York, and now:"
@@ -74,20 +75,6 @@ def show_next(folder: DataFolder, console: Console) -> None:
         console.print(f"  {escape(command(text, folder))}", soft_wrap=True)
 
 
-def _install(api: Api) -> dict[str, Any]:
-    definition = price_alert()
-    name = definition["name"]
-    known = api.find_workflow(name)
-    published = known.get("publishedVersion") if known else None
-    if known and published:
-        version = api.get(f"/v1/workflows/{known['id']}/versions/{published}")
-        if version["definition"] == definition:
-            if not known["active"]:
-                api.post(f"/v1/workflows/{known['id']}/activate")
-            return known
-    return apply_definition(api, name, definition, publish=True, activate=True)
-
-
 def _await_mail(mail_url: str, message_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + _MAIL_PATIENCE
     while time.monotonic() < deadline:
@@ -104,5 +91,5 @@ def _await_mail(mail_url: str, message_id: str) -> dict[str, Any]:
 
 def _mail_panel(mail: dict[str, Any], sender: str) -> Panel:
     body = f"[dim]From[/]     {escape(mail['from'])}\n[dim]To[/]       {escape(mail['to'])}\n"
-    body += f"[dim]Subject[/]  [bold]{escape(mail['subject'])}[/]\n\n{escape(mail['text'] or '')}"
+    body += f"[dim]Subject[/]  [bold]{escape(mail['subject'])}[/]\n\n{escape(printable(mail['text'] or ''))}"
     return Panel(body, title=f"Mail sent {sender}", title_align="left", expand=False, padding=(0, 2))

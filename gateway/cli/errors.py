@@ -14,6 +14,8 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from gateway.cli.output import printable
+
 
 class Failed(click.ClickException):
     exit_code = 1
@@ -43,8 +45,12 @@ class Refusal(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         console = Console(stderr=True, file=file, highlight=False)
-        console.print(f"[bold red]{escape(self.title)}[/] [dim]({self.status})[/]")
+        console.print(f"[bold red]{_shown(self.title)}[/] [dim]({self.status})[/]")
         if self.detail and self.detail != self.title:
-            console.print(escape(self.detail))
+            console.print(_shown(self.detail))
         for error in self.errors:
-            console.print(f"  [bold]{escape(str(error.get('pointer') or '/'))}[/]  {escape(str(error.get('detail')))}")
+            console.print(f"  [bold]{_shown(error.get('pointer') or '/')}[/]  {_shown(error.get('detail'))}")
+
+
+def _shown(value: object) -> str:
+    return escape(printable(str(value)))

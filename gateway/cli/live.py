@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.api import Api
-from gateway.cli.output import cell, make_table, seconds_between, shortened
+from gateway.cli.output import cell, make_table, printable, seconds_between, shortened
 
 #: an execution or a job is over in one of these
 CLOSED = frozenset({"completed", "failed", "canceled", "terminated", "timedOut", "dead", "expired"})
@@ -74,7 +74,7 @@ def _headline(subject: dict[str, Any]) -> Text:
     text = Text.assemble((subject["id"], "bold"), "  ", cell(subject["status"]))
     error = subject.get("error")
     if error:
-        text.append(f"  {error['type']}: {error['message']}", style="red")
+        text.append(printable(f"  {error['type']}: {error['message']}"), style="red")
     return text
 
 
@@ -86,7 +86,7 @@ def _step_row(step: dict[str, Any]) -> tuple[str, str, Any, str | None, str]:
 def _result(step: dict[str, Any]) -> str:
     error = step.get("error")
     if error:
-        return f"{error['type']}: {error['message']}"
+        return printable(f"{error['type']}: {error['message']}")
     if step["status"] == "completed":
         port = step.get("port")
         left = f"→ {port}  " if port not in (None, "output") else ""

@@ -1,6 +1,7 @@
 """What commands print: tables for people, JSON for scripts."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import wraps
@@ -15,6 +16,8 @@ from rich.text import Text
 R = TypeVar("R")
 
 _WIDE = 240
+#: C0 but for tab and newline, DEL, and C1
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _COLORS = {
     **dict.fromkeys(("completed", "active", "ready", "ok", "published"), "green"),
@@ -99,10 +102,15 @@ def cell(value: Any) -> Text:
     if value is None:
         return Text("–", style="dim")
     if isinstance(value, str):
-        return Text(value, style=_COLORS.get(value, ""))
+        return Text(printable(value), style=_COLORS.get(value, ""))
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     return Text(shortened(value))
+
+
+def printable(text: str) -> str:
+    """Return `text` without the characters that would command the terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def shortened(value: Any, limit: int = 80) -> str:

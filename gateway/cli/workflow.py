@@ -129,19 +129,26 @@ def delete(api: Api, name_or_id: str) -> None:
 
 
 def apply_definition(api: Api, name: str, definition: Any, *, publish: bool, activate: bool) -> dict[str, Any]:
-    """Create the workflow called `name`, or replace its draft, and return it as it then is."""
+    """Make the workflow called `name` be as described, and return it as it then is.
+
+    What is so already is left alone: applied twice, a definition makes one version.
+    """
     known = api.find_workflow(name)
     if known is None:
-        id = api.post("/v1/workflows", {"name": name, "definition": definition})["id"]
-    else:
-        id = known["id"]
-        api.put(f"/v1/workflows/{id}/draft", definition)
-    if publish:
-        api.post(f"/v1/workflows/{id}/versions")
-    if activate:
-        api.post(f"/v1/workflows/{id}/activate")
-    applied: dict[str, Any] = api.get(f"/v1/workflows/{id}")
+        known = api.post("/v1/workflows", {"name": name, "definition": definition})
+    elif known["draft"] != definition:
+        api.put(f"/v1/workflows/{known['id']}/draft", definition)
+    path = f"/v1/workflows/{known['id']}"
+    if publish and not _is_published(api, path, known.get("publishedVersion"), definition):
+        api.post(f"{path}/versions")
+    if activate and not known.get("active"):
+        api.post(f"{path}/activate")
+    applied: dict[str, Any] = api.get(path)
     return applied
+
+
+def _is_published(api: Api, path: str, version: int | None, definition: Any) -> bool:
+    return version is not None and bool(api.get(f"{path}/versions/{version}")["definition"] == definition)
 
 
 def _switch(api: Api, out: Output, name_or_id: str, action: str) -> None:

@@ -71,12 +71,16 @@ def test_the_doctor_finds_a_running_up_well(gateway_up: RunningUp) -> None:
     assert [finding for finding in findings if finding["verdict"] != "ok"] == []
 
 
-def test_a_workflow_is_applied_twice_under_one_name_started_and_watched(gateway_up: RunningUp, tmp_path: Path) -> None:
+def test_a_workflow_applied_twice_is_one_version_and_can_be_started_and_watched(
+    gateway_up: RunningUp, tmp_path: Path
+) -> None:
     file = write(tmp_path, HELLO)
     first = json.loads(call(gateway_up, "workflow", "apply", "-f", file, "--publish", "--json").stdout)
     second = json.loads(call(gateway_up, "workflow", "apply", "-f", file, "--publish", "--json").stdout)
-    assert second["id"] == first["id"]
-    assert second["publishedVersion"] == first["publishedVersion"] + 1
+    assert (second["id"], second["publishedVersion"]) == (first["id"], first["publishedVersion"])
+    changed = write(tmp_path, HELLO | {"variables": {"changed": True}})
+    third = json.loads(call(gateway_up, "workflow", "apply", "-f", changed, "--publish", "--json").stdout)
+    assert (third["id"], third["publishedVersion"]) == (first["id"], first["publishedVersion"] + 1)
     assert "Hello" in call(gateway_up, "workflow", "list").stdout
     watched = call(gateway_up, "execution", "start", "Hello", "--input", '{"name": "you"}', "--watch", "--json")
     assert watched.exit_code == 0, watched.output
