@@ -150,6 +150,7 @@ class TestOnAValkeyOfItsOwn:
     def valkey_url(self, own_valkey: OwnValkey) -> str:
         return own_valkey.url
 
+    @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
     @pytest.mark.usefixtures("worker")
     async def test_emptying_redis_with_two_hundred_pending_loses_none(
         self, jobs: Jobs, tenant: str, valkey_url: str
@@ -162,6 +163,7 @@ class TestOnAValkeyOfItsOwn:
         finished = await reach_all(jobs, tenant, made)
         assert {(job.status, job.attempts) for job in finished} == {("completed", 1)}
 
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
     @pytest.mark.usefixtures("worker")
     async def test_jobs_are_accepted_without_redis_and_run_when_it_is_back(
         self, jobs: Jobs, tenant: str, own_valkey: OwnValkey
