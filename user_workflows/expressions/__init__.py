@@ -10,9 +10,10 @@ different from CEL, all of it on purpose:
 - ``default(a, b)`` is the first of its arguments that is there and not null;
 - ``1d`` is a duration of 24 hours; base64 functions work on text;
 - NaN and infinity are refused in results, and there is no ``now()`` and no random: the same input gives the same
-  output in any process, so expressions are safe inside a Temporal workflow.
+  output in any process, so expressions are safe inside a Temporal workflow;
+- the keys of maps are strings in results.
 
-LANGUAGE.md beside this file is the page for those who write expressions. The keys of maps are strings in results. Time zones come from the system's tz database.
+Time zones come from the system's tz database. LANGUAGE.md, beside this file, is for those who write expressions.
 """
 
 from user_workflows.expressions.budget import Meter

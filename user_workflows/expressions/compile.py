@@ -167,7 +167,7 @@ class Compiler:
         self._bound = {**outer_bound, **dict(zip(node.variables, slots, strict=True))}
         bodies = self._all(node.bodies, depth)
         each = bind_each(slots, self.cost)
-        self.cost, self._bound = outer_cost, outer_bound
+        self.cost, self._bound = outer_cost + CALL, outer_bound
         return positioned(LOOPS[node.macro](each, bodies), node.position)
 
     def _bind(self, node: Bind, depth: int) -> Run:

@@ -45,7 +45,7 @@ def _elements(receiver: Any) -> Iterator[Any]:
     if type(receiver) is list:
         return iter(receiver)
     if type(receiver) is dict:
-        return iter([from_key(key) for key in receiver])
+        return map(from_key, receiver)
     raise EvaluationError(f"a list or a map is needed to loop over, not {type_name(receiver)}")
 
 
@@ -53,7 +53,7 @@ def _pairs(receiver: Any) -> Iterator[tuple[Any, Any]]:
     if type(receiver) is list:
         return enumerate(receiver)
     if type(receiver) is dict:
-        return iter([(from_key(key), value) for key, value in receiver.items()])
+        return ((from_key(key), value) for key, value in receiver.items())
     raise EvaluationError(f"a list or a map is needed to loop over, not {type_name(receiver)}")
 
 

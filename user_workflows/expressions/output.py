@@ -10,7 +10,8 @@ from user_workflows.expressions.values import Type, from_key, type_name
 
 #: passed on as they are; strings too, but those are charged by their length
 _PLAIN = frozenset((int, bool, type(None)))
-#: steps to write a timestamp or duration
+#: steps to copy a list or map, and to write or read a timestamp or duration
+_COPY = 3
 TIME_TEXT = 10
 
 
@@ -28,20 +29,14 @@ def to_json(meter: Meter, value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 -
         _charge(meter, 2 + (len(value) if value.isascii() else _encoded_length(value)))
         return value
     if kind is list:
-        _enter(meter, 2 + 5 * len(value), depth)
+        # Charged in place, here and below: a call for each of many small lists would double the time.
+        meter.output -= 2 + 5 * len(value)
+        meter.steps -= _COPY
+        if meter.output < 0 or meter.steps < 0 or depth > MAX_VALUE_DEPTH:
+            _refuse(meter, depth)
         return [item if type(item) in _PLAIN else to_json(meter, item, depth + 1) for item in value]
     if kind is dict:
-        _enter(meter, 2 + 5 * len(value), depth)
-        made: dict[str, Any] = {}
-        size = 0
-        for key, item in value.items():
-            name = key if type(key) is str else _key(key)
-            if name in made:
-                raise EvaluationError("two keys of a map are the same in JSON", reason="duplicateKey")
-            size += len(name) + 3
-            made[name] = item if type(item) in _PLAIN else to_json(meter, item, depth + 1)
-        _charge(meter, size)
-        return made
+        return _map(meter, value, depth)
     _charge(meter, 5)
     if kind in _PLAIN:
         return value
@@ -58,6 +53,23 @@ def to_json(meter: Meter, value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 -
     raise EvaluationError(f"a value of type {type_name(value)} has no JSON")
 
 
+def _map(meter: Meter, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+    meter.output -= 2 + 5 * len(value)
+    meter.steps -= _COPY
+    if meter.output < 0 or meter.steps < 0 or depth > MAX_VALUE_DEPTH:
+        _refuse(meter, depth)
+    made: dict[str, Any] = {}
+    size = 0
+    for key, item in value.items():
+        name = key if type(key) is str else _key(key)
+        if name in made:
+            raise EvaluationError("two keys of a map are the same in JSON", reason="duplicateKey")
+        size += len(name) + 3
+        made[name] = item if type(item) in _PLAIN else to_json(meter, item, depth + 1)
+    _charge(meter, size)
+    return made
+
+
 def _encoded_length(text: str) -> int:
     try:
         return len(text.encode())
@@ -66,14 +78,13 @@ def _encoded_length(text: str) -> int:
 
 
 def _key(key: Any) -> str:
-    if type(key) is str:
-        return key
     plain = from_key(key)
     return str(plain).lower() if type(plain) is bool else str(plain)
 
 
-def _enter(meter: Meter, size: int, depth: int) -> None:
-    _charge(meter, size)
+def _refuse(meter: Meter, depth: int) -> None:
+    _charge(meter, 0)
+    meter.work(0)
     if depth > MAX_VALUE_DEPTH:
         raise OutputTooLarge(f"the result is nested more than {MAX_VALUE_DEPTH} levels deep")
 

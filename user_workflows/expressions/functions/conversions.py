@@ -95,6 +95,7 @@ def _duration(meter: Meter, value: Any) -> Duration:
     if type(value) is Duration:
         return value
     if type(value) is str:
+        meter.work(TIME_TEXT)
         return parse_duration(value)
     raise mismatch("duration", "a string", value)
 
@@ -103,6 +104,7 @@ def _timestamp(meter: Meter, value: Any) -> Timestamp:
     if type(value) is Timestamp:
         return value
     if type(value) is str:
+        meter.work(TIME_TEXT)
         return parse_timestamp(value)
     if type(value) is int:
         return timestamp_of(value * SECOND)

@@ -85,7 +85,7 @@ def _url_query(meter: Meter, value: Any) -> str:
     pairs: list[tuple[str, str]] = []
     for key, item in as_map(value, "url.query").items():
         for one in item if type(item) is list else [item]:
-            meter.work(4)
+            meter.work(12)
             if one is not None:
                 plain = to_json(Meter(), one)
                 pairs.append((str(from_key(key)), render_text(plain)))

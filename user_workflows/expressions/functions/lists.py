@@ -209,6 +209,7 @@ def _overlap(meter: Meter, value: Any, other: Any, *, name: str) -> tuple[int, i
     """Return how many of the elements of `other` are in `value`, and how many there are."""
     found = 0
     for item in as_list(other, name):
+        meter.work(2)
         found += _index_of(meter, as_list(value, name), item) >= 0
     return found, len(other)
 
