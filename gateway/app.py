@@ -21,6 +21,7 @@ from gateway.problems import answer
 from gateway.routes import ROUTES
 from gateway.settings import Settings
 from gateway.telemetry.access import Observed
+from gateway.unread import Unread
 
 #: parts of the platform that handlers may ask for by these names
 _PARTS = (
@@ -79,7 +80,7 @@ def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) 
     )
     check_permissions(app)
     describe_routes(app)
-    app.asgi_handler = Observed(app.asgi_handler)
+    app.asgi_handler = Observed(Unread(app.asgi_handler))
     return app
 
 

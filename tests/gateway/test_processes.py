@@ -116,6 +116,22 @@ async def test_the_api_lets_requests_finish_and_both_workers_drain(environment: 
     assert {"tenant_id", "timestamp", "level", "process"} <= last.keys()
 
 
+async def test_a_client_that_only_writes_then_reads_hears_why_its_body_was_refused(
+    environment: Environment, tmp_path: Path
+) -> None:
+    port = int(environment["GATEWAY_PORT"])
+    async with process("serve", environment, tmp_path / "serve.log") as serving:
+        await until_it_answers(f"http://127.0.0.1:{port}/health/live", serving)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        size = 8 * 2**20
+        head = ("POST /v1/tenants HTTP/1.1", "Host: x", f"Authorization: Bearer {ADMIN_KEY}", f"Content-Length: {size}")
+        writer.write("\r\n".join((*head, "", "")).encode() + b"x" * size)
+        await writer.drain()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413")
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_the_jobs_worker_purges_and_drains(environment: Environment, tmp_path: Path) -> None:
     figures = f"http://127.0.0.1:{environment['GATEWAY_METRICS_PORT']}/metrics"
     async with process("run_internal_jobs_worker", environment, tmp_path / "worker.log") as worker:
