@@ -42,13 +42,17 @@ class Template:
         #: it holds no expression: rendering gives the value as it was
         self.is_literal = is_literal
 
-    def render(self, scope: Mapping[str, Any]) -> Any:
+    def render(self, scope: Mapping[str, Any], meter: Meter | None = None) -> Any:
         """Return the value with every expression evaluated in `scope`; all of them share one budget.
+
+        Args:
+            scope: as `Expression.evaluate`.
+            meter: shares the budget among several renderings.
 
         Raises:
             EvaluationError, BudgetExceeded: as `Expression.evaluate`, with the `pointer` of the string.
         """
-        return self._render(scope, Meter())
+        return self._render(scope, meter or Meter())
 
 
 def compile_template(value: Any) -> Template:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from user_workflows.expressions import EvaluationError, TemplateError, compile_template
+from user_workflows.expressions import EvaluationError, Meter, TemplateError, compile_template
 from user_workflows.expressions.budget import MAX_EXPRESSIONS
 from user_workflows.expressions.errors import TooManySteps
 
@@ -106,6 +106,15 @@ def test_all_expressions_of_a_template_share_one_budget() -> None:
     with pytest.raises(TooManySteps) as caught:
         render([loop, loop, loop])
     assert caught.value.pointer == "/2"
+
+
+def test_renderings_may_share_one_budget() -> None:
+    template = compile_template("{{ range(1000).all(x, x >= 0) }}")
+    meter = Meter(steps=10_000)
+    assert template.render({}, meter) is True
+    with pytest.raises(TooManySteps):
+        template.render({}, meter)
+    assert template.render({}) is True
 
 
 def test_a_template_has_bounds_of_its_own() -> None:
