@@ -39,18 +39,22 @@ ELEMENT = 16
 class Meter:
     """Counts down what is left of the budget of one evaluation, or of all that share it.
 
-    A shared meter bounds what many evaluations take together, e.g. one per item of a list; give it `steps` by the time
-    that they may take, about 0.3 µs each.
+    A shared meter bounds the steps that many renderings take together, e.g. one per item of a list; give it `steps` by
+    the time that they may take, about 0.3 µs each.
     """
 
     __slots__ = ("memory", "output", "patterns", "steps")
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
         self.steps = steps
-        self.memory = MAX_MEMORY
-        self.output = MAX_OUTPUT
+        self.renew()
         #: regular expressions compiled so far: each is charged once
         self.patterns: dict[tuple[str, bool], Any] = {}
+
+    def renew(self) -> None:
+        """Grant memory and output anew: what an earlier evaluation built is gone; the steps it took are not."""
+        self.memory = MAX_MEMORY
+        self.output = MAX_OUTPUT
 
     def work(self, steps: int) -> None:
         """Charge `steps`; raises TooManySteps."""

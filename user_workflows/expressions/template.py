@@ -47,12 +47,16 @@ class Template:
 
         Args:
             scope: as `Expression.evaluate`.
-            meter: shares the budget among several renderings.
+            meter: shares its steps among several renderings; each has memory and output of its own.
 
         Raises:
             EvaluationError, BudgetExceeded: as `Expression.evaluate`, with the `pointer` of the string.
         """
-        return self._render(scope, meter or Meter())
+        if meter is None:
+            meter = Meter()
+        else:
+            meter.renew()
+        return self._render(scope, meter)
 
 
 def compile_template(value: Any) -> Template:

@@ -115,6 +115,9 @@ def test_renderings_may_share_one_budget() -> None:
     with pytest.raises(TooManySteps):
         template.render({}, meter)
     assert template.render({}) is True
+    shared = Meter()
+    for _ in range(10):
+        assert compile_template("{{ 'a'.repeat(1000000).size() }}").render({}, shared) == 1_000_000
 
 
 def test_a_template_has_bounds_of_its_own() -> None:
