@@ -5,12 +5,15 @@ from typing import Any
 
 from msgspec import Struct
 
+from user_workflows.expressions import Meter
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.messages import StepError
 from user_workflows.interpreter.templates import Templates
 from user_workflows.plan.model import PlanNode
 
 Scope = Mapping[str, Any]
+#: steps that all conditions of one filter may take together: half a second, of the two that a workflow task has
+FILTER_STEPS = 1_500_000
 #: what a node left by: port → value
 Ports = dict[str, Any]
 
@@ -66,10 +69,11 @@ def _filter(node: PlanNode, templates: Templates, scope: Scope) -> Ports:
     if not isinstance(items, list):
         raise StepFailed(StepError(type="config.type", message=f"items must be a list, not {name_of(items)}"))
     where = templates.at(node, "where")
+    meter = Meter(steps=FILTER_STEPS)
     kept = [
         item
         for index, item in enumerate(items)
-        if boolean(where.render({**scope, "item": item, "index": index}), "where")
+        if boolean(where.render({**scope, "item": item, "index": index}, meter), "where")
     ]
     return {"output": kept}
 
