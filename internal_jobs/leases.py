@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import Row, Update, func, or_, select, tuple_, update
+from sqlalchemy import Row, Update, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.clock import moment
@@ -137,13 +137,13 @@ class Leases:
     async def _write(self, items: "Sequence[Begin | End]") -> "Sequence[Row[Any] | Refusal | bool]":
         """Write beginnings and ends that came together in one transaction."""
         wishes = [item for item in items if isinstance(item, Begin)]
-        ended: dict[Ticket, bool] = {}
+        ends = [item for item in items if isinstance(item, End)]
+        ended: set[Ticket] = set()
         begun: dict[Ticket, Row[Any]] = {}
         suspects: set[Ticket] = set()
         async with self._database.transaction() as connection:
-            for end in items:
-                if isinstance(end, End):
-                    ended[end.ticket] = await self._end(connection, end)
+            if ends:
+                ended = await self._end_all(connection, ends)
             for alone in (False, True):
                 tickets = [wish.ticket for wish in wishes if wish.alone is alone]
                 if tickets:
@@ -152,7 +152,7 @@ class Leases:
             if refused:
                 suspects = await _suspects(connection, refused)
         return [
-            ended[item.ticket]
+            item.ticket in ended
             if isinstance(item, End)
             else begun.get(item.ticket, Refusal.SUSPECT if item.ticket in suspects else Refusal.VOID)
             for item in items
@@ -181,6 +181,28 @@ class Leases:
         rows = await connection.execute(begin)
         return {Ticket(row.tenant_id, row.id, row.sequence): row for row in rows}
 
+    async def _end_all(self, connection: AsyncConnection, ends: Sequence[End]) -> set[Ticket]:
+        """End what is still held; return its tickets. Completions, the many, are written by one statement."""
+        look = select(*_TICKET).where(LEASED, _among([end.ticket for end in ends])).with_for_update()
+        held = {Ticket(*row) for row in await connection.execute(look)}
+        completions = [
+            {
+                "in_tenant": end.ticket.tenant_id,
+                "of_job": end.ticket.job_id,
+                "result": end.result_sealed,
+                "progress": end.progress_sealed,
+            }
+            for end in ends
+            if end.status == "completed" and end.ticket in held
+        ]
+        if completions:
+            complete = _COMPLETE.values(closed_at=moment(self._database))
+            await connection.execute(complete, completions)
+        for end in ends:
+            if end.status != "completed" and end.ticket in held:
+                await self._end(connection, end)
+        return held
+
     async def _end(self, connection: AsyncConnection, end: End, *, lapsed: bool = False) -> bool:
         held: Update = update(jobs).where(LEASED, _is(end.ticket))
         if lapsed:
@@ -189,9 +211,6 @@ class Leases:
         error = {"error_type": end.error_type, "error_sealed": end.error_sealed}
         if end.progress_sealed is not None:
             held = held.values(progress_sealed=end.progress_sealed)
-        if end.status == "completed":
-            held = held.values(status="completed", result_sealed=end.result_sealed, **error, **closed)
-            return bool((await connection.execute(held)).rowcount)
         if end.error_type is not None:
             held = held.values(**error)
         stopped = held.where(jobs.c.cancel_requested).values(status="canceled", **closed)
@@ -210,6 +229,21 @@ class Leases:
 
 
 _TICKET = (jobs.c.tenant_id, jobs.c.id, jobs.c.sequence)
+
+
+_COMPLETE = (
+    update(jobs)
+    .where(jobs.c.tenant_id == bindparam("in_tenant"), jobs.c.id == bindparam("of_job"))
+    .values(
+        status="completed",
+        result_sealed=bindparam("result"),
+        progress_sealed=func.coalesce(bindparam("progress"), jobs.c.progress_sealed),
+        error_type=None,
+        error_sealed=None,
+        lease_until=None,
+        redeliveries=0,
+    )
+)
 
 
 def _among(tickets: Sequence[Ticket]) -> Any:
