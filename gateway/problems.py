@@ -144,13 +144,19 @@ def _database(error: Any) -> Description:
 
 def _parameters(error: Any) -> Description:
     faults = [
-        BodyFault(str(fault.get("key", "")), str(fault.get("message", "")))
+        BodyFault(_wire_name(str(fault.get("key", ""))), str(fault.get("message", "")))
         for fault in error.extra or ()
         if isinstance(fault, dict)
     ]
     if any(fault.pointer == "data" for fault in faults):
         return Description("bad-request", "This request needs a JSON body.")
     return Description("bad-request", "A parameter of the request is missing or wrong.", faults)
+
+
+def _wire_name(argument: str) -> str:
+    """The framework names a handler's argument; callers know the parameter."""
+    first, *others = argument.split("_")
+    return first + "".join(other.title() for other in others)
 
 
 _BY_STATUS = {

@@ -15,18 +15,20 @@ from gateway.auth.permissions import KNOWN, TenantRole, granted, requires
 from gateway.auth.principal import Principal
 from gateway.errors import Absent, BodyFault, Forbidden, InvalidBody
 from gateway.routes.pages import Cursor, Limit, Page, page_of, position
-from gateway.routes.tenants import Name
+from gateway.text import PRINTABLE, Id, Name
 from plugins.storage.database import Database, now
 from plugins.storage.tenants import find_tenant
 
-TenantFilter = Annotated[str | None, QueryParameter(name="tenantId", description="the administrator names a tenant")]
+TenantFilter = Annotated[
+    str | None, QueryParameter(name="tenantId", pattern=PRINTABLE, description="whose: for the administrator")
+]
 
 
 class NewApiKey(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     name: Name
     role: TenantRole
     #: for the administrator; others make keys of their own tenant only
-    tenant_id: str | None = None
+    tenant_id: Id | None = None
     #: permissions that narrow the role
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None

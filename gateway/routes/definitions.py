@@ -28,7 +28,7 @@ class PlanBody(Struct, frozen=True, kw_only=True, rename="camel"):
 
     #: node id → home
     homes: dict[str, Home]
-    #: node ids that one activity carries out
+    #: chains of nodes that share an activity
     segments: list[list[str]]
     history_events: int
     billable_actions: int
@@ -60,7 +60,7 @@ def _plan_body(plan: Plan) -> PlanBody:
     cost = forecast(plan)
     return PlanBody(
         homes={node.id: node.home for node in plan.nodes},
-        segments=[[node.id] for node in plan.nodes if node.home == "activity"],
+        segments=[list(chain) for chain in plan.segments],
         history_events=cost.history_events,
         billable_actions=cost.billable_actions,
     )

@@ -16,8 +16,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
+from gateway.errors import BadRequest, BodyFault
 from gateway.idempotency.middleware import effect_key, scoped_key
 from gateway.routes.pages import Cursor, Limit, Page, position
+from gateway.text import PRINTABLE, Filter
 from plugins.host.retry import Duration
 from plugins.sdk.duration import parse_duration
 from user_workflows.executions import Execution, Executions, Step
@@ -27,9 +29,8 @@ from user_workflows.interpreter.messages import ExecutionStatus, StepStatus, Tri
 MAX_WAIT = 60.0
 
 Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$")]
-WorkflowFilter = Annotated[str | None, QueryParameter(name="workflowId", max_length=40)]
-StartedAfter = Annotated[datetime | None, QueryParameter(name="startedAfter")]
-TagFilter = Annotated[str | None, QueryParameter(max_length=100)]
+WorkflowFilter = Annotated[str | None, QueryParameter(name="workflowId", max_length=40, pattern=PRINTABLE)]
+StartedAfter = Annotated[datetime | None, QueryParameter(name="startedAfter", description="RFC 3339, with an offset")]
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 
@@ -42,7 +43,7 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tags: Annotated[tuple[Tag, ...], Meta(max_length=20)] = ()
     delay: Duration | None = None
     #: starts one execution however often it is sent, as ``Idempotency-Key`` does
-    key: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    key: Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)] | None = None
 
 
 class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,12 +112,15 @@ async def list_executions(
     executions: NamedDependency[Executions],
     workflow_id: WorkflowFilter = None,
     status: FromQuery[ExecutionStatus | None] = None,
-    tag: TagFilter = None,
+    tag: Filter = None,
     started_after: StartedAfter = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[Execution]:
     """List executions, newest first."""
+    if started_after is not None and started_after.tzinfo is None:
+        detail = "needs an offset, e.g. 2030-01-31T09:00:00Z"
+        raise BadRequest(f"startedAfter {detail}.", errors=[BodyFault("startedAfter", detail)])
     page = await executions.list(
         principal.tenant_id,
         workflow_id=workflow_id,

@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.status_codes import HTTP_202_ACCEPTED
 from msgspec import Meta, Struct
 
@@ -18,6 +18,7 @@ from gateway.errors import BodyFault, InvalidBody
 from gateway.idempotency.middleware import effect_key, read_key, scoped_key
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
+from gateway.text import Filter
 from internal_jobs.client import Job, JobRequest, Jobs
 from internal_jobs.errors import InvalidJob, JobNotFound
 from internal_jobs.jobs import Queue, Status
@@ -25,9 +26,6 @@ from plugins.host.registry import Registry
 from plugins.sdk.conform import Nonconforming, conform
 
 MAX_BATCH = 1_000
-
-TagFilter = Annotated[str | None, QueryParameter(max_length=100)]
-TypeFilter = Annotated[str | None, QueryParameter(max_length=200)]
 
 
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,9 +92,9 @@ async def list_jobs(
     principal: NamedDependency[Principal],
     jobs: NamedDependency[Jobs],
     status: FromQuery[Status | None] = None,
-    type: TypeFilter = None,
+    type: Filter = None,
     queue: FromQuery[Queue | None] = None,
-    tag: TagFilter = None,
+    tag: Filter = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[Job]:

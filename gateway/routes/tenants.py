@@ -1,20 +1,17 @@
 """``/v1/tenants``: the administrator's."""
 
 from datetime import datetime
-from typing import Annotated
 
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from gateway.auth.permissions import requires
 from gateway.errors import Absent
+from gateway.text import Name
 from plugins.storage.database import Database
 from plugins.storage.tenants import Tenant, create_tenant, find_tenant
-
-#: a name for people: no control characters
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class NewTenant(Struct, frozen=True, forbid_unknown_fields=True):

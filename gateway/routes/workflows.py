@@ -2,14 +2,14 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
@@ -18,9 +18,8 @@ from gateway.errors import BadRequest, BodyFault
 from gateway.routes.faults import FaultBody, show_faults
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.settings import Settings
+from gateway.text import Name
 from user_workflows.workflows import TriggerState, Workflow, Workflows
-
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 

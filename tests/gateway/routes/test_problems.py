@@ -141,3 +141,28 @@ def test_a_route_without_a_permission_keeps_the_gateway_from_starting(platform: 
 def test_a_permission_that_no_role_grants_is_refused_where_it_is_declared() -> None:
     with pytest.raises(ValueError, match=r"moon\.walk"):
         requires("moon.walk")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/executions?tag=%00",
+        "/v1/executions?workflowId=%00",
+        "/v1/executions?startedAfter=2030-01-01T00:00:00",
+        "/v1/executions?startedAfter=yesterday",
+        "/v1/executions?status=done",
+        "/v1/executions?cursor=ex_1",
+        "/v1/executions?limit=0",
+        "/v1/jobs?type=%00",
+        "/v1/jobs?tag=a%0Ab",
+        "/v1/jobs?queue=fast",
+        "/v1/jobs?limit=201",
+    ],
+)
+async def test_a_filter_that_no_store_could_read_is_a_bad_request(
+    client: httpx.AsyncClient, owner: Headers, path: str
+) -> None:
+    problem = check(await client.get(path, headers=owner), 400, "bad-request")
+    errors = problem["errors"]
+    assert isinstance(errors, list)
+    assert errors[0]["pointer"] == path.partition("?")[2].partition("=")[0]
