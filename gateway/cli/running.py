@@ -4,12 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import click
 import msgspec
 
 from gateway.cli.errors import Failed, Missing
+from gateway.cli.log_line import readable
 from gateway.cli.output import Output, moment, with_output
 from gateway.cli.program import command
 from gateway.cli.reach import with_folder
@@ -56,20 +58,19 @@ def status(folder: DataFolder, out: Output) -> None:
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("-f", "--follow", is_flag=True, help="Keep printing what is added.")
+@click.option("--raw", is_flag=True, help="Print the lines as they were written.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="Last lines of each.")
 @with_folder
-def logs(folder: DataFolder, names: tuple[str, ...], follow: bool, lines: int) -> None:
+def logs(folder: DataFolder, *, names: tuple[str, ...], follow: bool, raw: bool, lines: int) -> None:
     """Show what the processes wrote: all of them, or those named."""
     files = {file.stem: file for file in sorted(folder.logs.glob("*.log"))}
     if unknown := [name for name in names if name not in files]:
         raise Missing(f"There is no log of {', '.join(unknown)}. There are: {', '.join(files) or 'none'}.")
     chosen = {name: files[name] for name in names or files}
     width = max((len(name) for name in chosen), default=0) if len(chosen) > 1 else 0
-    for name, line in _last_lines(chosen, lines):
-        _print_line(name, line, width)
-    if follow:
-        for name, line in _added_lines(chosen):
-            _print_line(name, line, width)
+    for name, line in chain(_last_lines(chosen, lines), _added_lines(chosen) if follow else ()):
+        shown = line if raw else readable(line)
+        click.echo(f"{name:<{width}}  {shown}" if width else shown)
 
 
 @click.command()
@@ -89,10 +90,6 @@ def down(folder: DataFolder) -> None:
             raise Failed(f"`gateway up` (pid {state.pid}) did not stop within {_STOP_PATIENCE:g} s.")
         time.sleep(0.1)
     click.echo("Stopped.")
-
-
-def _print_line(name: str, line: str, width: int) -> None:
-    click.echo(f"{name:<{width}}  {line}" if width else line)
 
 
 def _last_lines(files: dict[str, Path], count: int) -> Iterator[tuple[str, str]]:

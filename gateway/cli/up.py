@@ -11,6 +11,7 @@ from rich.status import Status
 
 from gateway.cli.demo import run_demo, show_next
 from gateway.cli.errors import Failed
+from gateway.cli.log_line import readable
 from gateway.cli.output import make_console
 from gateway.cli.program import command
 from gateway.cli.reach import DEFAULT_DATA_DIR
@@ -37,7 +38,7 @@ class Announcer:
             self._status.update(f"{text} …")
 
     def report(self, text: str) -> None:
-        self.console.print(f"[dim]{now():%H:%M:%S}[/] {escape(text)}", soft_wrap=True)
+        self.console.print(f"[dim]{now():%H:%M:%S}[/] {escape(_readable_lines(text))}", soft_wrap=True)
 
     def done(self) -> None:
         if self._status is not None:
@@ -89,7 +90,7 @@ def up(demo: bool, data_dir: Path, host: str, port: int) -> None:
         asyncio.run(session.run(ready))
     except UpError as error:
         announcer.done()
-        raise Failed(str(error)) from None
+        raise Failed(_readable_lines(str(error))) from None
     finally:
         announcer.done()
     announcer.console.print("Stopped. The data is kept; the next `up` finds it.")
@@ -116,3 +117,8 @@ def _print_overview(console: Console, dev: DevFile, folder: DataFolder) -> None:
     console.print("[bold green]The gateway is up[/]")
     for name, value in places.items():
         console.print(f"  [dim]{name:<10}[/]  {escape(value)}", soft_wrap=True)
+
+
+def _readable_lines(text: str) -> str:
+    """Show what we say, and under it the last lines of a log."""
+    return "\n".join(readable(line) for line in text.splitlines())

@@ -1,6 +1,7 @@
 """Starts children until they are ready, keeps them running, and stops all of them in order."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,9 @@ from gateway.up.child import Child, LogFile, Role
 from gateway.up.files import private_folder
 from gateway.up.keeper import Backoff, Condition, Keeper
 
-#: Who is asked to stop first, and the seconds until the next are asked where these have not ended by then. The API and
-#: the workers may drain until the servers' turn comes; 13 seconds in all, within the 15 that are promised.
-_STOP_ORDER: tuple[tuple[Role, float], ...] = (("api", 2.0), ("worker", 8.0), ("server", 3.0))
+#: Who is asked to stop first, and the second, counted from the first request, at which the next are asked where these
+#: have not ended. The API may drain on beside the workers; when the servers' turn comes, both have to be gone.
+_STOP_ORDER: tuple[tuple[Role, float], ...] = (("api", 2.0), ("worker", 10.0), ("server", 13.5))
 
 
 class Supervisor:
@@ -64,14 +65,16 @@ class Supervisor:
         await asyncio.gather(*(keeper.start(timeout) for keeper in keepers))
 
     async def stop(self) -> None:
-        """Stop the API, then the workers, then the servers; kill what does not end in its time."""
+        """Stop the API, then the workers, then the servers, within 15 s; kill what does not end in its time."""
         asked: list[Keeper] = []
-        for role, patience in _STOP_ORDER:
+        began = time.monotonic()
+        for role, latest in _STOP_ORDER:
             if role == "server":
                 await self._end(asked)
             asked += [keeper for keeper in self._keepers if keeper.child.role == role]
             for keeper in asked:
                 keeper.ask_to_stop()
+            patience = max(0.0, began + latest - time.monotonic())
             await asyncio.gather(*(keeper.ended(patience) for keeper in asked))
         await self._end(asked)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gateway.up import supervisor as supervisor_module
 from gateway.up.child import Child, LogFile, Role
 from gateway.up.errors import NotReady
 from gateway.up.keeper import Backoff
@@ -148,11 +149,14 @@ async def test_the_api_stops_before_the_workers_and_the_workers_before_the_serve
     assert watched.reports == []
 
 
-async def test_a_child_that_ignores_the_request_to_stop_is_killed(watched: Watched, tmp_path: Path) -> None:
+async def test_a_child_that_ignores_the_request_to_stop_is_killed(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "_STOP_ORDER", (("api", 0.2), ("worker", 0.5), ("server", 1.0)))
     await watched.supervisor.start(child(tmp_path, "valkey", role="server", stubborn=True))
     began = time.monotonic()
     await watched.supervisor.stop()
-    assert 2.5 < time.monotonic() - began < 6
+    assert 0.9 < time.monotonic() - began < 5
     assert watched.reports == ["valkey did not stop in its time and is killed"]
     assert watched.supervisor.conditions[0].pid is None
 
@@ -172,6 +176,7 @@ async def test_stop_does_not_wait_for_a_pending_restart(tmp_path: Path) -> None:
 def test_the_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     program = """
 import asyncio, pathlib, sys
+from gateway.up import supervisor as supervisor_module
 from gateway.up.child import Child
 from gateway.up.supervisor import Supervisor
 async def ready(): return True

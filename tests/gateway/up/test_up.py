@@ -8,8 +8,12 @@ from pathlib import Path
 
 import httpx
 import psutil
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from plugins.storage.database import async_url
 from tests.running_up import NAMES, RunningUp, running_up
+from tests.servers import running, temporal_server, valkey_server
 
 
 def test_everything_that_dev_json_names_answers(gateway_up: RunningUp) -> None:
@@ -26,9 +30,7 @@ def test_everything_that_dev_json_names_answers(gateway_up: RunningUp) -> None:
 
 def test_the_demo_shows_both_mails_and_the_gateway_keeps_serving(gateway_up: RunningUp) -> None:
     dev = gateway_up.ready()
-    deadline = time.monotonic() + 60
-    while "Ctrl-C stops everything" not in gateway_up.said() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    await_in(gateway_up, "Ctrl-C stops everything")
     assert "AAPL is down 9.25 %" in gateway_up.said()
     assert "Receipt: alerts@example.com was told about AAPL" in gateway_up.said()
     mails = httpx.get(dev.mail_url).json()
@@ -109,3 +111,49 @@ def test_up_stops_within_15_seconds_leaves_nothing_and_finds_its_data_again(tmp_
         third.ready()
         assert third.stop(signal.SIGINT) < 15
         assert third.process.returncode == 0
+
+
+def test_up_that_is_asked_to_stop_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as starting:
+        deadline = time.monotonic() + 60
+        while "temporal" not in starting.children() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        children = starting.children()
+        assert starting.stop() < 15
+        assert starting.process.returncode == 0
+        assert [name for name, child in children.items() if child.is_running()] == []
+
+
+async def test_servers_that_the_environment_names_are_used_and_the_example_runs_on_postgresql(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    await create_database(postgres_url, "up")
+    valkey, temporal = valkey_server(tmp_path / "valkey"), temporal_server(tmp_path / "temporal")
+    environment = {
+        "GATEWAY_DATABASE_URL": make_url(postgres_url).set(database="up").render_as_string(hide_password=False),
+        "GATEWAY_REDIS_URL": valkey.url,
+        "TEMPORAL_ADDRESS": temporal.address,
+    }
+    with running(valkey), running(temporal), running_up(tmp_path / "data", "--demo", environment=environment) as up:
+        dev = up.ready()
+        assert up.children().keys() == NAMES - {"valkey", "temporal"}
+        assert dev.temporal_address == temporal.address
+        assert dev.redis_url == valkey.url
+        assert dev.database_url == environment["GATEWAY_DATABASE_URL"]
+        await_in(up, "Ctrl-C stops everything")
+        assert "Receipt: alerts@example.com was told about AAPL" in up.said()
+        assert not (tmp_path / "data" / "gateway.db").exists()
+        up.stop()
+
+
+def await_in(up: RunningUp, expected: str) -> None:
+    deadline = time.monotonic() + 60
+    while expected not in up.said() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+async def create_database(url: str, name: str) -> None:
+    engine = create_async_engine(async_url(url), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    await engine.dispose()
