@@ -20,7 +20,9 @@ from plugins.host.registry import Registry
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.activities.close import CloseActivity
-from user_workflows.activities.step import HEARTBEAT_INTERVAL, step_activities
+from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
+from user_workflows.activities.segment import SegmentActivity
+from user_workflows.activities.step import step_activities
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.steps import STEP_QUEUE
 from user_workflows.interpreter.workflow import Interpreter
@@ -65,12 +67,17 @@ async def run_worker(
     """Serve both task queues until `stop` is set, then drain."""
     records = RecordWriter(database, vault)
     reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts)
-    activities: list[Callable[..., Any]] = [*step_activities(registry, host, records), FireActivity(starts).start]
+    segments = SegmentActivity(host, records)
+    steps: list[Callable[..., Any]] = [
+        *step_activities(registry, host, records),
+        segments.run,
+        FireActivity(starts).start,
+    ]
     background = [asyncio.create_task(records.run()), asyncio.create_task(_sweep(reconciler))]
     try:
         async with (
-            _execution_worker(temporal, records),
-            _step_worker(temporal, activities, max_concurrent_steps),
+            _execution_worker(temporal, records, segments),
+            _step_worker(temporal, steps, max_concurrent_steps),
         ):
             _log.info("worker.ready", plugins=len(list(registry)))
             await stop.wait()
@@ -81,12 +88,12 @@ async def run_worker(
         await asyncio.gather(*background, return_exceptions=True)
 
 
-def _execution_worker(temporal: Client, records: RecordWriter) -> Worker:
+def _execution_worker(temporal: Client, records: RecordWriter, segments: SegmentActivity) -> Worker:
     return Worker(
         temporal,
         task_queue=EXECUTION_QUEUE,
         workflows=[Interpreter, Fire],
-        activities=[CloseActivity(records).close],
+        activities=[CloseActivity(records).close, segments.run],
         interceptors=[LendEmit(records)],
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
         workflow_runner=UnsandboxedWorkflowRunner(),

@@ -1,6 +1,7 @@
 """A whole user-workflows lane on a real Temporal server, with plugins made for tests."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -37,6 +38,12 @@ class Flaky(Struct, forbid_unknown_fields=True):
     #: how many attempts fail before one succeeds
     failures: int = 0
     permanent: bool = False
+
+
+class Unsteady(Struct, forbid_unknown_fields=True):
+    name: str
+    #: how many calls fail before one succeeds
+    failures: int = 0
 
 
 class Gate(Struct, forbid_unknown_fields=True):
@@ -77,7 +84,16 @@ def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]
         await gates.at(config.name).wait()
         return config.name
 
-    return [echo, flaky, gate]
+    calls: Counter[tuple[str | None, str]] = Counter()
+
+    @plugin("test.unsteady", version="1.0.0", effect="read")
+    async def unsteady(config: Unsteady, ctx: Context) -> int:
+        calls[ctx.execution_id, config.name] += 1
+        if calls[ctx.execution_id, config.name] <= config.failures:
+            raise Transient("not steady yet", type="test.unsteady")
+        return calls[ctx.execution_id, config.name]
+
+    return [echo, flaky, gate, unsteady]
 
 
 class Lane(Struct, frozen=True, kw_only=True, eq=False):

@@ -1,25 +1,22 @@
 """One activity per plugin, named by the plugin's id: hands a step's call to the host."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, timedelta
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from plugins.host.invoke import Call, CallFailed, Failure, Host
 from plugins.host.registry import Registry
+from user_workflows.activities.heartbeats import heartbeats
 from user_workflows.interpreter.messages import ExecutionRecord, StepCall, StepError, StepRecord, StepResult
 from user_workflows.records import RecordWriter, path_key
-
-#: seconds between the heartbeats that the host sends for a plugin; calls shorter than this send none
-HEARTBEAT_INTERVAL = 4.0
 
 StepActivity = Callable[[StepCall], Awaitable[StepResult]]
 
 
-def step_activities(registry: Registry, host: Host, records: RecordWriter) -> list[StepActivity]:
+def step_activities(registry: Registry, host: Host, records: RecordWriter) -> list[Callable[..., Any]]:
     """Return an activity for every registered plugin."""
     return [_step_activity(plugin.id, host, records) for plugin in registry]
 
@@ -29,7 +26,7 @@ def _step_activity(plugin_id: str, host: Host, records: RecordWriter) -> StepAct
         attempt = activity.info().attempt
         if attempt > 1:
             records.put(_attempt_record(call, attempt, None))
-        async with _heartbeats():
+        async with heartbeats():
             try:
                 outcome = await host.invoke(
                     _host_call(call, attempt), heartbeat=activity.heartbeat, is_cancelled=activity.is_cancelled
@@ -103,21 +100,3 @@ def _attempt_record(call: StepCall, attempt: int, failure: Failure | None) -> Ex
             ),
         ),
     )
-
-
-@contextlib.asynccontextmanager
-async def _heartbeats() -> AsyncIterator[None]:
-    """Heartbeat while a plugin works, so that a lost worker is noticed and a cancellation arrives."""
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_INTERVAL)
-            activity.heartbeat()
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from plugins.host.retry import Retry
-from user_workflows.plan.model import Plan
+from user_workflows.plan.model import Plan, PlanGraph
 
 ExecutionStatus = Literal["queued", "running", "paused", "completed", "failed", "canceled", "terminated", "timedOut"]
 StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "skipped", "canceled"]
@@ -77,6 +77,53 @@ class StepError(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: what a remote server answered, where there was one
     status: int | None = None
     attempts: int = 1
+
+
+class StepOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one step of a segment ended: by ports, port → value, or with an error."""
+
+    node_id: str
+    started_at: datetime
+    closed_at: datetime
+    ports: dict[str, Any] | None = None
+    error: StepError | None = None
+    attempt: int = 1
+
+
+class SegmentCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The input of a segment's activity: a chain of nodes, and what its expressions see."""
+
+    tenant_id: str
+    execution_id: str
+    workflow_id: str
+    version: int
+    origin_id: str
+    graph: PlanGraph
+    #: the input of its first node
+    given: Any
+    #: what expressions see besides `nodes` and `input`, as far as they ask for it
+    seen: dict[str, Any]
+    #: outputs of nodes before it, as far as expressions ask for them: node → port → value
+    outer: dict[str, dict[str, Any]]
+    path: tuple[int, ...] = ()
+    generation: int = 1
+    #: of the record that says the first step is running
+    seq: int = 0
+    #: give up after `LOCAL_BUDGET`, and let an ordinary activity go on
+    local: bool = False
+    #: what earlier calls of the same segment have settled
+    outcomes: tuple[StepOutcome, ...] = ()
+    #: the attempt of the next step
+    attempt: int = 1
+
+
+class SegmentResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a segment came."""
+
+    outcomes: tuple[StepOutcome, ...]
+    #: ``None``: it is at its end; else call again after so many seconds, from `attempt` of the next step
+    resume_in: float | None = None
+    attempt: int = 1
 
 
 class ExecutionError(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -6,9 +6,9 @@ from typing import Any
 
 from user_workflows.interpreter.joins import Dead, EdgeState, Ready, decide
 from user_workflows.interpreter.journal import Journal
-from user_workflows.interpreter.messages import StepError
+from user_workflows.interpreter.messages import StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
-from user_workflows.plan.model import Graph, PlanNode
+from user_workflows.plan.model import PlanGraph, PlanNode
 
 #: the port by which a failed node with ``onError: port`` leaves
 ERROR_PORT = "error"
@@ -23,12 +23,14 @@ class GraphState:
 
     def __init__(
         self,
-        graph: Graph,
+        graph: PlanGraph,
         journal: Journal,
         *,
         path: tuple[int, ...] = (),
         outer: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
+        self.plan = graph
+        self.path = path
         self.nodes: dict[str, NodeState] = {node.id: NodeState(node, path) for node in graph.nodes}
         #: what expressions see as `nodes`: node → port → value, of the nodes that left by a port
         self.outputs: dict[str, dict[str, Any]] = dict(outer or {})
@@ -61,6 +63,33 @@ class GraphState:
             for node_id, state in self.nodes.items()
             if state.status == "completed" and not state.node.outgoing
         }
+
+    def apply(self, outcome: StepOutcome, given: Any) -> NodeState:
+        """Settle a node as an activity says it settled; the node may have begun already."""
+        state = self.nodes[outcome.node_id]
+        self._ready.pop(outcome.node_id, None)
+        if state.status == "pending":
+            self.begin(state, self.input_of(state.node, given), outcome.started_at)
+        if outcome.error is not None:
+            self.fail(state, outcome.error, outcome.closed_at)
+        else:
+            self.complete(state, outcome.ports or {}, outcome.closed_at, attempt=outcome.attempt)
+        return state
+
+    def outcomes(self) -> list[StepOutcome]:
+        """Return the nodes that have settled, in the order of the plan, as `apply` takes them."""
+        return [
+            StepOutcome(
+                node_id=state.node.id,
+                started_at=state.started_at,
+                closed_at=state.closed_at,
+                ports=None if state.status == "failed" else state.ports,
+                error=state.error,
+                attempt=state.attempt,
+            )
+            for state in self.nodes.values()
+            if state.status in ("completed", "failed") and state.started_at and state.closed_at
+        ]
 
     def begin(self, state: NodeState, input: Any, at: datetime) -> None:
         state.status, state.input, state.started_at = "running", input, at

@@ -1,20 +1,20 @@
 """Walks one graph to its end: what is ready begins, and what settles fires or rules out its edges.
 
-A walk knows no engine: inline nodes are evaluated here, every other node is handed to `perform`. The same walk carries
-an execution inside a workflow and the rounds of a loop's body.
+A walk knows no engine: inline nodes are evaluated here, every other node is handed to a `Performer`. The same walk
+carries an execution inside a workflow, the rounds of a loop's body, and the segment of an activity.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.control import EVALUATORS, Ports, Scope, Stop, evaluate
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, StepFailed
-from user_workflows.interpreter.messages import ExecutionError, StepError
+from user_workflows.interpreter.messages import ExecutionError, StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import Templates
@@ -33,11 +33,25 @@ class _Settled(Struct, frozen=True):
     node_id: str
     performed: Performed | None = None
     error: StepError | None = None
+    #: of a segment: how its nodes ended, in order
+    outcomes: Sequence[StepOutcome] = ()
     ending: Exception | None = None
 
 
-#: performs one node with what its expressions see; raises `StepFailed` or `ExpressionError` when the step fails
-Perform = Callable[["Walk", NodeState, Scope], Awaitable[Performed]]
+class Performer(Protocol):
+    """Carries out what a walk cannot evaluate by itself."""
+
+    async def perform(self, walk: "Walk", state: NodeState, scope: Scope) -> Performed:
+        """Perform one node with what its expressions see.
+
+        Raises:
+            StepFailed, ExpressionError: the step failed.
+        """
+        ...
+
+    async def perform_segment(self, walk: "Walk", chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
+        """Perform a chain of nodes, the first with the input `given`, and return how each ended, as far as it came."""
+        ...
 
 
 class Walk:
@@ -48,7 +62,7 @@ class Walk:
         templates: the compiled expressions of the plan that it belongs to.
         seen: what every expression sees besides `nodes` and `input`.
         given: the `input` of roots.
-        perform: carries out the nodes that are not inline.
+        performer: carries out the nodes that are not inline.
         clock: tells the time; inside a workflow, the workflow's.
         pause: called before the walk waits, when everything that could begin has begun.
     """
@@ -60,7 +74,7 @@ class Walk:
         templates: Templates,
         seen: Mapping[str, Any],
         given: Any,
-        perform: Perform,
+        performer: Performer,
         clock: Callable[[], datetime],
         pause: Callable[[], None],
     ) -> None:
@@ -68,7 +82,8 @@ class Walk:
         self.templates = templates
         self.seen = seen
         self._given = given
-        self._perform = perform
+        self._performer = performer
+        self._segments = {chain[0]: chain for chain in graph.plan.segments}
         self._clock = clock
         self._pause = pause
         self._settled: asyncio.Queue[_Settled] = asyncio.Queue()
@@ -107,7 +122,7 @@ class Walk:
             templates=self.templates,
             seen={**self.seen, **seen},
             given=given,
-            perform=self._perform,
+            performer=self._performer,
             clock=self._clock,
             pause=self._pause,
         )
@@ -129,6 +144,8 @@ class Walk:
             self.graph.complete(state, {node.default_port: given}, self._clock())
         elif node.plugin in EVALUATORS:
             self._evaluate(state, self.scope(given))
+        elif (chain := self._segments.get(node.id)) is not None:
+            self._running[node.id] = asyncio.create_task(self._run_segment(chain, given), name=node.id)
         else:
             self._running[node.id] = asyncio.create_task(self._run(state, self.scope(given)), name=node.id)
 
@@ -151,11 +168,19 @@ class Walk:
     async def _run(self, state: NodeState, scope: Scope) -> None:
         node_id = state.node.id
         try:
-            settled = _Settled(node_id, await self._perform(self, state, scope))
+            settled = _Settled(node_id, await self._performer.perform(self, state, scope))
         except (StepFailed, ExpressionError) as error:
             settled = _Settled(node_id, error=_step_error(error))
         except Exception as ending:
             settled = _Settled(node_id, ending=ending)
+        self._settled.put_nowait(settled)
+
+    async def _run_segment(self, chain: Sequence[str], given: Any) -> None:
+        try:
+            outcomes = await self._performer.perform_segment(self, chain, given)
+            settled = _Settled(chain[0], outcomes=outcomes)
+        except Exception as ending:
+            settled = _Settled(chain[0], ending=ending)
         self._settled.put_nowait(settled)
 
     def _settle(self, settled: _Settled) -> None:
@@ -165,6 +190,10 @@ class Walk:
             # worker takes over.
             raise settled.ending
         state = self.graph.nodes[settled.node_id]
+        for outcome in settled.outcomes:
+            state = self.graph.apply(outcome, self._given)
+            if state.status == "failed":
+                _raise_if_fatal(state)
         if settled.error is not None:
             self._fail(state, settled.error)
         elif settled.performed is not None:
@@ -173,19 +202,26 @@ class Walk:
 
     def _fail(self, state: NodeState, error: StepError) -> None:
         self.graph.fail(state, error, self._clock())
-        if state.node.on_error == "fail":
-            raise ExecutionFailed(ExecutionError(type=error.type, message=error.message, node_id=state.node.id))
+        _raise_if_fatal(state)
 
     def _keep_what_settled(self) -> None:
         """Record the steps that settled while the walk was ending; nothing follows from them any more."""
         while not self._settled.empty():
             settled = self._settled.get_nowait()
             state = self.graph.nodes[settled.node_id]
+            for outcome in settled.outcomes:
+                self.graph.apply(outcome, self._given)
             if settled.performed is not None:
                 done = settled.performed
                 self.graph.complete(state, done.ports, self._clock(), attempt=done.attempt)
             elif settled.error is not None:
                 self.graph.fail(state, settled.error, self._clock())
+
+
+def _raise_if_fatal(state: NodeState) -> None:
+    if state.error is not None and state.node.on_error == "fail":
+        error = state.error
+        raise ExecutionFailed(ExecutionError(type=error.type, message=error.message, node_id=state.node.id))
 
 
 def _step_error(error: StepFailed | ExpressionError) -> StepError:

@@ -4,6 +4,7 @@ Everything here is deterministic; recorded histories are replayed by ``tests/rep
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +17,9 @@ from user_workflows.interpreter.emit import Emitter
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.loops import run_foreach, run_while
-from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, StartExecution
+from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, StartExecution, StepOutcome
 from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.segments import run_segment
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.steps import run_step
 from user_workflows.interpreter.templates import templates_of
@@ -42,6 +44,8 @@ class Interpreter:
         self._journal = Journal()
         self._signals = Signals()
         self._billable_actions = 1
+        #: markers of local activities in the present workflow task: (events before it, markers)
+        self._markers = (0, 0)
         self._emitter = Emitter(start, self._journal, started_at)
         self._walk = Walk(
             GraphState(start.plan, self._journal),
@@ -57,7 +61,7 @@ class Interpreter:
                 },
             },
             given=start.trigger.payload,
-            perform=self._perform,
+            performer=self,
             clock=workflow.now,
             pause=lambda: self._emitter.flush("running"),
         )
@@ -94,7 +98,7 @@ class Interpreter:
             return stopped.output
         return self._walk.graph.result()
 
-    async def _perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
+    async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         match state.node.plugin:
             case "foreach":
                 return await run_foreach(walk, state, scope)
@@ -107,6 +111,22 @@ class Interpreter:
         result = await run_step(self._start, state, config)
         return Performed({result.port: result.output}, result.attempt)
 
+    async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
+        outcomes, actions = await run_segment(self._start, walk, chain, given, on_marker=self._count_marker)
+        self._billable_actions += actions
+        return outcomes
+
+    def _count_marker(self) -> None:
+        length = workflow.info().get_current_history_length()
+        since, count = self._markers
+        self._markers = (length, count + 1 if since == length else 1)
+
+    def _final_history_length(self) -> int:
+        """Events of the closed history: those of the present workflow task are not counted by the server yet."""
+        length = workflow.info().get_current_history_length()
+        since, count = self._markers
+        return length + (count if since == length else 0) + _CLOSING_EVENTS
+
     async def _close(self, status: ExecutionStatus, *, output: Any = None, error: ExecutionError | None = None) -> None:
         """Stop what still runs, and write the final record before the workflow closes."""
         await self._walk.close(_CLOSE_REASONS[status])
@@ -116,7 +136,7 @@ class Interpreter:
             at=workflow.now(),
             output=output,
             error=error,
-            history_events=workflow.info().get_current_history_length() + _CLOSING_EVENTS,
+            history_events=self._final_history_length(),
             billable_actions=self._billable_actions,
         )
         await workflow.execute_local_activity(

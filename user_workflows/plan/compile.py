@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from plugins.host.registry import Registry
 from plugins.sdk.duration import parse_duration
 from user_workflows.definition.catalogue import Catalogue, ports_of
@@ -10,6 +12,7 @@ from user_workflows.definition.model import Definition, Edge, JoinCount, Node
 from user_workflows.expressions import EVALUATOR_VERSION
 from user_workflows.plan.graph import Graph
 from user_workflows.plan.model import Plan, PlanEdge, PlanNode
+from user_workflows.plan.segments import find_segments, is_cheap, known_effect
 
 
 def compile_plan(definition: Definition, *, plugins: Registry) -> Plan:
@@ -28,12 +31,20 @@ def compile_plan(definition: Definition, *, plugins: Registry) -> Plan:
         outgoing[edge.source].append(index)
         incoming[edge.target].append(index)
     order = Graph(nodes, ((edge.source, edge.target) for edge in definition.edges)).order()
+    edges = tuple(_compile_edge(edge, ports) for edge in definition.edges)
+    compiled = [
+        _compile_node(nodes[id], catalogue, ports[id], tuple(incoming[id]), tuple(outgoing[id])) for id in order
+    ]
+    segments = find_segments(compiled, edges, {node.id: _is_cheap(node, nodes[node.id], plugins) for node in compiled})
+    shared = {id for chain in segments for id in chain}
     return Plan(
         evaluator=EVALUATOR_VERSION,
         nodes=tuple(
-            _compile_node(nodes[id], catalogue, ports[id], tuple(incoming[id]), tuple(outgoing[id])) for id in order
+            replace(node, home="segment") if node.id in shared and node.home == "activity" else node
+            for node in compiled
         ),
-        edges=tuple(_compile_edge(edge, ports) for edge in definition.edges),
+        edges=edges,
+        segments=segments,
         variables=definition.variables,
         timeout=None if definition.timeout is None else parse_duration(definition.timeout),
     )
@@ -66,6 +77,13 @@ def _compile_node(
         credentials=node.credentials,
         disabled=node.disabled,
     )
+
+
+def _is_cheap(node: PlanNode, drawn: Node, plugins: Registry) -> bool:
+    plugin = plugins.find(node.plugin)
+    if node.home != "activity" or plugin is None:
+        return False
+    return is_cheap(node, known_effect(plugin, node.config), isolate=drawn.isolate)
 
 
 def _compile_edge(edge: Edge, ports: Mapping[str, tuple[str, ...]]) -> PlanEdge:

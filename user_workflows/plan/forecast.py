@@ -13,9 +13,10 @@ _STARTED, _FINAL_RECORD, _COMPLETED = 1, 1, 1
 def forecast(plan: Plan) -> Forecast:
     """Predict the cost of an execution in which every node runs once and succeeds at once.
 
-    Each wait for something outside the workflow brings one more workflow task; waits that run side by side are
-    taken to share theirs. A chain comes out exactly, a plan with branches may cost a little more. Skipped branches
-    cost nothing, retries add to it.
+    A segment is taken to fit into its local activity: one marker, and no workflow task of its own. Each wait for
+    something outside the workflow brings one more workflow task; waits that run side by side are taken to share
+    theirs. A chain comes out exactly, a plan with branches may cost a little more. Skipped branches cost nothing,
+    retries add to it.
     """
     activities = [node for node in plan.nodes if node.home == "activity" and not node.disabled]
     waits = [node for node in plan.nodes if node.plugin == "wait" and not node.disabled]
@@ -29,9 +30,10 @@ def forecast(plan: Plan) -> Forecast:
         + _TASK * len(activities)
         + _TIMER * len(timers)
         + len(signals)
+        + len(plan.segments)
         + _FINAL_RECORD
         + _COMPLETED,
-        billable_actions=1 + len(activities) + len(timers) + len(signals) + 1,
+        billable_actions=1 + len(activities) + len(timers) + len(signals) + len(plan.segments) + 1,
     )
 
 

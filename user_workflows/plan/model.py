@@ -4,17 +4,19 @@ Plans travel in workflow inputs and outlive releases: fields are only added, eac
 rises when an older interpreter could not walk a newer plan.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from plugins.host.retry import Retry
 
 PLAN_FORMAT = 1
 
 #: inline    evaluated inside the workflow, at no cost in history events
+#: segment   one step of several that share an activity
 #: activity  one plugin call in an activity of its own
-Home = Literal["inline", "activity"]
+Home = Literal["inline", "segment", "activity"]
 
 
 class PlanEdge(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,18 +51,36 @@ class PlanNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     credentials: dict[str, str] = field(default_factory=dict)
     disabled: bool = False
     #: of a loop: what is walked for each item or round
-    body: "Graph | None" = None
+    body: "PlanGraph | None" = None
 
 
-class Graph(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PlanGraph(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is walked: a whole plan, or the body of a loop."""
 
     #: in topological order
     nodes: tuple[PlanNode, ...]
     edges: tuple[PlanEdge, ...]
+    #: chains of nodes that one activity runs
+    segments: tuple[tuple[str, ...], ...] = ()
+
+    def cut_out(self, chain: Sequence[str]) -> "PlanGraph":
+        """Return a chain of nodes and the edges between them, renumbered: a graph of its own."""
+        by_id = {node.id: node for node in self.nodes}
+        last = len(chain) - 1
+        return PlanGraph(
+            nodes=tuple(
+                structs.replace(
+                    by_id[id],
+                    incoming=(index - 1,) if index > 0 else (),
+                    outgoing=(index,) if index < last else (),
+                )
+                for index, id in enumerate(chain)
+            ),
+            edges=tuple(self.edges[by_id[id].outgoing[0]] for id in chain[:-1]),
+        )
 
 
-class Plan(Graph, frozen=True, kw_only=True, omit_defaults=True):
+class Plan(PlanGraph, frozen=True, kw_only=True, omit_defaults=True):
     format: int = PLAN_FORMAT
     #: the version of the expression evaluator it was checked with
     evaluator: int

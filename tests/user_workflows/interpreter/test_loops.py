@@ -1,7 +1,7 @@
 """Loops over a body, walked outside Temporal: the walk knows no engine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,12 +12,12 @@ from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, StepFailed
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.loops import run_foreach, run_while
-from user_workflows.interpreter.messages import StepError
+from user_workflows.interpreter.messages import StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import Templates
 from user_workflows.interpreter.walk import Performed, Walk
-from user_workflows.plan.model import Graph, PlanEdge, PlanNode
+from user_workflows.plan.model import PlanEdge, PlanGraph, PlanNode
 
 Step = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -26,12 +26,12 @@ def step(id: str, config: dict[str, Any], plugin: str = "step", **options: Any) 
     return PlanNode(id=id, plugin=plugin, home="activity", config=config, **options)
 
 
-def graph(*nodes: PlanNode, edges: tuple[str, ...] = ()) -> Graph:
+def graph(*nodes: PlanNode, edges: tuple[str, ...] = ()) -> PlanGraph:
     drawn = tuple(
         PlanEdge(source=source, target=target, port=port or None, key=source)
         for source, port, target in ((*pair.split(">")[0].partition(".")[::2], pair.split(">")[1]) for pair in edges)
     )
-    return Graph(
+    return PlanGraph(
         nodes=tuple(
             replace(
                 node,
@@ -44,26 +44,30 @@ def graph(*nodes: PlanNode, edges: tuple[str, ...] = ()) -> Graph:
     )
 
 
-def loop(plugin: str, body: Graph, config: dict[str, Any], **options: Any) -> PlanNode:
+def loop(plugin: str, body: PlanGraph, config: dict[str, Any], **options: Any) -> PlanNode:
     return step("loop", config, plugin, body=body, **options)
 
 
-async def walk(whole: Graph, call: Step, given: Any = None, *, journal: Journal | None = None) -> GraphState:
+async def walk(whole: PlanGraph, call: Step, given: Any = None, *, journal: Journal | None = None) -> GraphState:
     """Walk a graph whose steps are done by `call`, which gets their rendered config."""
 
-    async def perform(inside: Walk, state: NodeState, scope: Scope) -> Performed:
-        if state.node.plugin == "foreach":
-            return await run_foreach(inside, state, scope)
-        if state.node.plugin == "while":
-            return await run_while(inside, state, scope)
-        return Performed({"output": await call(inside.templates.at(state.node).render(scope))})
+    class Caller:
+        async def perform(self, inside: Walk, state: NodeState, scope: Scope) -> Performed:
+            if state.node.plugin == "foreach":
+                return await run_foreach(inside, state, scope)
+            if state.node.plugin == "while":
+                return await run_while(inside, state, scope)
+            return Performed({"output": await call(inside.templates.at(state.node).render(scope))})
+
+        async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
+            raise AssertionError("these graphs have no segments")
 
     walked = Walk(
         GraphState(whole, journal or Journal()),
         templates=Templates(),
         seen={"vars": {"x": 100}, "trigger": given, "execution": {}},
         given=given,
-        perform=perform,
+        performer=Caller(),
         clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         pause=lambda: None,
     )

@@ -24,7 +24,7 @@ def by_id(plan: Plan) -> dict[str, PlanNode]:
     return {node.id: node for node in plan.nodes}
 
 
-def test_plugins_run_as_activities_and_control_nodes_inline_in_topological_order() -> None:
+def test_reads_share_segments_effects_have_activities_and_control_nodes_are_inline_in_topological_order() -> None:
     raw = drawn(
         MAIL,
         node("dropped", "if", condition="{{ nodes.price.output.price < 5 }}"),
@@ -36,7 +36,7 @@ def test_plugins_run_as_activities_and_control_nodes_inline_in_topological_order
     )
     plan = compiled(raw)
     assert [(node.id, node.home) for node in plan.nodes] == [
-        ("price", "activity"),
+        ("price", "segment"),
         ("dropped", "inline"),
         ("pause", "inline"),
         ("mail", "activity"),

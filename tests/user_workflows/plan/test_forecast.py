@@ -17,8 +17,8 @@ def predicted(raw: dict[str, Any]) -> Forecast:
     return forecast(compile_plan(definition, plugins=REGISTRY))
 
 
-def price(id: str) -> dict[str, Any]:
-    return node(id, "stock.price", symbol="AAPL")
+def price(id: str, *, isolate: bool = True) -> dict[str, Any]:
+    return node(id, "stock.price", symbol="AAPL") | {"isolate": isolate}
 
 
 def test_nodes_inside_the_workflow_cost_nothing() -> None:
@@ -30,6 +30,12 @@ def test_each_activity_of_a_chain_brings_a_workflow_task() -> None:
     ids = [f"n{index}" for index in range(10)]
     chain = drawn(*(price(id) for id in ids), edges=list(pairwise(ids)))
     assert predicted(chain) == Forecast(history_events=65 + 1, billable_actions=11 + 1)
+
+
+def test_a_segment_costs_one_event_and_one_action_however_long_it_is() -> None:
+    ids = [f"n{index}" for index in range(10)]
+    chain = drawn(*(price(id, isolate=False) for id in ids), edges=list(pairwise(ids)))
+    assert predicted(chain) == Forecast(history_events=6 + 1, billable_actions=2 + 1)
 
 
 def test_activities_side_by_side_share_their_workflow_task() -> None:

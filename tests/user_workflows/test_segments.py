@@ -1,0 +1,135 @@
+"""Segments on a real Temporal server: chains of cheap steps that share an activity."""
+
+import asyncio
+import itertools
+from typing import Any
+
+from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.lane import Lane
+from user_workflows.executions import Execution
+from user_workflows.interpreter.messages import workflow_id
+
+
+def chain(*nodes: dict[str, Any]) -> dict[str, Any]:
+    ids = [drawn["id"] for drawn in nodes]
+    return {"nodes": list(nodes), "edges": edges(*(f"{a}>{b}" for a, b in itertools.pairwise(ids)))}
+
+
+async def activities(lane: Lane, execution: Execution) -> list[str]:
+    """The types of the ordinary activities that an execution took."""
+    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
+    history = await handle.fetch_history()
+    return [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+
+
+async def test_ten_cheap_steps_in_a_chain_cost_seven_events(lane: Lane) -> None:
+    nodes = [node(f"n{i}", "test.echo", value="{{ (input == null ? 0 : input) + 1 }}") for i in range(10)]
+    execution = await lane.run(chain(*nodes))
+    assert execution.output == {"n9": 10}
+    assert (execution.history_events, execution.billable_actions) == (7, 3)
+    steps = await lane.steps(execution)
+    assert [(step.status, step.input, step.output) for step in steps.values()] == [
+        ("completed", i or None, i + 1) for i in range(10)
+    ]
+
+
+async def test_expressions_inside_see_what_is_outside_and_what_is_before(lane: Lane) -> None:
+    drawn = chain(
+        node("first", values={"x": "{{ vars.base }}"}),
+        node("a", "test.echo", value="{{ nodes.first.output.x + trigger.n }}"),
+        node("between", values={"y": "{{ nodes.a.output * 2 }}"}),
+        node("b", "test.echo", value="{{ nodes.between.output.y + nodes.a.output + nodes.first.output.x }}"),
+    )
+    execution = await lane.run(drawn | {"variables": {"base": 100}}, {"n": 1})
+    assert execution.output == {"b": 202 + 101 + 100}
+
+
+async def test_a_slow_step_goes_on_in_an_ordinary_activity_and_what_was_done_stays_done(lane: Lane) -> None:
+    drawn = chain(node("quick", "test.echo", value=1), node("slow", "test.gate", name="slow segment"))
+    execution = await lane.start(await lane.publish(drawn))
+    async with asyncio.timeout(30):
+        while (await lane.steps(execution))["slow"].status != "running":
+            await asyncio.sleep(0.02)
+    lane.gates.at("slow segment").set()
+    execution = await lane.finish(execution)
+    assert execution.output == {"slow": "slow segment"}
+    assert await activities(lane, execution) == ["segment.run"]
+    steps = await lane.steps(execution)
+    assert [step.attempt for step in steps.values()] == [1, 1]
+
+
+async def test_a_long_back_off_is_a_timer_of_the_workflow(lane: Lane) -> None:
+    retry = {"maxAttempts": 3, "initialInterval": "1500ms", "backoff": 1}
+    drawn = chain(node("a", "test.echo", value=1), node("b", "test.unsteady", name="long", failures=1, retry=retry))
+    execution = await lane.run(drawn)
+    assert execution.status == "completed"
+    steps = await lane.steps(execution)
+    assert (steps["b"].attempt, steps["b"].output) == (2, 2)
+    assert await activities(lane, execution) == ["segment.run"]
+
+
+async def test_a_short_back_off_is_waited_for_where_it_is(lane: Lane) -> None:
+    retry = {"maxAttempts": 3, "initialInterval": "20ms"}
+    execution = await lane.run({"nodes": [node("b", "test.unsteady", name="short", failures=2, retry=retry)]})
+    steps = await lane.steps(execution)
+    assert (steps["b"].attempt, steps["b"].output) == (3, 3)
+    assert await activities(lane, execution) == []
+
+
+async def test_a_failed_step_follows_its_on_error_and_the_rest_of_the_chain_its_edges(lane: Lane) -> None:
+    drawn = chain(
+        node("a", "test.echo", value=1),
+        node("b", "test.unsteady", name="never", failures=99, onError="continue", retry={"maxAttempts": 1}),
+        node("c", "test.echo", value="{{ nodes.b.error.type }}"),
+    )
+    execution = await lane.run(drawn)
+    assert execution.output == {"c": "test.unsteady"}
+    steps = await lane.steps(execution)
+    assert [step.status for step in steps.values()] == ["completed", "failed", "completed"]
+
+
+async def test_a_step_that_fails_for_good_fails_the_execution(lane: Lane) -> None:
+    drawn = chain(
+        node("b", "test.unsteady", name="fatal", failures=99, retry={"maxAttempts": 2, "initialInterval": "10ms"}),
+        node("c", "test.echo", value=1),
+    )
+    execution = await lane.run(drawn)
+    assert execution.status == "failed"
+    assert execution.error is not None
+    assert (execution.error.type, execution.error.node_id) == ("test.unsteady", "b")
+    steps = await lane.steps(execution)
+    assert [step.status for step in steps.values()] == ["failed", "skipped"]
+    assert steps["b"].attempt == 2
+
+
+async def test_an_expression_that_fails_inside_fails_its_own_step(lane: Lane) -> None:
+    drawn = chain(node("a", "test.echo", value={}), node("b", "test.echo", value="{{ input.absent }}"))
+    execution = await lane.run(drawn)
+    assert execution.error is not None
+    assert (execution.status, execution.error.node_id) == ("failed", "b")
+
+
+async def test_isolated_and_acting_steps_have_activities_of_their_own(lane: Lane) -> None:
+    drawn = chain(
+        node("a", "test.echo", value=1),
+        {**node("b", "test.echo", value=2), "isolate": True},
+        node("c", "test.flaky"),
+        node("d", "test.echo", value=3),
+    )
+    execution = await lane.run(drawn)
+    assert execution.output == {"d": 3}
+    assert await activities(lane, execution) == ["test.echo", "test.flaky"]
+
+
+async def test_cancelling_reaches_into_a_segment(lane: Lane) -> None:
+    drawn = chain(node("a", "test.echo", value=1), node("b", "test.gate", name="cancel segment"))
+    execution = await lane.start(await lane.publish(drawn))
+    async with asyncio.timeout(30):
+        await lane.gates.arrival("cancel segment").wait()
+    await lane.executions.cancel(lane.tenant_id, execution.id)
+    execution = await lane.finish(execution)
+    assert execution.status == "canceled"
