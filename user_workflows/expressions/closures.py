@@ -82,6 +82,8 @@ def call_function(function: Function, arguments: list[Run], position: int) -> Ru
 
 
 def call_method(function: Function, arguments: list[Run], position: int) -> Follow:
+    """``x.trim()``."""
+
     def follow(evaluation: Evaluation, value: Any) -> Any:
         return function.call(evaluation.meter, value, *[argument(evaluation) for argument in arguments])
 
@@ -113,6 +115,7 @@ def logic(operands: list[Run], *, decisive: bool, position: int) -> Run:
 
 
 def unary(operand: Run, node: Unary) -> Run:
+    """``!a`` and ``-a``, as often as written."""
     position, count = node.position, node.count
 
     def invert(evaluation: Evaluation) -> bool:
@@ -135,19 +138,24 @@ def unary(operand: Run, node: Unary) -> Run:
 
 
 def has(path: Run, positions: frozenset[int]) -> Run:
+    """``has(a.b)``: whether nothing at `positions`, those of the path, is absent."""
+
     def run(evaluation: Evaluation) -> bool:
         try:
             path(evaluation)
         except Absent as error:
-            if error.position in positions:
-                return False
-            raise
+            if error.position not in positions:
+                raise
+            evaluation.meter.work(ABSORBED)
+            return False
         return True
 
     return run
 
 
 def default(arguments: list[Run]) -> Run:
+    """``default(a, b)``: the first that is there and not null; the last as it is."""
+
     *candidates, last = arguments
 
     def run(evaluation: Evaluation) -> Any:
@@ -165,6 +173,8 @@ def default(arguments: list[Run]) -> Run:
 
 
 def list_of(items: list[Run]) -> Run:
+    """``[a, b]``."""
+
     def run(evaluation: Evaluation) -> list[Any]:
         evaluation.meter.allocate_list(len(items))
         return [item(evaluation) for item in items]
@@ -173,6 +183,8 @@ def list_of(items: list[Run]) -> Run:
 
 
 def map_of(pairs: list[tuple[Run, Run]], position: int) -> Run:
+    """``{a: b}``."""
+
     def run(evaluation: Evaluation) -> dict[Any, Any]:
         evaluation.meter.allocate(CONTAINER + 6 * ELEMENT * len(pairs))
         made: dict[Any, Any] = {}
@@ -190,6 +202,8 @@ def map_of(pairs: list[tuple[Run, Run]], position: int) -> Run:
 
 
 def positioned(follow: Follow, position: int) -> Follow:
+    """Say where an error arose that does not know."""
+
     def run(evaluation: Evaluation, value: Any) -> Any:
         try:
             return follow(evaluation, value)

@@ -17,7 +17,7 @@ from user_workflows.expressions.references import ROOTS, Reference, find_referen
 class Expression:
     """An expression that can be evaluated any number of times, in any process, with the same results."""
 
-    __slots__ = ("_cost", "_run", "_slots", "faults", "references")
+    __slots__ = ("_cost", "_run", "_slots", "_start", "faults", "references")
 
     def __init__(self, tokens: Sequence[Token], pointer: str = "") -> None:
         tree = Parser(tokens, FUNCTIONS).parse()
@@ -25,6 +25,7 @@ class Expression:
         self._run = compiler.compile(tree)
         self._cost = compiler.cost
         self._slots = compiler.slots
+        self._start = tokens[0].position
         self.references: tuple[Reference, ...] = find_references(tree, pointer)
         #: what fails whenever it is evaluated: unknown functions, wrong numbers of arguments
         self.faults: tuple[ExpressionError, ...] = tuple(compiler.faults)
@@ -42,9 +43,13 @@ class Expression:
             BudgetExceeded: it asked for too much.
         """
         meter = meter or Meter()
-        meter.work(self._cost)
-        value = self._run(Evaluation(scope, meter, self._slots))
-        return to_json(meter, value)
+        try:
+            meter.work(self._cost)
+            return to_json(meter, self._run(Evaluation(scope, meter, self._slots)))
+        except ExpressionError as error:
+            if error.position is None:
+                error.position = self._start
+            raise
 
 
 def compile_expression(source: str) -> Expression:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from user_workflows.expressions.budget import ABSORBED
 from user_workflows.expressions.errors import Absent, EvaluationError
 from user_workflows.expressions.evaluation import Evaluation, Run
 from user_workflows.expressions.values import as_key, type_name
@@ -104,9 +105,10 @@ def bear_absence(base: Run, links: Sequence[Follow], first: int, positions: froz
                     return None
                 value = follow(evaluation, value)
         except Absent as error:
-            if error.position in positions:
-                return None
-            raise
+            if error.position not in positions:
+                raise
+            evaluation.meter.work(ABSORBED)
+            return None
         return value
 
     return run

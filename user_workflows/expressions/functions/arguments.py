@@ -55,4 +55,4 @@ def within(value: Any, least: int, most: int, name: str) -> int:
     """Return an int from `least` to `most`."""
     if least <= as_int(value, name) <= most:
         return value  # type: ignore[no-any-return]  # just checked
-    raise invalid(f"{name}(): {'the number' if most < least else f'a number from {least} to {most}'} is needed")
+    raise invalid(f"{name}() needs a number from {least} to {most} here")
