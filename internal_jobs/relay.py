@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.broker import JobsBroker
-from internal_jobs.metrics import PUBLISHED, REDIS_UP
+from internal_jobs.metrics import PUBLISHED
 from internal_jobs.outbox import Outbox
 
 T = TypeVar("T")
@@ -54,7 +54,6 @@ class Relay:
                 if pause:
                     _log.info("jobs.relay_recovered")
                     pause = 0.0
-                REDIS_UP.set(1)
                 await self._rest(POLL if due_in is None else min(max(due_in, 0.0), POLL))
         finally:
             self._thread.shutdown(wait=False)
@@ -86,8 +85,6 @@ class Relay:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _longer(self, pause: float, error: Exception) -> float:
-        if isinstance(error, RedisError):
-            REDIS_UP.set(0)
         if not pause:
             _log.warning(
                 "jobs.relay_interrupted",

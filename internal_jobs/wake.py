@@ -9,13 +9,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from internal_jobs.metrics import WAKE_FAILURES
+from internal_jobs.metrics import REDIS_UP, WAKE_FAILURES
 
 _log = structlog.get_logger(__name__)
 
 #: Seconds that telling Redis may take, and for which it is left alone after it failed.
 PATIENCE = 0.2
 PAUSE = 1.0
+
+_EFFECT = "jobs are accepted and wait in the database; running ones end; nothing is lost"
 
 
 def wake_channel(namespace: str) -> str:
@@ -64,15 +66,20 @@ class WakeListener:
         self._redis = Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0))
         self._channel = wake_channel(namespace)
         self._heard = heard
+        # Until the first attempt says otherwise: a start is no news.
+        self._is_connected = True
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled. Says when Redis goes and when it is back."""
         try:
             while True:
                 try:
                     await self._listen()
-                except (RedisError, OSError):
-                    # The relay says that Redis is away, and polls meanwhile.
+                except (RedisError, OSError) as error:
+                    if self._is_connected:
+                        _log.warning("jobs.redis_lost", error=str(error), effect=_EFFECT)
+                    self._is_connected = False
+                    REDIS_UP.set(0)
                     await asyncio.sleep(PAUSE)
         finally:
             await self._redis.aclose()
@@ -80,6 +87,10 @@ class WakeListener:
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(self._channel)
+            if not self._is_connected:
+                _log.info("jobs.redis_back")
+            self._is_connected = True
+            REDIS_UP.set(1)
             self._heard()
             while True:
                 # Shorter than the socket's own timeout, which would end the connection.

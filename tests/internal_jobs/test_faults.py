@@ -177,6 +177,20 @@ class TestOnAValkeyOfItsOwn:
         await asyncio.to_thread(own_valkey.start)
         assert {job.status for job in await reach_all(jobs, tenant, made)} == {"completed"}
 
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+    async def test_a_worker_without_redis_stops_in_time(
+        self, jobs: Jobs, tenant: str, own_valkey: OwnValkey, launch: Launch
+    ) -> None:
+        worker = await launch()
+        made = await jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 0.5}))
+        await reach(jobs, tenant, made.id, "running")
+        await asyncio.to_thread(own_valkey.stop)
+        assert (await reach(jobs, tenant, made.id)).status == "completed", "an outcome needs the database alone"
+        began = time.monotonic()
+        worker.terminate()
+        assert await worker.wait() == 0
+        assert time.monotonic() - began < 10
+
 
 @asynccontextmanager
 async def cancelled_at_end(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
