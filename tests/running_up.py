@@ -56,7 +56,8 @@ class RunningUp:
             name: child
             for child, line in found.items()
             for name in NAMES
-            if name in line or Path(line[0]).name.startswith(name)
+            # One that is just being started, or has just ended, has no command line.
+            if name in line or Path(line[0] if line else "").name.startswith(name)
         }
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
