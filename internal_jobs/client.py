@@ -122,6 +122,8 @@ class Jobs:
         rows = await self._store.list(
             tenant_id, status=status, type=type, queue=queue, tag=tag, before=cursor, limit=limit + 1
         )
+        if not rows:
+            return JobPage(items=())
         sealer = await self._vault.sealer(tenant_id)
         items = tuple(read_job(row, sealer) for row in rows[:limit])
         return JobPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)

@@ -35,10 +35,23 @@ _PUBLICATION = (jobs.c.tenant_id, jobs.c.id, jobs.c.queue, jobs.c.sequence)
 class Outlook(Struct, frozen=True):
     """What a relay has to do."""
 
-    #: something can be published now
-    ready: bool
-    #: seconds until the next delayed or failed job is due
+    #: queues with a backlog and room in their window
+    queues: tuple[Queue, ...]
+    #: seconds until the next delayed or failed job is due; not above zero when one is
     due_in: float | None
+
+    @property
+    def ripe(self) -> bool:
+        return self.due_in is not None and self.due_in <= 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether something can be published now."""
+        return self.ripe or bool(self.queues)
+
+
+#: To be taken as: anything may have happened.
+EVERYTHING = Outlook(QUEUES, 0.0)
 
 
 class Outbox:
@@ -69,10 +82,10 @@ class Outbox:
         async with self._database.read() as connection:
             due_at, present, *queues = (await connection.execute(select(*looks))).one()
         due_in = None if due_at is None else (due_at - present).total_seconds()
-        has_room = any(waits and held <= self._refill_at for waits, held in zip(queues[::2], queues[1::2], strict=True))
-        return Outlook(has_room or (due_in is not None and due_in <= 0), due_in)
+        found = zip(QUEUES, queues[::2], queues[1::2], strict=True)
+        return Outlook(tuple(queue for queue, waits, held in found if waits and held <= self._refill_at), due_in)
 
-    async def take(self) -> list[Publication]:
+    async def take(self, outlook: Outlook = EVERYTHING) -> list[Publication]:
         """Move what is due into the window, in one transaction, and return what must now be given to Redis."""
         ripen = (
             update(jobs)
@@ -83,8 +96,9 @@ class Outbox:
         async with self._database.transaction() as connection:
             if not self._database.is_sqlite:
                 await connection.execute(_LOCK)
-            await connection.execute(ripen)
-            for queue in QUEUES:
+            if outlook.ripe:
+                await connection.execute(ripen)
+            for queue in QUEUES if outlook.ripe else outlook.queues:
                 taken += await self._take_from(connection, queue)
         return taken
 

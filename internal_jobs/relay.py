@@ -62,7 +62,7 @@ class Relay:
         """Publish all there is room for; return the seconds until something is due."""
         self._woken.clear()
         while (outlook := await self._outbox.outlook()).ready:
-            taken = await self._outbox.take()
+            taken = await self._outbox.take(outlook)
             if not taken:
                 break
             try:
