@@ -155,7 +155,6 @@ def has(path: Run, positions: frozenset[int]) -> Run:
 
 def default(arguments: list[Run]) -> Run:
     """``default(a, b)``: the first that is there and not null; the last as it is."""
-
     *candidates, last = arguments
 
     def run(evaluation: Evaluation) -> Any:

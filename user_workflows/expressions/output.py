@@ -11,7 +11,7 @@ from user_workflows.expressions.values import Type, from_key, type_name
 #: passed on as they are; strings too, but those are charged by their length
 _PLAIN = frozenset((int, bool, type(None)))
 #: steps to copy a list or map, and to write or read a timestamp or duration
-_COPY = 3
+_COPY = 4
 TIME_TEXT = 10
 
 

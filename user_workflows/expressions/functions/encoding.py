@@ -57,7 +57,9 @@ def _base64_url_encode(meter: Meter, text: Any) -> str:
 
 def _base64_decode(meter: Meter, text: Any) -> str:
     """Decode either alphabet, padded or not, to the UTF-8 text it holds."""
-    encoded = as_text(text, "base64.decode").translate({45: 43, 95: 47}).rstrip("=")
+    if not as_text(text, "base64.decode").isascii():
+        raise invalid("base64.decode(): the string is not Base64")
+    encoded = text.replace("-", "+").replace("_", "/").rstrip("=")
     try:
         decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except (binascii.Error, ValueError):

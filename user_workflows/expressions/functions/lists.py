@@ -123,7 +123,7 @@ def _distinct(meter: Meter, value: Any) -> list[Any]:
 def _sum(meter: Meter, value: Any) -> Any:
     """Add up numbers, or durations; the sum of none is 0."""
     items = as_list(value, "sum")
-    meter.work(len(items))
+    meter.work(2 * len(items))
     total: Any = Duration(0) if items and type(items[0]) is Duration else 0
     for item in items:
         if type(item) not in (int, float, Duration):

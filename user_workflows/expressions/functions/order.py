@@ -30,7 +30,7 @@ def greatest(meter: Meter, values: list[Any], name: str) -> Any:
 def _extreme(meter: Meter, values: list[Any], name: str, *, greatest: bool) -> Any:
     if not values:
         raise EvaluationError(f"{name}() of an empty list has no value", reason="invalidArgument")
-    meter.work(len(values))
+    meter.work(2 * len(values))
     found = values[0]
     check_order(meter, found, found)
     for value in values[1:]:

@@ -113,11 +113,17 @@ def _join(meter: Meter, items: Any, separator: Any = "") -> str:
 
 
 def _lower_ascii(meter: Meter, text: Any) -> str:
-    return made(meter, as_text(text, "lowerAscii").translate(_LOWER))
+    if as_text(text, "lowerAscii").isascii():
+        return made(meter, text.lower())
+    meter.work(len(text) >> 2)
+    return made(meter, text.translate(_LOWER))
 
 
 def _upper_ascii(meter: Meter, text: Any) -> str:
-    return made(meter, as_text(text, "upperAscii").translate(_UPPER))
+    if as_text(text, "upperAscii").isascii():
+        return made(meter, text.upper())
+    meter.work(len(text) >> 2)
+    return made(meter, text.translate(_UPPER))
 
 
 def _lower(meter: Meter, text: Any) -> str:
@@ -188,7 +194,8 @@ def _format(meter: Meter, text: Any, values: Any) -> str:
 
 
 def _quote(meter: Meter, text: Any) -> str:
-    meter.allocate(CONTAINER + 2 * weight(as_text(text, "strings.quote")))
+    meter.work(len(as_text(text, "strings.quote")) >> 3)
+    meter.allocate(CONTAINER + 2 * weight(text))
     return f'"{text.translate(_QUOTED)}"'
 
 
