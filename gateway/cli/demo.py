@@ -26,7 +26,10 @@ _MAIL_POLL = 0.2
 @click.command()
 @with_folder
 def demo(folder: DataFolder) -> None:
-    """Install the example workflow on a running `gateway up`, run it now, and show the mails that arrive."""
+    """Run the example workflow and show its mails.
+
+    Installs it on a running `gateway up` first, if it is not there yet.
+    """
     console = make_console()
     run_demo(folder, console)
     show_next(folder, console)

@@ -20,9 +20,10 @@ _SIGNS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/
 @with_folder
 @with_output
 def doctor(folder: DataFolder, out: Output) -> None:
-    """Check settings, database, Redis, Temporal, master key, disk and clocks.
+    """Check that everything needed is in place.
 
-    Looks at a running `gateway up`, or at the settings of the environment. Exit code 1 when something is wrong.
+    Settings, database, Redis, Temporal, master key, disk and clocks: those of a running `gateway up`, or of the
+    environment. Exit code 1 when something is wrong.
     """
     findings = asyncio.run(examine(_environment(folder), folder.path))
     if out.as_json:

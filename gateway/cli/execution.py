@@ -123,8 +123,21 @@ def watch(api: Api, out: Output, *, execution_id: str) -> None:
 @with_api
 @with_output
 def cancel(api: Api, out: Output, *, execution_id: str) -> None:
-    """Cancel an execution."""
-    api.post(f"/v1/executions/{execution_id}/cancel")
+    """Cancel an execution: its steps may clean up."""
+    _end(api, out, execution_id, "cancel")
+
+
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@with_api
+@with_output
+def terminate(api: Api, out: Output, *, execution_id: str) -> None:
+    """End an execution at once, whatever it does."""
+    _end(api, out, execution_id, "terminate")
+
+
+def _end(api: Api, out: Output, execution_id: str, action: str) -> None:
+    api.post(f"/v1/executions/{execution_id}/{action}")
     found = api.get(f"/v1/executions/{execution_id}")
     out.fields({"id": found["id"], "status": found["status"]}, raw=found)
 

@@ -105,8 +105,21 @@ def watch(api: Api, out: Output, *, job_id: str) -> None:
 @with_api
 @with_output
 def cancel(api: Api, out: Output, *, job_id: str) -> None:
-    """Cancel a job."""
-    api.post(f"/v1/jobs/{job_id}/cancel")
+    """Cancel a job that waits; ask a running one to stop."""
+    _act(api, out, job_id, "cancel")
+
+
+@job.command()
+@click.argument("job_id", metavar="JOB")
+@with_api
+@with_output
+def retry(api: Api, out: Output, *, job_id: str) -> None:
+    """Try a job again now."""
+    _act(api, out, job_id, "retry")
+
+
+def _act(api: Api, out: Output, job_id: str, action: str) -> None:
+    api.post(f"/v1/jobs/{job_id}/{action}")
     found = api.get(f"/v1/jobs/{job_id}")
     out.fields({"id": found["id"], "status": found["status"]}, raw=found)
 

@@ -37,7 +37,7 @@ def create(api: Api, out: Output, *, name: str, role: str, scopes: tuple[str, ..
 def create_for(
     api: Api, out: Output, *, tenant_id: str, name: str, role: str, scopes: tuple[str, ...], expires_at: str | None
 ) -> None:
-    """Make a key of any tenant, as the administrator; it is shown once."""
+    """Make a key of any tenant, as the administrator."""
     _create(api, out, {"name": name, "role": role, "tenantId": tenant_id}, scopes, expires_at)
 
 
@@ -49,6 +49,15 @@ def list_keys(api: Api, out: Output) -> None:
     found = api.all("/v1/api-keys", 1_000)
     rows = [(k["id"], k["name"], k["role"], moment(k.get("createdAt")), moment(k.get("revokedAt"))) for k in found]
     out.table(("id", "name", "role", "created", "revoked"), rows, raw=found, empty="There are no keys.")
+
+
+@key.command()
+@click.argument("key_id", metavar="KEY")
+@click.confirmation_option(prompt="Revoke this key for good?")
+@with_api
+def revoke(api: Api, key_id: str) -> None:
+    """Revoke a key of your own tenant, by its id."""
+    api.delete(f"/v1/api-keys/{key_id}")
 
 
 def _create(api: Api, out: Output, body: dict[str, object], scopes: tuple[str, ...], expires_at: str | None) -> None:

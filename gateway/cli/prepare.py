@@ -14,7 +14,10 @@ from plugins.vault.keys import MasterKey
 
 @click.command()
 def migrate() -> None:
-    """Bring the database of GATEWAY_DATABASE_URL to this release."""
+    """Bring the database to this release.
+
+    The one of GATEWAY_DATABASE_URL; made first, where it is a file.
+    """
     asyncio.run(migrate_database(read_settings().database_url))
     click.echo("The database is up to date.")
 
@@ -22,9 +25,10 @@ def migrate() -> None:
 @click.command("master-key")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), envvar="GATEWAY_MASTER_KEY_FILE")
 def master_key(file: Path) -> None:
-    """Make the master key file of a new installation; one that exists is never overwritten.
+    """Make the master key file of an installation.
 
-    FILE is GATEWAY_MASTER_KEY_FILE when it is not given. Keep a copy: without it no secret can be read again.
+    FILE is GATEWAY_MASTER_KEY_FILE when it is not given; one that exists is never overwritten. Keep a copy: without it
+    no secret can be read again.
     """
     try:
         MasterKey.create(file)

@@ -62,7 +62,10 @@ def status(folder: DataFolder, out: Output) -> None:
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="Last lines of each.")
 @with_folder
 def logs(folder: DataFolder, *, names: tuple[str, ...], follow: bool, raw: bool, lines: int) -> None:
-    """Show what the processes wrote: all of them, or those named."""
+    """Show what the processes wrote.
+
+    All of them, or those named.
+    """
     files = {file.stem: file for file in sorted(folder.logs.glob("*.log"))}
     if unknown := [name for name in names if name not in files]:
         raise Missing(f"There is no log of {', '.join(unknown)}. There are: {', '.join(files) or 'none'}.")
@@ -76,7 +79,7 @@ def logs(folder: DataFolder, *, names: tuple[str, ...], follow: bool, raw: bool,
 @click.command()
 @with_folder
 def down(folder: DataFolder) -> None:
-    """Stop a running `gateway up` and wait until all of it is gone."""
+    """Stop a running `gateway up`; return when all of it is gone."""
     state = folder.read_state()
     if state is None or not folder.is_held():
         click.echo(f"Nothing runs on {folder.path}.")

@@ -66,7 +66,7 @@ class Announcer:
     help="Of the API; 0 takes a free one.",
 )
 def up(demo: bool, data_dir: Path, host: str, port: int) -> None:
-    """Start everything on this machine and keep it running until Ctrl-C.
+    """Start everything on this machine, until Ctrl-C.
 
     Migrates the database, starts Temporal, Valkey, a mail catcher, the API and both workers, and restarts what dies.
     Servers that GATEWAY_DATABASE_URL, GATEWAY_REDIS_URL or TEMPORAL_ADDRESS name are used instead of our own.

@@ -79,7 +79,10 @@ def validate(api: Api, out: Output, *, definition: Any) -> None:
 @with_api
 @with_output
 def apply(api: Api, out: Output, *, definition: Any, name: str | None, publish: bool, activate: bool) -> None:
-    """Create a workflow, or update the one of that name, from a definition."""
+    """Create or update a workflow from a file.
+
+    The workflow is found by its name. What is so already is left alone.
+    """
     name = name or (definition.get("name") if isinstance(definition, dict) else None)
     if not name:
         raise click.UsageError("The definition has no name: give one with --name.")

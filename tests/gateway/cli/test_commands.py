@@ -111,6 +111,19 @@ def test_a_job_can_be_enqueued_once_per_key_shown_and_canceled(gateway: Gateway)
     assert id in gateway("job", "list").stdout
     assert "canceled" in gateway("job", "cancel", id).stdout
     assert gateway("job", "watch", id).exit_code == 1
+    assert gateway("job", "retry", id).exit_code == 0
+
+
+def test_a_key_is_made_shown_once_and_revoked(gateway: Gateway) -> None:
+    made = json.loads(gateway("key", "create", "--name", "reader", "--role", "viewer", "--json").stdout)
+    reader = {"GATEWAY_API_KEY": made["key"]}
+    assert gateway("job", "list", env=reader).exit_code == 0
+    assert gateway("job", "enqueue", "email.send", env=reader).exit_code == 4
+    listed = gateway("key", "list").stdout
+    assert made["id"] in listed
+    assert made["key"] not in listed
+    assert gateway("key", "revoke", made["id"], "--yes").exit_code == 0
+    assert gateway("job", "list", env=reader).exit_code == 4
 
 
 def test_the_doctor_finds_the_installation_well(gateway: Gateway, tmp_path: Path) -> None:
