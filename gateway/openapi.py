@@ -13,6 +13,7 @@ from litestar.openapi.spec import (
     Operation,
     Parameter,
     Reference,
+    RequestBody,
     Schema,
     SecurityScheme,
 )
@@ -82,10 +83,10 @@ def describe_routes(app: Litestar) -> None:
             for method in handler.http_methods:
                 operation = getattr(item, method.lower())
                 if operation is not None:
-                    _describe(operation, method, handler.opt.get("permission", ""))
+                    _describe(operation, method, handler)
 
 
-def _describe(operation: Operation, method: str, permission: str) -> None:
+def _describe(operation: Operation, method: str, handler: HTTPRouteHandler) -> None:
     responses = dict(operation.responses or {})
     responses.pop("400", None)
     responses["default"] = OpenAPIResponse(
@@ -93,6 +94,9 @@ def _describe(operation: Operation, method: str, permission: str) -> None:
         content={MEDIA_TYPE: OpenAPIMediaType(schema=Reference(ref="#/components/schemas/Problem"))},
     )
     operation.responses = responses
+    if isinstance(operation.request_body, RequestBody) and handler.parsed_data_field is not None:
+        operation.request_body.required = not handler.parsed_data_field.is_optional
+    permission = handler.opt.get("permission")
     if permission == PUBLIC:
         operation.security = []
         return

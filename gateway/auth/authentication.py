@@ -16,8 +16,8 @@ from gateway.errors import Forbidden, Unauthenticated
 from gateway.installation import INSTALLATION
 from plugins.storage.database import Database, now
 
-#: seconds that a key once found is trusted without asking the database; the longest that a revoked key still works
-#: in other processes
+#: seconds that a key once found is trusted without asking the database: the longest that one still works after it has
+#: expired or was revoked by another process
 TRUST = 5.0
 _MOST_CACHED = 10_000
 

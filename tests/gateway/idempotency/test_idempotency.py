@@ -78,10 +78,11 @@ async def test_remembered_answers_are_sealed(client: httpx.AsyncClient, platform
     assert KEY["Idempotency-Key"] not in row.id
 
 
-@pytest.mark.parametrize("key", ["", " ", "x" * 256, "schlüssel", "a\tb"])
-async def test_a_malformed_key_is_refused(client: httpx.AsyncClient, key: str) -> None:
-    headers = ADMIN | {"Idempotency-Key": key.encode("latin-1")}  # type: ignore[dict-item]
-    assert (await client.post("/v1/tenants", headers=headers, json={"name": "One"})).status_code == 400
+async def test_a_malformed_key_is_refused(client: httpx.AsyncClient) -> None:
+    for key in ("", " ", "x" * 256, "schlüssel", "a\tb"):
+        headers = ADMIN | {"Idempotency-Key": key.encode("latin-1")}
+        refused = await client.post("/v1/tenants", headers=headers, json={"name": "One"})  # type: ignore[arg-type]
+        assert refused.status_code == 400, key
 
 
 async def test_the_claim_of_a_dead_process_is_taken_over(client: httpx.AsyncClient, platform: Platform) -> None:
