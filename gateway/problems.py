@@ -65,7 +65,7 @@ class Problem(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
     instance: str
     #: every single fault of a body, with its JSON Pointer
     errors: tuple[BodyFault, ...] = ()
-    #: finds the request in the logs
+    #: finds the request in the logs; of a 5xx only, every answer has it in its `traceparent`
     trace_id: str | None = None
 
 
@@ -94,7 +94,8 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
         detail=description.detail,
         instance=request.scope["path"],
         errors=tuple(description.errors),
-        trace_id=getattr(trace, "trace_id", None),
+        # Only what is our fault has to be found in the logs; an absent and a foreign object must not differ.
+        trace_id=getattr(trace, "trace_id", None) if status >= 500 else None,
     )
     return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=dict(description.headers))
 

@@ -90,4 +90,4 @@ async def test_another_tenants_object_is_an_absent_one(
 def comparable(response: httpx.Response) -> str:
     """A problem without what may differ between an absent and a foreign object."""
     problem = response.json()
-    return str({name: problem[name] for name in sorted(problem) if name not in ("detail", "instance", "traceId")})
+    return str({name: problem[name] for name in sorted(problem) if name not in ("detail", "instance")})
