@@ -73,7 +73,8 @@ def tokenize(source: str, start: int = 0, *, inside_template: bool = False) -> t
             tokens.append(token)
         position = match.end()
     if inside_template and not source.startswith("}}", position):
-        raise ExpressionSyntaxError("the expression is not closed; write }} after it", max(start - 2, 0))
+        hint = 'write }} after it, or {{ "{{" }} for a plain {{'
+        raise ExpressionSyntaxError(f"the expression is not closed; {hint}", max(start - 2, 0))
     tokens.append(Token("end", "", position))
     return tokens, position
 

@@ -225,6 +225,22 @@ def test_an_unknown_function_is_a_fault_before_it_is_evaluated() -> None:
     assert compile_expression("size(input) > 0").faults == ()
 
 
+def test_data_that_is_not_of_json_is_refused() -> None:
+    for source in (
+        "x",
+        "type(x)",
+        "x + 1",
+        "x.a",
+        "x[0]",
+        "string(x)",
+        "x == 1 ? x : x",
+        "'%s'.format([x])",
+        "x.size()",
+    ):
+        with pytest.raises(EvaluationError):
+            compile_expression(source).evaluate({"x": (1, 2)})
+
+
 def test_half_a_character_is_refused() -> None:
     with pytest.raises(EvaluationError, match="half a character"):
         compile_expression("input").evaluate({"input": ["\ud800"]})

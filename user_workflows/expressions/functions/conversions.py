@@ -120,7 +120,10 @@ def _check_timestamp(value: Any) -> object:
 
 
 def _type(meter: Meter, value: Any) -> Type:
-    return TYPES[type(value)]
+    found = TYPES.get(type(value))
+    if found is None:
+        raise mismatch("type", "one of JSON's types", value)
+    return found
 
 
 def _dyn(meter: Meter, value: Any) -> Any:
