@@ -20,6 +20,7 @@ from plugins.host.invoke import Call, CallFailed, Failure, Host
 from plugins.host.registry import Registry
 from plugins.host.retry import Retry
 from plugins.storage.database import now
+from plugins.trace import logged_trace
 from plugins.vault.cipher import Sealer
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import Vault
@@ -106,7 +107,7 @@ class Runner:
         STARTED.labels(type).inc()
         START_DELAY.labels(row.queue).observe(max((now() - row.available_at).total_seconds(), 0.0))
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(**_trace(row.traceparent)):
+        with structlog.contextvars.bound_contextvars(**logged_trace(row.traceparent)):
             end = await self._attempt(ticket, row)
             seconds = time.perf_counter() - started
             FINISHED.labels(type, end.status).inc()
@@ -219,10 +220,3 @@ def _unknown_type(ticket: Ticket, row: Row[Any], sealer: Sealer) -> End:
         retry_in=None if waited > UNKNOWN_TYPE_PATIENCE else UNKNOWN_TYPE_PAUSE,
     )
     return msgspec.structs.replace(failure_end(ticket, sealer, failure), counts=False)
-
-
-def _trace(traceparent: str | None) -> dict[str, str]:
-    """Return the trace id of a W3C traceparent (``version-traceid-spanid-flags``) for log lines."""
-    if traceparent is None or traceparent.count("-") != 3:
-        return {}
-    return {"trace_id": traceparent.split("-")[1]}

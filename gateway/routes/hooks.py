@@ -16,6 +16,7 @@ from msgspec import Struct
 from gateway.auth.permissions import PUBLIC, requires
 from gateway.errors import Absent, BadRequest, InvalidSignature
 from gateway.idempotency.middleware import scoped_key
+from gateway.telemetry.trace import trace_of
 from plugins.sdk.credential import Signing, SigningCredential
 from plugins.sdk.errors import Permanent
 from plugins.signing import Delivery, Hmac, InvalidSecret, Scheme, scheme_of
@@ -76,7 +77,12 @@ async def receive(
     execution = await executions.start(
         hook.tenant_id,
         hook.workflow_id,
-        trigger=TriggerCall(type="webhook", id=hook.trigger.id, payload=_payload(request, body, scheme)),
+        trigger=TriggerCall(
+            type="webhook",
+            id=hook.trigger.id,
+            payload=_payload(request, body, scheme),
+            traceparent=trace_of(request.scope).traceparent,
+        ),
         key=scoped_key("hook", hook.workflow_id, hook.trigger.id, delivery.id),
     )
     structlog.contextvars.bind_contextvars(execution_id=execution.id)

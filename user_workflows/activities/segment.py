@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from temporalio import activity
 
 from plugins.host.invoke import Call, CallFailed, Host
+from plugins.trace import logged_trace
 from user_workflows.activities.heartbeats import heartbeats
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
@@ -53,6 +55,7 @@ class SegmentActivity:
     @activity.defn(name=SEGMENT)
     async def run(self, call: SegmentCall) -> SegmentResult:
         """Walk the chain as far as it goes for now."""
+        structlog.contextvars.bind_contextvars(**logged_trace(call.traceparent))
         if not call.local:
             return await self._run_remotely(call)
         under_way = self._local.get(call.tenant_id, 0)

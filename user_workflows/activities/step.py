@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, timedelta
 from typing import Any
 
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from plugins.host.invoke import Call, CallFailed, Failure, Host
 from plugins.host.registry import Registry
+from plugins.trace import logged_trace
 from user_workflows.activities.heartbeats import heartbeats
 from user_workflows.interpreter.messages import ExecutionRecord, StepCall, StepError, StepRecord, StepResult
 from user_workflows.records import RecordWriter, path_key
@@ -27,6 +29,7 @@ def _step_activity(plugin_id: str, host: Host, records: RecordWriter) -> StepAct
         if attempt > 1:
             records.put(_attempt_record(call, attempt, None))
         async with heartbeats():
+            structlog.contextvars.bind_contextvars(**logged_trace(call.traceparent))
             try:
                 outcome = await host.invoke(
                     _host_call(call, attempt), heartbeat=activity.heartbeat, is_cancelled=activity.is_cancelled

@@ -26,6 +26,8 @@ class TriggerCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | None = None
     #: what expressions see as `trigger`, and `input` at roots
     payload: Any = None
+    #: W3C trace context that it is part of
+    traceparent: str | None = None
 
 
 class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,6 +61,7 @@ class StepCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_unknown: Literal["fail", "retry"] = "fail"
     #: of the record that says the step is running; attempts are recorded just above it
     seq: int = 0
+    traceparent: str | None = None
 
 
 class StepResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,6 +118,7 @@ class SegmentCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcomes: tuple[StepOutcome, ...] = ()
     #: the attempt of the next step
     attempt: int = 1
+    traceparent: str | None = None
 
 
 class SegmentResult(Struct, frozen=True, kw_only=True, omit_defaults=True):

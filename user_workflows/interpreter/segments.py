@@ -100,6 +100,7 @@ def _call(start: StartExecution, walk: Walk, graph: PlanGraph, given: Any) -> Se
         outer=outer,
         path=walk.graph.path,
         seq=walk.graph.nodes[graph.nodes[0].id].seq,
+        traceparent=start.trigger.traceparent,
     )
 
 

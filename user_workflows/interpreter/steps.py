@@ -41,6 +41,7 @@ def step_call(start: StartExecution, state: NodeState, config: Any) -> StepCall:
         retry=node.retry,
         on_unknown=node.on_unknown,
         seq=state.seq,
+        traceparent=start.trigger.traceparent,
     )
 
 
