@@ -25,7 +25,7 @@ from user_workflows.interpreter.messages import (
 )
 from user_workflows.reconcile import Reconciler
 from user_workflows.records import OPEN_STATUSES, result_place, step_place
-from user_workflows.starts import Starts, input_place
+from user_workflows.starts import StartRequest, Starts, input_place
 from user_workflows.store import execution_tags, executions, steps
 from user_workflows.workflows import Workflows
 
@@ -105,6 +105,13 @@ class Executions:
             tenant_id, workflow_id, trigger=trigger, version=version, tags=tags, delay=delay, key=key
         )
         return await self._read(tenant_id, execution_id)
+
+    async def start_many(self, tenant_id: str, requests: Sequence[StartRequest]) -> list[Execution]:
+        """Start executions, all of them or none; see `Starts.start_many`."""
+        ids = await self._starts.start_many(tenant_id, requests)
+        query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.id.in_(ids))
+        found = {execution.id: execution for execution in await self._fetch(tenant_id, query)}
+        return [found[id] for id in ids]
 
     async def get(self, tenant_id: str, execution_id: str) -> Execution:
         """Return an execution, repaired from Temporal where its record has fallen behind.

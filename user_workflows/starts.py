@@ -4,10 +4,12 @@ The workflow id follows from the execution id and an equal key finds the first r
 point and still starts one execution.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Row, select
 from temporalio.client import Client
 from temporalio.common import Priority, WorkflowIDReusePolicy
@@ -15,6 +17,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from plugins.storage.database import Database, now
 from plugins.storage.ids import new_id
+from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, reaching_temporal
 from user_workflows.interpreter.messages import StartExecution, TriggerCall, workflow_id
@@ -22,13 +25,31 @@ from user_workflows.interpreter.workflow import EXECUTION
 from user_workflows.metrics import STARTED
 from user_workflows.records import OPEN_STATUSES
 from user_workflows.store import execution_tags, executions
+from user_workflows.versions import PublishedPlan
 from user_workflows.workflows import Workflows
 
 EXECUTION_QUEUE = "user-workflows"
 
+#: executions of one batch that are handed to Temporal at a time
+MAX_CONCURRENT = 32
+
 
 def input_place(execution_id: str) -> str:
     return f"execution.input:{execution_id}"
+
+
+class StartRequest(Struct, frozen=True, kw_only=True):
+    """One execution to be started."""
+
+    workflow_id: str
+    trigger: TriggerCall
+    #: instead of the published one
+    version: int | None = None
+    tags: tuple[str, ...] = ()
+    #: seconds
+    delay: float | None = None
+    #: unique per tenant: an equal one stands for the first execution
+    key: str | None = None
 
 
 class Starts:
@@ -58,24 +79,41 @@ class Starts:
             Conflict: nothing is published.
             EngineUnavailable: Temporal cannot be reached; with a `key` the start is repeated by the sweep.
         """
-        published = await self._workflows.plan(tenant_id, workflow_id, version)
-        execution_id, is_new = await self._insert(
-            tenant_id, workflow_id, published.version, trigger=trigger, tags=tags, delay=delay, key=key
+        request = StartRequest(
+            workflow_id=workflow_id, trigger=trigger, version=version, tags=tuple(tags), delay=delay, key=key
         )
-        if is_new:
-            start = StartExecution(
-                tenant_id=tenant_id,
-                execution_id=execution_id,
-                workflow_id=workflow_id,
-                version=published.version,
-                trigger=trigger,
-                plan=published.plan,
-                origin_id=execution_id,
-            )
-            await self._submit(start, delay)
-        else:
-            await self.repeat(tenant_id, execution_id)
+        (execution_id,) = await self.start_many(tenant_id, [request])
         return execution_id
+
+    async def start_many(self, tenant_id: str, requests: Sequence[StartRequest]) -> list[str]:
+        """Start executions, all of them or none, and return their ids in order.
+
+        Raises:
+            NotFound: one names no workflow or version of this tenant; nothing was started.
+            Conflict: of one nothing is published; nothing was started.
+            EngineUnavailable: Temporal cannot be reached; those with a `key` are started by the sweep.
+        """
+        wanted = dict.fromkeys((request.workflow_id, request.version) for request in requests)
+        plans = {key: await self._workflows.plan(tenant_id, *key) for key in wanted}
+        versions = [plans[request.workflow_id, request.version] for request in requests]
+        made = await self._insert(tenant_id, requests, [published.version for published in versions])
+        room = asyncio.Semaphore(MAX_CONCURRENT)
+
+        async def hand_over(request: StartRequest, published: PublishedPlan, execution_id: str, is_new: bool) -> None:
+            async with room:
+                if is_new:
+                    await self._submit(_first(tenant_id, execution_id, request.trigger, published), request.delay)
+                else:
+                    await self.repeat(tenant_id, execution_id)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for request, published, (execution_id, is_new) in zip(requests, versions, made, strict=True):
+                    group.create_task(hand_over(request, published, execution_id, is_new))
+        except BaseExceptionGroup as failed:
+            # The first is as good as all: what was not tried any more has its row.
+            raise failed.exceptions[0] from None
+        return [execution_id for execution_id, _ in made]
 
     async def repeat(self, tenant_id: str, execution_id: str) -> None:
         """Hand a queued execution to Temporal, which has it already or not.
@@ -117,49 +155,28 @@ class Starts:
             return (await connection.execute(query)).first() is not None
 
     async def _insert(
-        self,
-        tenant_id: str,
-        workflow_id: str,
-        version: int,
-        *,
-        trigger: TriggerCall,
-        tags: Sequence[str],
-        delay: float | None,
-        key: str | None,
-    ) -> tuple[str, bool]:
-        execution_id = new_id("ex")
+        self, tenant_id: str, requests: Sequence[StartRequest], versions: Sequence[int]
+    ) -> list[tuple[str, bool]]:
+        """Insert a row for each, in one transaction; tell which row stands for each, and whether it is new."""
         sealer = await self._vault.sealer(tenant_id)
-        at = now()
-        values = {
-            "tenant_id": tenant_id,
-            "id": execution_id,
-            "workflow_id": workflow_id,
-            "version": version,
-            "status": "queued",
-            "seq": 0,
-            "start_key": key,
-            "trigger": {"type": trigger.type, "id": trigger.id},
-            "input_sealed": sealer.seal_json(trigger.payload, input_place(execution_id)),
-            "created_at": at,
-            "due_at": _due(at, delay),
-            "checked_at": at,
-        }
-        insert = self._database.insert(executions).values(values)
+        rows = [_row(sealer, request, version) for request, version in zip(requests, versions, strict=True)]
+        insert = self._database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
         async with self._database.transaction() as connection:
-            inserted = await connection.execute(
-                insert.on_conflict_do_nothing(index_elements=["tenant_id", "start_key"]).returning(executions.c.id)
-            )
-            if inserted.scalar_one_or_none() is None:
-                first = select(executions.c.id).where(
-                    executions.c.tenant_id == tenant_id, executions.c.start_key == key
-                )
-                return (await connection.execute(first)).scalar_one(), False
+            made = set((await connection.execute(insert.returning(executions.c.id), rows)).scalars())
+            tags = [
+                {"tenant_id": tenant_id, "execution_id": row["id"], "tag": tag}
+                for request, row in zip(requests, rows, strict=True)
+                if row["id"] in made
+                for tag in dict.fromkeys(request.tags)
+            ]
             if tags:
-                rows = [
-                    {"tenant_id": tenant_id, "execution_id": execution_id, "tag": tag} for tag in dict.fromkeys(tags)
-                ]
-                await connection.execute(execution_tags.insert(), rows)
-        return execution_id, True
+                await connection.execute(execution_tags.insert(), tags)
+            known = [row["start_key"] for row in rows if row["id"] not in made]
+            first = select(executions.c.start_key, executions.c.id).where(
+                executions.c.tenant_id == tenant_id, executions.c.start_key.in_(known)
+            )
+            holders = {row.start_key: row.id for row in await connection.execute(first)} if known else {}
+        return [(row["id"], True) if row["id"] in made else (holders[row["start_key"]], False) for row in rows]
 
     async def _queued(self, tenant_id: str, execution_id: str) -> "Row[Any] | None":
         query = select(executions).where(
@@ -184,6 +201,36 @@ class Starts:
             except WorkflowAlreadyStartedError:
                 return
         STARTED.labels(start.trigger.type).inc()
+
+
+def _first(tenant_id: str, execution_id: str, trigger: TriggerCall, published: PublishedPlan) -> StartExecution:
+    return StartExecution(
+        tenant_id=tenant_id,
+        execution_id=execution_id,
+        workflow_id=published.workflow_id,
+        version=published.version,
+        trigger=trigger,
+        plan=published.plan,
+        origin_id=execution_id,
+    )
+
+
+def _row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:
+    execution_id, at = new_id("ex"), now()
+    return {
+        "tenant_id": sealer.tenant_id,
+        "id": execution_id,
+        "workflow_id": request.workflow_id,
+        "version": version,
+        "status": "queued",
+        "seq": 0,
+        "start_key": request.key,
+        "trigger": {"type": request.trigger.type, "id": request.trigger.id},
+        "input_sealed": sealer.seal_json(request.trigger.payload, input_place(execution_id)),
+        "created_at": at,
+        "due_at": _due(at, request.delay),
+        "checked_at": at,
+    }
 
 
 def _due(at: datetime, delay: float | None) -> datetime:

@@ -16,17 +16,22 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
-from gateway.errors import BadRequest, BodyFault
-from gateway.idempotency.middleware import effect_key, scoped_key
+from gateway.errors import BadRequest, BodyFault, InvalidBody
+from gateway.idempotency.middleware import effect_key, read_key, scoped_key
 from gateway.routes.pages import Cursor, Limit, Page, position
+from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE, Filter
 from plugins.host.retry import Duration
 from plugins.sdk.duration import parse_duration
+from user_workflows.errors import NotFound
 from user_workflows.executions import Execution, Executions, Step
 from user_workflows.interpreter.messages import ExecutionStatus, StepStatus, TriggerCall
+from user_workflows.starts import StartRequest
+from user_workflows.workflows import Workflows
 
 #: the longest that a start waits for the end, in seconds
 MAX_WAIT = 60.0
+MAX_BATCH = 1_000
 
 Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$")]
 WorkflowFilter = Annotated[str | None, QueryParameter(name="workflowId", max_length=40, pattern=PRINTABLE)]
@@ -44,6 +49,21 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     delay: Duration | None = None
     #: starts one execution however often it is sent, as ``Idempotency-Key`` does
     key: Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)] | None = None
+
+
+class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    items: Annotated[list[Start], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class Started(Struct, frozen=True):
+    id: str
+    status: ExecutionStatus
+
+
+class StartedBatch(Struct, frozen=True):
+    """In the order of the request."""
+
+    items: list[Started]
 
 
 class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,15 +105,8 @@ async def start_execution(
     """Start an execution; with ``Prefer: wait=N`` answer with its end when it comes in time."""
     start = data or Start()
     # The workflow is part of the key: one that was used with another workflow is another one.
-    key = effect_key(request, workflow_id) if start.key is None else scoped_key(workflow_id, start.key)
-    execution = await executions.start(
-        principal.tenant_id,
-        workflow_id,
-        trigger=TriggerCall(type="manual", payload=start.input),
-        version=start.version,
-        tags=start.tags,
-        delay=None if start.delay is None else parse_duration(start.delay),
-        key=key,
+    (execution,) = await executions.start_many(
+        principal.tenant_id, [_request(request, workflow_id, start, effect_key(request, workflow_id))]
     )
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
     headers = {"Location": f"/v1/executions/{execution.id}"}
@@ -103,6 +116,38 @@ async def start_execution(
     execution = await executions.wait(principal.tenant_id, execution.id, wait)
     status = HTTP_200_OK if execution.is_closed else HTTP_202_ACCEPTED
     return Response(execution, status_code=status, headers=headers | {"Preference-Applied": f"wait={wait:.0f}"})
+
+
+@post(
+    "/v1/workflows/{workflow_id:str}/executions/batch",
+    opt=requires("executions.start"),
+    status_code=HTTP_202_ACCEPTED,
+)
+async def start_batch(
+    *,
+    request: Request[Principal, Principal, State],
+    workflow_id: FromPath[str],
+    data: JSONBody[Batch],
+    principal: NamedDependency[Principal],
+    workflows: NamedDependency[Workflows],
+    executions: NamedDependency[Executions],
+) -> StartedBatch:
+    """Start up to 1,000 executions, all of them or none."""
+    await _refuse_unknown_versions(workflows, principal.tenant_id, workflow_id, data.items)
+    key = read_key(request)
+    started = await executions.start_many(
+        principal.tenant_id,
+        [
+            _request(
+                request,
+                workflow_id,
+                item,
+                None if key is None else scoped_key("batch", workflow_id, str(index), key),
+            )
+            for index, item in enumerate(data.items)
+        ],
+    )
+    return StartedBatch([Started(execution.id, execution.status) for execution in started])
 
 
 @get("/v1/executions", opt=requires("executions.read"))
@@ -186,6 +231,40 @@ async def signal_execution(
     return await executions.get(principal.tenant_id, execution_id)
 
 
+def _request(
+    request: Request[Principal, Principal, State], workflow_id: str, start: Start, key: str | None
+) -> StartRequest:
+    """Return what a body asks for, under its own key or that of the request."""
+    return StartRequest(
+        workflow_id=workflow_id,
+        trigger=TriggerCall(type="manual", payload=start.input, traceparent=trace_of(request.scope).traceparent),
+        version=start.version,
+        tags=start.tags,
+        delay=None if start.delay is None else parse_duration(start.delay),
+        key=key if start.key is None else scoped_key(workflow_id, start.key),
+    )
+
+
+async def _refuse_unknown_versions(
+    workflows: Workflows, tenant_id: str, workflow_id: str, items: Sequence[Start]
+) -> None:
+    unknown = set()
+    for version in {item.version for item in items}:
+        try:
+            await workflows.plan(tenant_id, workflow_id, version)
+        except NotFound as error:
+            if error.what != "version":
+                raise
+            unknown.add(version)
+    faults = [
+        BodyFault(f"/items/{index}/version", f"there is no version {item.version} of this workflow")
+        for index, item in enumerate(items)
+        if item.version in unknown
+    ]
+    if faults:
+        raise InvalidBody("Some of the items name versions that do not exist; nothing was started.", errors=faults)
+
+
 def preferred_wait(prefer: Sequence[str]) -> float | None:
     """Return the seconds of ``Prefer: wait=N`` (RFC 7240), at most `MAX_WAIT`."""
     match = _WAIT.search(",".join(prefer))
@@ -218,6 +297,7 @@ def _step_body(step: Step) -> StepBody:
 
 ROUTES = [
     start_execution,
+    start_batch,
     list_executions,
     show_execution,
     list_steps,

@@ -30,6 +30,14 @@ async def publish(client: httpx.AsyncClient, headers: Headers, definition: Any) 
     return where
 
 
+async def ended_execution(client: httpx.AsyncClient, headers: Headers, path: str) -> Any:
+    """Wait until an execution is closed, and return it."""
+    async with asyncio.timeout(20):
+        while (shown := (await client.get(path, headers=headers)).json())["status"] in ("queued", "running"):
+            await asyncio.sleep(0.05)
+    return shown
+
+
 async def test_a_start_that_waits_answers_with_the_end(api: httpx.AsyncClient, owner: Headers) -> None:
     where = await publish(api, owner, SUM)
     done = await api.post(
@@ -95,6 +103,56 @@ async def test_one_key_starts_one_execution_however_concurrently(api: httpx.Asyn
     assert {answer.json()["id"] for answer in by_body} == {answers[0].json()["id"]}
     elsewhere = await api.post(f"{other}/executions", headers=headers, json={"input": {"n": 1}})
     assert elsewhere.json()["id"] != answers[0].json()["id"]
+
+
+async def test_a_batch_starts_in_order_and_a_repeated_one_starts_nothing_more(
+    api: httpx.AsyncClient, owner: Headers
+) -> None:
+    where = await publish(api, owner, SUM)
+    headers = owner | {"Idempotency-Key": "batch-1"}
+    items = [{"input": {"n": n}, "tags": [f"n-{n}"]} for n in range(40)]
+    items[7]["key"] = items[8]["key"] = "the-same"
+    answers = await asyncio.gather(
+        *(api.post(f"{where}/executions/batch", headers=headers, json={"items": items}) for _ in range(3))
+    )
+    assert {answer.status_code for answer in answers} == {202}, answers[0].text
+    assert len({answer.content for answer in answers}) == 1
+    started = [item["id"] for item in answers[0].json()["items"]]
+    assert len(started) == 40
+    assert len(set(started)) == 39
+    assert started[7] == started[8]
+    ended = [await ended_execution(api, owner, f"/v1/executions/{id}") for id in started]
+    assert [execution["input"]["n"] for execution in ended] == [n - (n == 8) for n in range(40)]
+    assert {execution["status"] for execution in ended} == {"completed"}
+    listed = (await api.get("/v1/executions?tag=n-39", headers=owner)).json()["items"]
+    assert [item["id"] for item in listed] == [started[39]]
+
+
+async def test_a_batch_with_a_fault_starts_nothing(client: httpx.AsyncClient, owner: Headers) -> None:
+    where = await publish(client, owner, SUM)
+    items = [{}, {"version": 9}, {"version": 1}, {"version": 9}]
+    refused = await client.post(f"{where}/executions/batch", headers=owner, json={"items": items})
+    assert refused.status_code == 422
+    assert {fault["pointer"] for fault in refused.json()["errors"]} == {"/items/1/version", "/items/3/version"}
+    malformed = {"items": [{"tags": [""]}, {"delay": "soon"}]}
+    refused = await client.post(f"{where}/executions/batch", headers=owner, json=malformed)
+    assert {fault["pointer"] for fault in refused.json()["errors"]} == {"/items/0/tags/0", "/items/1/delay"}
+    for wrong in ({"items": []}, {"items": [{}] * 1_001}):
+        assert (await client.post(f"{where}/executions/batch", headers=owner, json=wrong)).status_code == 422
+    assert (await client.get("/v1/executions", headers=owner)).json()["items"] == []
+
+
+async def test_a_batch_that_finds_temporal_stopped_is_kept_and_answered_within_five_seconds(
+    client: httpx.AsyncClient, owner: Headers
+) -> None:
+    where = await publish(client, owner, SUM)
+    headers = owner | {"Idempotency-Key": "batch-2"}
+    async with asyncio.timeout(5):
+        refused = await client.post(f"{where}/executions/batch", headers=headers, json={"items": [{}] * 50})
+    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/unavailable")
+    # Each has its key, so that the sweep starts it.
+    kept = (await client.get("/v1/executions", headers=owner)).json()["items"]
+    assert [execution["status"] for execution in kept] == ["queued"] * 50
 
 
 async def test_what_cannot_start_says_why(client: httpx.AsyncClient, owner: Headers) -> None:

@@ -15,6 +15,7 @@ from tests.gateway.application import Headers, new_tenant
 BODIES: dict[str, Any] = {
     "rename_workflow": {"name": "x"},
     "put_draft": {},
+    "start_batch": {"items": [{}]},
     "signal_execution": {"name": "go"},
     "change_credential": {"name": "x"},
     "rotate_credential": {"data": {"token": "x"}},
