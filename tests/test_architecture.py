@@ -36,6 +36,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.sdk.plugin",
         "plugins.sdk.schema",
         "plugins.signing",
+        "plugins.trace",
         "plugins.storage.database",
         "plugins.storage.ids",
         "plugins.storage.tenants",
