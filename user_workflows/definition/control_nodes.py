@@ -15,6 +15,16 @@ from user_workflows.definition.shape import Path, is_template
 Expression = Annotated[str, Meta(extra_json_schema={"format": "expression"})]
 
 
+#: the keys of a loop's config that hold its body
+BODY_KEYS = frozenset({"nodes", "edges"})
+
+#: items of a `foreach` under way at a time
+DEFAULT_CONCURRENCY = 10
+
+_ITEM = frozenset({"item", "index"})
+_ROUND = frozenset({"index", "last"})
+
+
 class Config(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """What the user sets on a control node. Any string may hold expressions instead of a literal."""
 
@@ -49,6 +59,31 @@ class FilterConfig(Config, frozen=True, kw_only=True):
     where: Expression
 
 
+class LoopConfig(Config, frozen=True, kw_only=True):
+    """What is walked again and again: a graph of its own, checked and compiled like the definition's."""
+
+    nodes: list[Any]
+    edges: list[Any] = []
+    #: what one item or round comes to; sees the nodes of the body. Without it: the values of those that lead nowhere
+    result: Expression | dict[str, Any] | list[Any] | None = None
+
+
+class ForeachConfig(LoopConfig, frozen=True, kw_only=True):
+    items: list[Any] | Expression
+    #: items under way at a time
+    concurrency: Annotated[int, Meta(ge=1, le=100)] = DEFAULT_CONCURRENCY
+    #: items carried together
+    batch_size: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    #: go on after a failed item; the errors leave by ``error``
+    continue_on_item_error: bool = False
+
+
+class WhileConfig(LoopConfig, frozen=True, kw_only=True):
+    #: tested before each round; sees ``index``, the rounds done, and ``last``, the result of the one before
+    condition: Expression
+    max_iterations: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+
+
 class WaitConfig(Config, frozen=True, kw_only=True):
     """Exactly one of `duration`, `until` and `signal`."""
 
@@ -75,10 +110,23 @@ class ControlNode(Struct, frozen=True, kw_only=True):
     config: type[Config]
     #: the ports that a node with this config (as drawn, perhaps faulty) may leave by, the default first
     ports: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda config: ("output",)
-    #: config keys that are evaluated once for each item, where expressions see ``item`` and ``index``
-    per_item: frozenset[str] = field(default_factory=frozenset)
+    #: whether it may leave by several ports at once
+    leaves_by_several: Callable[[Mapping[str, Any]], bool] = lambda config: False
+    #: config key → what its expressions see besides the usual: ``item``, ``index``, ``last``
+    sees: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: of a loop: what the expressions in its body see besides the usual
+    body_sees: frozenset[str] = frozenset()
+    #: config keys that are read as drawn, before there is anything to evaluate
+    literal: frozenset[str] = frozenset()
+    #: config keys that are kept, but that this engine does not act on yet
+    not_yet: frozenset[str] = frozenset()
     #: what the types cannot say: pairs of a path within the config and what is wrong there
     check: Callable[[Mapping[str, Any]], Iterator[tuple[Path, str]]] = lambda config: iter(())
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether its config holds a graph that is walked again and again."""
+        return bool(self.body_sees)
 
 
 def _switch_ports(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -96,6 +144,10 @@ def _check_switch(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for index, port in _named_ports(config):
         if port in ("default", "error"):
             yield ("cases", index, "port"), "must not be default or error: these ports have a meaning of their own"
+
+
+def _foreach_ports(config: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("output", "error") if config.get("continueOnItemError") is True else ("output",)
 
 
 def _wait_ports(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -139,6 +191,8 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             description="Leave by the port of the first case that matches, or of every one; else by default",
             config=SwitchConfig,
             ports=_switch_ports,
+            leaves_by_several=lambda config: config.get("mode") == "all",
+            literal=frozenset({"mode"}),
             check=_check_switch,
         ),
         ControlNode(id="set", description="Make values for later nodes", config=SetConfig),
@@ -146,9 +200,28 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             id="filter",
             description="Keep the items for which a condition holds",
             config=FilterConfig,
-            per_item=frozenset({"where"}),
+            sees={"where": _ITEM},
         ),
         ControlNode(id="merge", description="Join branches into a map of what arrived, by source", config=MergeConfig),
+        ControlNode(
+            id="foreach",
+            description="Walk a graph for every item of a list, and make a list of the results",
+            config=ForeachConfig,
+            ports=_foreach_ports,
+            leaves_by_several=lambda config: config.get("continueOnItemError") is True,
+            sees={"result": _ITEM},
+            body_sees=_ITEM,
+            literal=BODY_KEYS | {"concurrency", "batchSize", "continueOnItemError"},
+            not_yet=frozenset({"batchSize"}),
+        ),
+        ControlNode(
+            id="while",
+            description="Walk a graph as long as a condition holds, and leave with the last result",
+            config=WhileConfig,
+            sees={"condition": _ROUND, "result": _ROUND},
+            body_sees=_ROUND,
+            literal=BODY_KEYS | {"maxIterations"},
+        ),
         ControlNode(
             id="wait",
             description="Wait for a time to pass, a moment to come or a signal to arrive",

@@ -1,18 +1,19 @@
 """A definition read with goodwill: whatever of it can be understood, so that each check sees all it can."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from plugins.sdk.plugin import Plugin
 from user_workflows.definition.catalogue import ERROR_PORT, Catalogue, ports_of
-from user_workflows.definition.control_nodes import ControlNode
+from user_workflows.definition.control_nodes import BODY_KEYS, ControlNode
+from user_workflows.definition.shape import Path
 
 
 class DrawnNode(Struct, frozen=True, kw_only=True, eq=False):
-    #: its place in ``nodes``
-    index: int
+    #: where it is drawn
+    path: Path
     id: str | None
     plugin_id: str | None
     #: what `plugin_id` names, if anything
@@ -28,6 +29,21 @@ class DrawnNode(Struct, frozen=True, kw_only=True, eq=False):
     @property
     def on_error(self) -> object:
         return self.raw.get("onError", "fail")
+
+    @property
+    def is_loop(self) -> bool:
+        return isinstance(self.kind, ControlNode) and self.kind.is_loop
+
+    @property
+    def own_config(self) -> dict[str, Any]:
+        """The config without what is drawn inside a loop."""
+        if not self.is_loop:
+            return self.config
+        return {key: value for key, value in self.config.items() if key not in BODY_KEYS}
+
+    def sees(self, key: str) -> frozenset[str]:
+        """Which of ``item``, ``index`` and ``last`` the expressions under a config key see by this node's doing."""
+        return self.kind.sees.get(key, frozenset()) if isinstance(self.kind, ControlNode) else frozenset()
 
     def ports(self) -> tuple[str, ...] | None:
         """The ports it leaves by, ``error`` included where errors do; ``None``: not known."""
@@ -45,6 +61,7 @@ class DrawnNode(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class DrawnEdge(Struct, frozen=True, kw_only=True):
+    path: Path
     #: its place in ``edges``
     index: int
     source: str
@@ -53,28 +70,91 @@ class DrawnEdge(Struct, frozen=True, kw_only=True):
     target_handle: str | None
 
 
-class Drawing(Struct, frozen=True, kw_only=True, eq=False):
+class DrawnGraph(Struct, frozen=True, kw_only=True, eq=False):
+    """What is drawn in one plane: the definition's own graph, or the body of a loop."""
+
+    #: of the object that holds its ``nodes`` and ``edges``
+    path: Path
+    raw: Mapping[str, Any]
     nodes: tuple[DrawnNode, ...]
     #: the first node of each id
     by_id: dict[str, DrawnNode]
     edges: tuple[DrawnEdge, ...]
+    #: the loop whose body it is, and the graph in which that is drawn
+    loop: DrawnNode | None = None
+    outer: "DrawnGraph | None" = None
+
+    @property
+    def depth(self) -> int:
+        """How many loops are around it."""
+        return 0 if self.outer is None else self.outer.depth + 1
+
+    @property
+    def sees(self) -> frozenset[str]:
+        """Which of ``item``, ``index`` and ``last`` the loops around it give to its expressions."""
+        if self.loop is None or self.outer is None or not isinstance(self.loop.kind, ControlNode):
+            return frozenset()
+        return self.outer.sees | self.loop.kind.body_sees
+
+
+class Drawing(Struct, frozen=True, kw_only=True, eq=False):
+    #: the definition's own, then the bodies of loops, each after the graph that it is drawn in
+    graphs: tuple[DrawnGraph, ...]
+    #: the first node of each id, over all graphs
+    by_id: dict[str, DrawnNode]
     variables: dict[str, Any]
     #: index → trigger, of those that are objects
     triggers: dict[int, dict[str, Any]]
 
+    @property
+    def nodes(self) -> Iterator[DrawnNode]:
+        """Every node, those inside loops too."""
+        return (node for graph in self.graphs for node in graph.nodes)
+
+    def graph_of(self, id: str) -> DrawnGraph:
+        """Return the graph in which a known node is drawn."""
+        return next(graph for graph in self.graphs if id in graph.by_id)
+
 
 def read_drawing(raw: Mapping[str, Any], catalogue: Catalogue) -> Drawing:
-    """Read what can be read; what cannot is left out, for the check of its shape to report."""
-    nodes = tuple(_read_node(index, node, catalogue) for index, node in _objects(raw.get("nodes")).items())
-    by_id: dict[str, DrawnNode] = {}
-    for node in nodes:
-        if node.id is not None:
-            by_id.setdefault(node.id, node)
+    """Read what can be read; what cannot is left out, for the check of its shape to report.
+
+    A disabled loop may be half drawn, and is not looked into.
+    """
+    graphs = [_read_graph(raw, (), catalogue)]
+    for graph in graphs:  # grows meanwhile, by the bodies that are found
+        graphs.extend(
+            _read_graph(node.config, (*node.path, "config"), catalogue, loop=node, outer=graph)
+            for node in graph.nodes
+            if node.is_loop and not node.disabled
+        )
     return Drawing(
+        graphs=tuple(graphs),
+        by_id=_first_of_each_id(node for graph in graphs for node in graph.nodes),
+        variables=_object(raw.get("variables")),
+        triggers=_objects(raw.get("triggers")),
+    )
+
+
+def _read_graph(
+    raw: Mapping[str, Any],
+    path: Path,
+    catalogue: Catalogue,
+    *,
+    loop: DrawnNode | None = None,
+    outer: DrawnGraph | None = None,
+) -> DrawnGraph:
+    nodes = tuple(
+        _read_node((*path, "nodes", index), node, catalogue) for index, node in _objects(raw.get("nodes")).items()
+    )
+    return DrawnGraph(
+        path=path,
+        raw=raw,
         nodes=nodes,
-        by_id=by_id,
+        by_id=_first_of_each_id(nodes),
         edges=tuple(
             DrawnEdge(
+                path=(*path, "edges", index),
                 index=index,
                 source=edge["source"],
                 target=edge["target"],
@@ -84,15 +164,15 @@ def read_drawing(raw: Mapping[str, Any], catalogue: Catalogue) -> Drawing:
             for index, edge in _objects(raw.get("edges")).items()
             if isinstance(edge.get("source"), str) and isinstance(edge.get("target"), str)
         ),
-        variables=_object(raw.get("variables")),
-        triggers=_objects(raw.get("triggers")),
+        loop=loop,
+        outer=outer,
     )
 
 
-def _read_node(index: int, raw: dict[str, Any], catalogue: Catalogue) -> DrawnNode:
+def _read_node(path: Path, raw: dict[str, Any], catalogue: Catalogue) -> DrawnNode:
     plugin_id = _text(raw.get("pluginId"))
     return DrawnNode(
-        index=index,
+        path=path,
         id=_text(raw.get("id")),
         plugin_id=plugin_id,
         kind=None if plugin_id is None else catalogue.find(plugin_id),
@@ -100,6 +180,14 @@ def _read_node(index: int, raw: dict[str, Any], catalogue: Catalogue) -> DrawnNo
         credentials=_object(raw.get("credentials")),
         raw=raw,
     )
+
+
+def _first_of_each_id(nodes: Iterable[DrawnNode]) -> dict[str, DrawnNode]:
+    by_id: dict[str, DrawnNode] = {}
+    for node in nodes:
+        if node.id is not None:
+            by_id.setdefault(node.id, node)
+    return by_id
 
 
 def _objects(value: Any) -> dict[int, dict[str, Any]]:

@@ -51,6 +51,13 @@ class Edge(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fie
     target_handle: str | None = None
 
 
+class SubGraph(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is drawn inside a loop, in its config: the body that is walked for each item or round."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...] = ()
+
+
 class Trigger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     id: Identifier
     type: Literal["manual", "cron", "webhook", "event"]
@@ -89,4 +96,5 @@ class Fault(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
 MAX_NODES = 1_000
 MAX_TRIGGERS = 100
 MAX_BYTES = 1024 * 1024
+#: loops within loops
 MAX_DEPTH = 8

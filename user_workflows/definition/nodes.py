@@ -7,31 +7,25 @@ from user_workflows.definition.catalogue import Catalogue, slots_of
 from user_workflows.definition.control_nodes import ControlNode
 from user_workflows.definition.drawing import Drawing, DrawnNode
 from user_workflows.definition.durations import range_fault
-from user_workflows.definition.faults import Faults, Severity
-from user_workflows.definition.model import MAX_NODES
-from user_workflows.definition.shape import Mismatch, match
+from user_workflows.definition.faults import Faults, Severity, pointer
+from user_workflows.definition.shape import Mismatch, is_template, match
 
 #: keys that are kept with the definition, but that this engine does not act on yet
 _NOT_YET = ("compensate",)
 
 
 def check_nodes(drawing: Drawing, catalogue: Catalogue, faults: Faults) -> None:
-    if len(drawing.nodes) > MAX_NODES:
-        message = (
-            f"a definition may hold {MAX_NODES:,} nodes, this one holds {len(drawing.nodes):,}; split the workflow"
-        )
-        faults.add("definition.tooManyNodes", ("nodes",), message)
     for node in drawing.nodes:
         if node.id is not None and drawing.by_id[node.id] is not node:
-            first = drawing.by_id[node.id].index
-            message = f"node id {node.id!r} is taken by node {first}; ids must be unique"
-            faults.add("node.duplicateId", ("nodes", node.index, "id"), message, node_id=node.id)
+            first = pointer(*drawing.by_id[node.id].path)
+            message = f"node id {node.id!r} is taken by {first}; ids must be unique, those inside loops too"
+            faults.add("node.duplicateId", (*node.path, "id"), message, node_id=node.id)
         _check_plugin(node, catalogue, faults)
         _check_times(node, faults)
         for key in _NOT_YET:
             if node.raw.get(key) is not None:
                 message = f"{key!r} is kept, but not acted on by this release"
-                faults.add("node.notYet", ("nodes", node.index, key), message, node_id=node.id, severity="warning")
+                faults.add("node.notYet", (*node.path, key), message, node_id=node.id, severity="warning")
 
 
 def _check_plugin(node: DrawnNode, catalogue: Catalogue, faults: Faults) -> None:
@@ -39,12 +33,11 @@ def _check_plugin(node: DrawnNode, catalogue: Catalogue, faults: Faults) -> None
         return
     if node.kind is None:
         message = f"no plugin {node.plugin_id!r} is installed{faults.suggest(node.plugin_id, catalogue.ids())}"
-        faults.add("plugin.unknown", ("nodes", node.index, "pluginId"), message, node_id=node.id)
+        faults.add("plugin.unknown", (*node.path, "pluginId"), message, node_id=node.id)
         return
     _check_config(node, node.kind.config, faults)
     if isinstance(node.kind, ControlNode):
-        for path, fault in node.kind.check(node.config):
-            _add(node, faults, "config.invalid", ("config", *path), _sentence(path, fault))
+        _check_control(node, node.kind, faults)
     slots = {slot.name: slot for slot in slots_of(node.kind)}
     for slot in node.credentials:
         if slot not in slots:
@@ -64,6 +57,18 @@ def _check_config(node: DrawnNode, expected: type[Any], faults: Faults) -> None:
         _add(node, faults, code("config", mismatch), ("config", *mismatch.path), describe(mismatch, faults))
 
 
+def _check_control(node: DrawnNode, kind: ControlNode, faults: Faults) -> None:
+    for path, fault in kind.check(node.config):
+        _add(node, faults, "config.invalid", ("config", *path), _sentence(path, fault))
+    for key in node.config:
+        if key in kind.literal and is_template(node.config[key]):
+            message = "must be drawn as it is: it is read before any expression is evaluated"
+            _add(node, faults, "config.invalid", ("config", key), _sentence((key,), message))
+        elif key in kind.not_yet:
+            message = f"{key!r} is kept, but not acted on by this release"
+            faults.add("node.notYet", (*node.path, "config", key), message, node_id=node.id, severity="warning")
+
+
 def _check_times(node: DrawnNode, faults: Faults) -> None:
     retry = node.raw.get("retry")
     places: dict[tuple[str, ...], object] = {("timeout",): node.raw.get("timeout")}
@@ -71,13 +76,13 @@ def _check_times(node: DrawnNode, faults: Faults) -> None:
         places |= {("retry", key): retry.get(key) for key in ("initialInterval", "maxInterval")}
     for path, text in places.items():
         if fault := range_fault(text):
-            faults.add("node.invalid", ("nodes", node.index, *path), _sentence(path, fault), node_id=node.id)
+            faults.add("node.invalid", (*node.path, *path), _sentence(path, fault), node_id=node.id)
 
 
 def _add(node: DrawnNode, faults: Faults, code: str, path: Sequence[str | int], message: str) -> None:
     # A disabled node may be half drawn: it passes its input through and its config is not read.
     severity: Severity = "warning" if node.disabled else "error"
-    faults.add(code, ("nodes", node.index, *path), message, node_id=node.id, severity=severity)
+    faults.add(code, (*node.path, *path), message, node_id=node.id, severity=severity)
 
 
 def code(noun: str, mismatch: Mismatch) -> str:

@@ -1,13 +1,12 @@
 """What may be wrong with the expressions of a definition: how they are written and what they read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import structs
 
 from user_workflows.definition.catalogue import ERROR_PORT
-from user_workflows.definition.control_nodes import ControlNode
-from user_workflows.definition.drawing import Drawing, DrawnNode
+from user_workflows.definition.drawing import Drawing, DrawnGraph, DrawnNode
 from user_workflows.definition.faults import Faults, Severity, pointer
 from user_workflows.definition.shape import is_template
 from user_workflows.expressions import Reference, TemplateError, compile_template
@@ -16,54 +15,64 @@ from user_workflows.plan.graph import Graph
 #: what expressions read after ``execution.``
 EXECUTION_FIELDS = ("id", "workflowId", "version", "startedAt")
 
+#: what loops give to expressions, and where
+_LOOP_NAMES = {
+    "item": "where items are looked at one by one",
+    "index": "where items are looked at one by one, and inside loops",
+    "last": "inside a while, and in its condition",
+}
 
-def check_references(drawing: Drawing, graph: Graph, faults: Faults) -> None:
-    checker = _Checker(drawing, graph, faults)
-    for node in drawing.nodes:
-        checker.check(node)
+
+def check_references(drawing: Drawing, wired: Mapping[DrawnGraph, Graph], faults: Faults) -> None:
+    checker = _Checker(drawing, wired, faults)
+    for graph in drawing.graphs:
+        for node in graph.nodes:
+            checker.check(node, graph)
 
 
 class _Checker:
     """What every check of one definition's expressions needs to know."""
 
-    def __init__(self, drawing: Drawing, graph: Graph, faults: Faults) -> None:
+    def __init__(self, drawing: Drawing, wired: Mapping[DrawnGraph, Graph], faults: Faults) -> None:
         self._drawing = drawing
-        self._graph = graph
-        self._upstream = graph.ancestor_masks()
+        self._wired = wired
+        self._upstream = {drawn: graph.ancestor_masks() for drawn, graph in wired.items()}
+        self._bodies = {drawn.loop: drawn for drawn in drawing.graphs if drawn.loop is not None}
         self._faults = faults
 
-    def check(self, node: DrawnNode) -> None:
+    def check(self, node: DrawnNode, drawn: DrawnGraph) -> None:
         references = self._compile(node)
         # An expression that reads the same thing twice has one fault, not two.
         for place, root, read in dict.fromkeys((found.pointer, found.root, found.path) for found in references):
-            for code, message in self._faults_of(node, place, root, read):
+            for code, message in self._faults_of(node, drawn, place.split("/")[1], root, read):
                 self._add(node, code, place, message)
 
     def _compile(self, node: DrawnNode) -> list[Reference]:
         """Report what cannot be compiled and return what the rest reads."""
         try:
-            return list(compile_template(node.config).references)
+            return list(compile_template(node.own_config).references)
         except TemplateError as error:
             for place, fault in error.faults:
                 self._add(node, fault.type, place, str(fault))
             faulty = {place for place, _ in error.faults}
-        good = [(place, text) for place, text in _templates(node.config) if place not in faulty]
+        good = [(place, text) for place, text in _templates(node.own_config) if place not in faulty]
         return [
             structs.replace(found, pointer=place) for place, text in good for found in compile_template(text).references
         ]
 
     def _add(self, node: DrawnNode, code: str, place: str, message: str) -> None:
         severity: Severity = "warning" if node.disabled or code == "reference.dynamic" else "error"
-        where = pointer("nodes", node.index, "config") + place
+        where = pointer(*node.path, "config") + place
         self._faults.add(code, where, message, node_id=node.id, severity=severity)
 
-    def _faults_of(self, node: DrawnNode, place: str, root: str, read: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-        if root in ("item", "index", "last"):
-            per_item = node.kind.per_item if isinstance(node.kind, ControlNode) else frozenset()
-            if root == "last" or place.split("/")[1] not in per_item:
-                yield "reference.outsideLoop", f"{root} is known only where items are looked at one by one"
+    def _faults_of(
+        self, node: DrawnNode, drawn: DrawnGraph, key: str, root: str, read: tuple[str, ...]
+    ) -> Iterator[tuple[str, str]]:
+        if root in _LOOP_NAMES:
+            if root not in drawn.sees | node.sees(key):
+                yield "reference.outsideLoop", f"{root} is known only {_LOOP_NAMES[root]}"
         elif root == "nodes":
-            yield from self._faults_of_node(node, read)
+            yield from self._faults_of_node(node, drawn, key, read)
         elif root == "vars" and read and read[0] not in self._drawing.variables:
             hint = self._faults.suggest(read[0], self._drawing.variables) or "; add it to the workflow's variables"
             yield "reference.unknownVariable", f"there is no variable {read[0]!r}{hint}"
@@ -71,29 +80,44 @@ class _Checker:
             hint = self._faults.suggest(read[0], EXECUTION_FIELDS)
             yield "reference.unknownField", f"execution has no {read[0]!r}{hint}"
 
-    def _faults_of_node(self, node: DrawnNode, read: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    def _faults_of_node(
+        self, node: DrawnNode, drawn: DrawnGraph, key: str, read: tuple[str, ...]
+    ) -> Iterator[tuple[str, str]]:
         if not read:
             yield "reference.dynamic", "which node this reads is known only when it runs; name it, to have it checked"
             return
-        source = self._drawing.by_id.get(read[0])
-        if source is None:
-            hint = self._faults.suggest(read[0], self._drawing.by_id)
-            yield "reference.unknownNode", f"there is no node {read[0]!r}{hint}"
-            return
-        if not self._leads_to(source, node):
-            if source.id == node.id:
-                yield "reference.notUpstream", f"node {node.id} reads its own output, which is not there yet"
-            else:
-                hint = "its output may not be there; draw an edge from it"
-                yield "reference.notUpstream", f"node {source.id} does not lead to {node.id}, so {hint}"
+        name = read[0]
+        body = self._bodies.get(node)
+        if body is not None and key == "result" and name in body.by_id:
+            source = body.by_id[name]  # the round is over: all of its nodes may be read
+        else:
+            reader, seen = node, drawn
+            while name not in seen.by_id and seen.loop is not None and seen.outer is not None:
+                reader, seen = seen.loop, seen.outer
+            if name not in seen.by_id:
+                yield self._unseen(name)
+                return
+            source = seen.by_id[name]
+            if not self._leads_to(source, reader, seen):
+                yield "reference.notUpstream", _not_upstream(source, reader, node)
         readable = source.readable()
         if len(read) > 1 and readable is not None and read[1] not in readable:
             yield "reference.unknownPort", self._no_port(source, read[1], readable)
 
-    def _leads_to(self, source: DrawnNode, node: DrawnNode) -> bool:
-        if node.id is None or source.id is None:
+    def _unseen(self, name: str) -> tuple[str, str]:
+        """The fault of reading a node that is not there, or is inside a loop that the reader is not in."""
+        if name not in self._drawing.by_id:
+            hint = self._faults.suggest(name, self._drawing.by_id)
+            return "reference.unknownNode", f"there is no node {name!r}{hint}"
+        loop = self._drawing.graph_of(name).loop
+        within = "" if loop is None else f" {loop.id}"
+        message = f"node {name} is inside the loop{within} and is read only there; give it to the loop's result"
+        return "reference.insideLoop", message
+
+    def _leads_to(self, source: DrawnNode, reader: DrawnNode, drawn: DrawnGraph) -> bool:
+        if reader.id is None or source.id is None:
             return True  # its missing id is the fault
-        return bool(self._upstream[node.id] >> self._graph.place(source.id) & 1)
+        return bool(self._upstream[drawn][reader.id] >> self._wired[drawn].place(source.id) & 1)
 
     def _no_port(self, source: DrawnNode, port: str, readable: tuple[str, ...]) -> str:
         if port == ERROR_PORT:
@@ -101,6 +125,17 @@ class _Checker:
         else:
             hint = self._faults.suggest(port, readable) if readable else "; it has no output"
         return f"node {source.id} ({source.plugin_id}) has no port {port!r}{hint}"
+
+
+def _not_upstream(source: DrawnNode, reader: DrawnNode, node: DrawnNode) -> str:
+    if source is node:
+        return f"node {node.id} reads its own output, which is not there yet"
+    if source is reader:
+        return f"node {node.id} is inside the loop {source.id}, whose output is not there yet"
+    within = "" if reader is node else f", which is around {node.id}"
+    return (
+        f"node {source.id} does not lead to {reader.id}{within}, so its output may not be there; draw an edge from it"
+    )
 
 
 def _templates(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

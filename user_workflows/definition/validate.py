@@ -7,20 +7,20 @@ from msgspec import Struct
 
 from plugins.host.registry import Registry
 from user_workflows.definition.catalogue import Catalogue
-from user_workflows.definition.drawing import Drawing, read_drawing
+from user_workflows.definition.drawing import read_drawing
 from user_workflows.definition.durations import range_fault
 from user_workflows.definition.edges import check_edges, check_reach
 from user_workflows.definition.faults import Faults
+from user_workflows.definition.graphs import check_graphs, report_mismatch
 from user_workflows.definition.model import MAX_BYTES, Definition, Fault
-from user_workflows.definition.nodes import check_nodes, code, describe
+from user_workflows.definition.nodes import check_nodes
 from user_workflows.definition.references import check_references
-from user_workflows.definition.shape import Path, match
+from user_workflows.definition.shape import match
 from user_workflows.definition.triggers import check_triggers
 
 #: How deep the JSON of a definition may nest: generous for configs, safe for everything that walks it.
 MAX_JSON_DEPTH = 64
 
-_NOUNS = {"nodes": "node", "edges": "edge", "triggers": "trigger"}
 #: keys that are kept with the definition, but that this engine does not act on yet
 _NOT_YET = ("errorWorkflow", "concurrency")
 
@@ -51,11 +51,12 @@ def validate(raw: Any, *, plugins: Registry) -> Validation:
     if isinstance(raw, dict):
         catalogue = Catalogue(plugins)
         drawing = read_drawing(raw, catalogue)
-        _check_whole(raw, drawing, faults)
+        _check_whole(raw, faults)
+        check_graphs(drawing, faults)
         check_nodes(drawing, catalogue, faults)
-        graph = check_edges(drawing, faults)
+        wired = {graph: check_edges(graph, drawing, faults) for graph in drawing.graphs}
         check_reach(drawing, faults)
-        check_references(drawing, graph, faults)
+        check_references(drawing, wired, faults)
         check_triggers(drawing, faults)
     return Validation(definition=None if faults.has_errors else definition, faults=tuple(faults.found))
 
@@ -97,26 +98,11 @@ def _check_shape(raw: Any, faults: Faults) -> Definition | None:
         return msgspec.convert(raw, Definition)
     except msgspec.ValidationError:
         for mismatch in match(raw, Definition):
-            path = mismatch.path
-            is_inside = len(path) > 2 and path[0] in _NOUNS
-            noun = _NOUNS[str(path[0])] if is_inside else "definition"
-            inner = mismatch._replace(path=path[2:]) if is_inside else mismatch
-            message = describe(inner, faults) if path else f"a definition {mismatch.message}"
-            faults.add(code(noun, mismatch), path, message, node_id=_node_id(raw, path))
+            report_mismatch(raw, mismatch, faults)
         return None
 
 
-def _node_id(raw: Any, path: Path) -> str | None:
-    if len(path) < 2 or path[0] != "nodes" or not isinstance(path[1], int):
-        return None
-    node = raw["nodes"][path[1]]
-    id = node.get("id") if isinstance(node, dict) else None
-    return id if isinstance(id, str) else None
-
-
-def _check_whole(raw: dict[str, Any], drawing: Drawing, faults: Faults) -> None:
-    if raw.get("nodes") == []:
-        faults.add("definition.noNodes", ("nodes",), "a definition needs at least one node; draw one")
+def _check_whole(raw: dict[str, Any], faults: Faults) -> None:
     if fault := range_fault(raw.get("timeout")):
         faults.add("definition.invalid", ("timeout",), f'"timeout" {fault}')
     for key in _NOT_YET:

@@ -20,6 +20,18 @@ GOOD = drawn(
     node("pause", "wait", signal="go", timeout="1h"),
     node("keep", "filter", items="{{ [1, 2] }}", where="{{ item > 1 }}"),
     MAIL | {"credentials": {"smtp": "cred_1"}, "join": {"count": 1}, "label": "Mail"},
+    node(
+        "each",
+        "foreach",
+        items="{{ nodes.keep.output }}",
+        nodes=[
+            node("double", values={"n": "{{ item * vars.limit }}"}),
+            node("poll", "while", condition="{{ index < 2 }}", nodes=[node("again", values={"n": "{{ last }}"})]),
+        ],
+        edges=[{"source": "double", "target": "poll"}],
+        result="{{ nodes.double.output.n }}",
+        continueOnItemError=True,
+    ),
     node("end", "stop", status="failed", message="{{ nodes.price.error.message }}"),
     edges=[
         ("price", "branch"),
@@ -28,7 +40,8 @@ GOOD = drawn(
         ("route", "big", "pause"),
         ("route", "default", "keep"),
         ("pause", "timeout", "mail"),
-        ("keep", "mail"),
+        ("keep", "each"),
+        ("each", "output", "mail"),
     ],
     name="Everything",
     variables={"limit": 5, "email": "a@example.com"},
