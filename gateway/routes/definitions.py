@@ -26,7 +26,7 @@ class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
 class PlanBody(Struct, frozen=True, kw_only=True, rename="camel"):
     """Where each node will run, and what an execution is predicted to cost."""
 
-    #: node id → home
+    #: node id → home, of those inside loops too
     homes: dict[str, Home]
     #: chains of nodes that share an activity
     segments: list[list[str]]
@@ -59,8 +59,8 @@ def _judge(raw: Any, registry: Registry) -> Verdict:
 def _plan_body(plan: Plan) -> PlanBody:
     cost = forecast(plan)
     return PlanBody(
-        homes={node.id: node.home for node in plan.nodes},
-        segments=[list(chain) for chain in plan.segments],
+        homes={node.id: node.home for graph in plan.graphs() for node in graph.nodes},
+        segments=[list(chain) for graph in plan.graphs() for chain in graph.segments],
         history_events=cost.history_events,
         billable_actions=cost.billable_actions,
     )

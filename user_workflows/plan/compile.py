@@ -1,17 +1,20 @@
 """Compile a valid definition into the plan that the interpreter walks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from plugins.host.registry import Registry
 from plugins.sdk.duration import parse_duration
+from plugins.sdk.plugin import Plugin
 from user_workflows.definition.catalogue import Catalogue, ports_of
-from user_workflows.definition.control_nodes import ControlNode
-from user_workflows.definition.model import Definition, Edge, JoinCount, Node
+from user_workflows.definition.control_nodes import BODY_KEYS, ControlNode
+from user_workflows.definition.model import Definition, Edge, JoinCount, Node, SubGraph
 from user_workflows.expressions import EVALUATOR_VERSION
 from user_workflows.plan.graph import Graph
-from user_workflows.plan.model import Plan, PlanEdge, PlanNode
+from user_workflows.plan.model import Plan, PlanEdge, PlanGraph, PlanNode
 from user_workflows.plan.segments import find_segments, is_cheap, known_effect
 
 
@@ -20,51 +23,60 @@ def compile_plan(definition: Definition, *, plugins: Registry) -> Plan:
 
     Raises:
         LookupError: a node names a plugin that is not installed.
-        ValueError: the definition holds a cycle.
+        ValueError: the definition, or the body of a loop, holds a cycle.
     """
-    catalogue = Catalogue(plugins)
-    nodes = {node.id: node for node in definition.nodes}
-    ports = {node.id: _ports(node, catalogue) for node in definition.nodes}
-    incoming: dict[str, list[int]] = {id: [] for id in nodes}
-    outgoing: dict[str, list[int]] = {id: [] for id in nodes}
-    for index, edge in enumerate(definition.edges):
-        outgoing[edge.source].append(index)
-        incoming[edge.target].append(index)
-    order = Graph(nodes, ((edge.source, edge.target) for edge in definition.edges)).order()
-    edges = tuple(_compile_edge(edge, ports) for edge in definition.edges)
-    compiled = [
-        _compile_node(nodes[id], catalogue, ports[id], tuple(incoming[id]), tuple(outgoing[id])) for id in order
-    ]
-    segments = find_segments(compiled, edges, {node.id: _is_cheap(node, nodes[node.id], plugins) for node in compiled})
-    shared = {id for chain in segments for id in chain}
+    graph = _compile_graph(definition.nodes, definition.edges, Catalogue(plugins))
     return Plan(
         evaluator=EVALUATOR_VERSION,
-        nodes=tuple(
-            replace(node, home="segment") if node.id in shared and node.home == "activity" else node
-            for node in compiled
-        ),
-        edges=edges,
-        segments=segments,
+        nodes=graph.nodes,
+        edges=graph.edges,
+        segments=graph.segments,
         variables=definition.variables,
         timeout=None if definition.timeout is None else parse_duration(definition.timeout),
     )
 
 
-def _ports(node: Node, catalogue: Catalogue) -> tuple[str, ...]:
+def _compile_graph(drawn_nodes: Sequence[Node], drawn_edges: Sequence[Edge], catalogue: Catalogue) -> PlanGraph:
+    drawn = {node.id: node for node in drawn_nodes}
+    ports = {node.id: ports_of(_kind(node, catalogue), node.config) for node in drawn_nodes}
+    incoming: dict[str, list[int]] = {id: [] for id in drawn}
+    outgoing: dict[str, list[int]] = {id: [] for id in drawn}
+    for index, edge in enumerate(drawn_edges):
+        outgoing[edge.source].append(index)
+        incoming[edge.target].append(index)
+    order = Graph(drawn, ((edge.source, edge.target) for edge in drawn_edges)).order()
+    edges = tuple(_compile_edge(edge, ports) for edge in drawn_edges)
+    nodes = [_compile_node(drawn[id], catalogue, ports[id], tuple(incoming[id]), tuple(outgoing[id])) for id in order]
+    segments = find_segments(nodes, edges, {node.id: _is_cheap(node, drawn[node.id], catalogue) for node in nodes})
+    shared = {id for chain in segments for id in chain}
+    return PlanGraph(
+        nodes=tuple(
+            replace(node, home="segment") if node.id in shared and node.home == "activity" else node for node in nodes
+        ),
+        edges=edges,
+        segments=segments,
+    )
+
+
+def _kind(node: Node, catalogue: Catalogue) -> ControlNode | Plugin:
     kind = catalogue.find(node.plugin_id)
     if kind is None:
         raise LookupError(f"no plugin {node.plugin_id!r} is installed")
-    return ports_of(kind, node.config)
+    return kind
 
 
 def _compile_node(
     node: Node, catalogue: Catalogue, ports: tuple[str, ...], incoming: tuple[int, ...], outgoing: tuple[int, ...]
 ) -> PlanNode:
+    kind = _kind(node, catalogue)
+    config, body = node.config, None
+    if isinstance(kind, ControlNode) and kind.is_loop:
+        config, body = _compile_loop(node, catalogue)
     return PlanNode(
         id=node.id,
         plugin=node.plugin_id,
-        home="inline" if isinstance(catalogue.find(node.plugin_id), ControlNode) else "activity",
-        config=node.config,
+        home="inline" if isinstance(kind, ControlNode) else "activity",
+        config=config,
         label=node.label,
         default_port=ports[0] if ports else "output",
         incoming=incoming,
@@ -76,14 +88,22 @@ def _compile_node(
         timeout=parse_duration(node.timeout),
         credentials=node.credentials,
         disabled=node.disabled,
+        body=body,
     )
 
 
-def _is_cheap(node: PlanNode, drawn: Node, plugins: Registry) -> bool:
-    plugin = plugins.find(node.plugin)
-    if node.home != "activity" or plugin is None:
-        return False
-    return is_cheap(node, known_effect(plugin, node.config), isolate=drawn.isolate)
+def _compile_loop(node: Node, catalogue: Catalogue) -> tuple[dict[str, Any], PlanGraph | None]:
+    """Return what is left of a loop's config, and its body; a disabled loop may be half drawn, and has none."""
+    config = {key: value for key, value in node.config.items() if key not in BODY_KEYS}
+    if node.disabled:
+        return config, None
+    body = msgspec.convert({key: node.config[key] for key in BODY_KEYS if key in node.config}, SubGraph)
+    return config, _compile_graph(body.nodes, body.edges, catalogue)
+
+
+def _is_cheap(node: PlanNode, drawn: Node, catalogue: Catalogue) -> bool:
+    kind = _kind(drawn, catalogue)
+    return isinstance(kind, Plugin) and is_cheap(node, known_effect(kind, node.config), isolate=drawn.isolate)
 
 
 def _compile_edge(edge: Edge, ports: Mapping[str, tuple[str, ...]]) -> PlanEdge:

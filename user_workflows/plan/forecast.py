@@ -1,7 +1,11 @@
 """Predict what an execution of a plan costs in Temporal: history events, and actions that Temporal Cloud bills."""
 
+import math
+from typing import NamedTuple
+
+from user_workflows.definition.control_nodes import DEFAULT_CONCURRENCY
 from user_workflows.plan.graph import Graph
-from user_workflows.plan.model import Forecast, Plan, PlanNode
+from user_workflows.plan.model import Forecast, Plan, PlanGraph, PlanNode
 
 #: scheduled, started, completed: a workflow task as well as an activity
 _TASK = 3
@@ -10,32 +14,71 @@ _TIMER = 2
 _STARTED, _FINAL_RECORD, _COMPLETED = 1, 1, 1
 
 
+class _Cost(NamedTuple):
+    """What one walk of a graph costs."""
+
+    activities: int = 0
+    #: of local activities
+    markers: int = 0
+    timers: int = 0
+    signals: int = 0
+    #: waits for something outside the workflow, one after the other
+    levels: int = 0
+
+
 def forecast(plan: Plan) -> Forecast:
     """Predict the cost of an execution in which every node runs once and succeeds at once.
 
     A segment is taken to fit into its local activity: one marker, and no workflow task of its own. Each wait for
     something outside the workflow brings one more workflow task; waits that run side by side are taken to share
     theirs. A chain comes out exactly, a plan with branches may cost a little more. Skipped branches cost nothing,
-    retries add to it.
+    retries add to it. A `foreach` over a list that is drawn costs as many rounds as that has items; how often any other
+    loop goes round is not known, and it is taken to go once.
     """
-    activities = [node for node in plan.nodes if node.home == "activity" and not node.disabled]
-    waits = [node for node in plan.nodes if node.plugin == "wait" and not node.disabled]
-    timers = [node for node in waits if _has_timer(node)]
-    signals = [node for node in waits if "signal" in node.config]
-    graph = Graph((node.id for node in plan.nodes), ((edge.source, edge.target) for edge in plan.edges))
-    levels = graph.levels([node.id for node in (*activities, *waits)])
+    cost = _cost(plan)
     return Forecast(
         history_events=_STARTED
-        + _TASK * (1 + levels)
-        + _TASK * len(activities)
-        + _TIMER * len(timers)
-        + len(signals)
-        + len(plan.segments)
+        + _TASK * (1 + cost.levels)
+        + _TASK * cost.activities
+        + _TIMER * cost.timers
+        + cost.signals
+        + cost.markers
         + _FINAL_RECORD
         + _COMPLETED,
-        billable_actions=1 + len(activities) + len(timers) + len(signals) + len(plan.segments) + 1,
+        billable_actions=1 + cost.activities + cost.timers + cost.signals + cost.markers + 1,
     )
 
 
-def _has_timer(node: PlanNode) -> bool:
-    return "signal" not in node.config or "timeout" in node.config
+def _cost(graph: PlanGraph) -> _Cost:
+    costs = {node.id: _cost_of(node) for node in graph.nodes if not node.disabled}
+    drawn = Graph((node.id for node in graph.nodes), ((edge.source, edge.target) for edge in graph.edges))
+    return _Cost(
+        activities=sum(cost.activities for cost in costs.values()),
+        markers=sum(cost.markers for cost in costs.values()) + len(graph.segments),
+        timers=sum(cost.timers for cost in costs.values()),
+        signals=sum(cost.signals for cost in costs.values()),
+        levels=drawn.levels({id: cost.levels for id, cost in costs.items()}),
+    )
+
+
+def _cost_of(node: PlanNode) -> _Cost:
+    if node.body is not None:
+        rounds, at_a_time = _rounds(node)
+        body = _cost(node.body)
+        return _Cost(
+            activities=rounds * body.activities,
+            markers=rounds * body.markers,
+            timers=rounds * body.timers,
+            signals=rounds * body.signals,
+            levels=math.ceil(rounds / at_a_time) * body.levels,
+        )
+    if node.plugin == "wait":
+        signals = int("signal" in node.config)
+        return _Cost(timers=int(not signals or "timeout" in node.config), signals=signals, levels=1)
+    return _Cost(activities=1, levels=1) if node.home == "activity" else _Cost()
+
+
+def _rounds(loop: PlanNode) -> tuple[int, int]:
+    """How often a loop goes round, as far as it is drawn, and how many rounds are under way at a time."""
+    items = loop.config.get("items")
+    return len(items) if isinstance(items, list) else 1, loop.config.get("concurrency", DEFAULT_CONCURRENCY)

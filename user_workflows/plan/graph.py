@@ -1,6 +1,6 @@
 """The graph of a definition: order, ancestors and cycles. Every answer follows the order of drawing."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
 
 import networkx as nx
@@ -57,17 +57,16 @@ class Graph:
     def place(self, node: str) -> int:
         return self._place[node]
 
-    def levels(self, waiting: Sequence[str]) -> int:
-        """Return the most `waiting` nodes on any one path.
+    def levels(self, waits: Mapping[str, int]) -> int:
+        """Return the most waits on any one path, where a node brings as many as `waits` says, else none.
 
         Raises:
             ValueError: the graph holds a cycle.
         """
-        counted = set(waiting)
         depth: dict[str, int] = {}
         for node in self.order():
             before = max((depth[parent] for parent in self._graph.predecessors(node)), default=0)
-            depth[node] = before + (node in counted)
+            depth[node] = before + waits.get(node, 0)
         return max(depth.values(), default=0)
 
     def _walk(self, group: set[str]) -> list[str]:

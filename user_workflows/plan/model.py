@@ -4,7 +4,7 @@ Plans travel in workflow inputs and outlive releases: fields are only added, eac
 rises when an older interpreter could not walk a newer plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct, field, structs
@@ -62,6 +62,13 @@ class PlanGraph(Struct, frozen=True, kw_only=True, omit_defaults=True):
     edges: tuple[PlanEdge, ...]
     #: chains of nodes that one activity runs
     segments: tuple[tuple[str, ...], ...] = ()
+
+    def graphs(self) -> "Iterator[PlanGraph]":
+        """Yield this graph and the bodies of all loops in it, each after the graph that it is drawn in."""
+        yield self
+        for node in self.nodes:
+            if node.body is not None:
+                yield from node.body.graphs()
 
     def cut_out(self, chain: Sequence[str]) -> "PlanGraph":
         """Return a chain of nodes and the edges between them, renumbered: a graph of its own."""

@@ -101,6 +101,46 @@ def test_a_plan_survives_the_wire() -> None:
     assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
 
 
+LOOP = node(
+    "loop",
+    "foreach",
+    items="{{ [1, 2] }}",
+    concurrency=2,
+    result="{{ nodes.b.output }}",
+    nodes=[
+        node("b", values={"x": "{{ nodes.a.output }}"}),
+        PRICE | {"id": "a"},
+        node("rounds", "while", condition="{{ index < 2 }}", nodes=[MAIL]),
+    ],
+    edges=[{"source": "a", "target": "b"}, {"source": "b", "target": "rounds"}],
+)
+
+
+def test_a_loop_holds_its_body_compiled_and_keeps_the_rest_of_its_config() -> None:
+    plan = compiled(drawn(PRICE, LOOP, edges=[("price", "loop")], variables={"email": "a@example.com"}))
+    loop = by_id(plan)["loop"]
+    assert loop.home == "inline"
+    assert loop.config == {"items": "{{ [1, 2] }}", "concurrency": 2, "result": "{{ nodes.b.output }}"}
+    assert loop.body is not None
+    assert [(node.id, node.home, node.incoming, node.outgoing) for node in loop.body.nodes] == [
+        ("a", "segment", (), (0,)),
+        ("b", "inline", (0,), (1,)),
+        ("rounds", "inline", (1,), ()),
+    ]
+    assert loop.body.segments == (("a",),)
+    rounds = loop.body.nodes[2]
+    assert rounds.config == {"condition": "{{ index < 2 }}"}
+    assert rounds.body is not None
+    assert [(node.id, node.home) for node in rounds.body.nodes] == [("mail", "activity")]
+    assert list(plan.graphs()) == [plan, loop.body, rounds.body]
+    assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
+
+
+def test_a_disabled_loop_has_no_body() -> None:
+    loop = by_id(compiled(drawn(node("loop", "foreach", nodes=["half drawn"]) | {"disabled": True})))["loop"]
+    assert (loop.body, loop.config) == (None, {})
+
+
 def test_a_plugin_that_has_gone_is_named() -> None:
     definition = msgspec.convert(drawn(node("a", "gone.away")), Definition)
     with pytest.raises(LookupError, match=r"gone\.away"):

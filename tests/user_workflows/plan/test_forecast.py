@@ -53,3 +53,24 @@ def test_a_wait_is_a_timer_or_a_signal() -> None:
 
 def test_a_disabled_node_costs_nothing() -> None:
     assert predicted(drawn(price("a") | {"disabled": True})) == predicted(drawn(node("a")))
+
+
+def loop(plugin: str, *nodes: dict[str, Any], **config: Any) -> dict[str, Any]:
+    return node("loop", plugin, nodes=list(nodes), **config)
+
+
+def test_a_loop_costs_its_body_once_for_every_item_that_is_drawn() -> None:
+    once = predicted(drawn(price("a")))
+    assert predicted(drawn(loop("foreach", price("a"), items="{{ trigger }}"))) == once
+    assert predicted(drawn(loop("while", price("a"), condition="{{ index < 9 }}"))) == once
+    assert predicted(drawn(loop("foreach", price("a"), items=[]))) == predicted(drawn(node("a")))
+    five = predicted(drawn(loop("foreach", price("a"), items=[1, 2, 3, 4, 5], concurrency=2)))
+    assert five == Forecast(history_events=6 + 5 * 3 + 3 * 3, billable_actions=2 + 5)
+    cheap = predicted(drawn(loop("foreach", price("a", isolate=False), items=[1, 2, 3])))
+    assert cheap == Forecast(history_events=6 + 3, billable_actions=2 + 3)
+
+
+def test_loops_within_loops_multiply() -> None:
+    inner = loop("foreach", node("w", "wait", duration="1s"), items=[1, 2, 3], concurrency=3) | {"id": "inner"}
+    outer = predicted(drawn(loop("foreach", inner, items=[1, 2], concurrency=1)))
+    assert outer == Forecast(history_events=6 + 6 * 2 + 2 * 3, billable_actions=2 + 6)
