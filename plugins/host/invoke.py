@@ -100,8 +100,8 @@ class Host:
             failure = attempt.failure(error)
             attempt.observe(
                 "transient" if isinstance(error, Transient) else "permanent",
+                # The type alone: a message may quote what a server answered, which is the tenant's.
                 error=failure.type,
-                message=failure.message,
                 retry_in=failure.retry_in,
             )
         except Exception as error:
