@@ -33,6 +33,8 @@ _PARTS = (
     "jobs",
     "workflows",
     "executions",
+    "explainer",
+    "controls",
 )
 
 

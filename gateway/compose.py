@@ -26,7 +26,9 @@ from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
 from user_workflows.client import connect
+from user_workflows.controls import Controls
 from user_workflows.executions import Executions
+from user_workflows.explainer import Explainer
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules
 from user_workflows.workflows import Workflows
@@ -54,6 +56,8 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     workflows: Workflows
     starts: Starts
     executions: Executions
+    explainer: Explainer
+    controls: Controls
 
 
 @asynccontextmanager
@@ -85,6 +89,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         temporal = await connect(vault, settings.temporal, lazy=lazy)
         workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
         starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal)
+        executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)
         yield Platform(
             settings=settings,
             database=database,
@@ -106,9 +111,11 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             temporal=temporal,
             workflows=workflows,
             starts=starts,
-            executions=Executions(
-                database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts
+            executions=executions,
+            explainer=Explainer(
+                database=database, vault=vault, workflows=workflows, executions=executions, temporal=temporal
             ),
+            controls=Controls(database=database, executions=executions),
         )
 
 

@@ -55,6 +55,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "user_workflows": (
         "user_workflows.client",
+        "user_workflows.controls",
         "user_workflows.definition.model",
         "user_workflows.definition.trigger_configs",
         "user_workflows.definition.validate",

@@ -24,7 +24,8 @@ from user_workflows.interpreter.messages import (
     workflow_id,
 )
 from user_workflows.reconcile import Reconciler
-from user_workflows.records import OPEN_STATUSES, result_place, step_place
+from user_workflows.records import OPEN_STATUSES, path_key, result_place, step_place
+from user_workflows.rounds import Path, Places, rounds_of
 from user_workflows.starts import StartRequest, Starts, input_place
 from user_workflows.store import execution_tags, executions, steps
 from user_workflows.workflows import Workflows
@@ -58,7 +59,7 @@ class Step(Struct, frozen=True, kw_only=True, rename="camel"):
     """One node within one execution."""
 
     node_id: str
-    path: tuple[int, ...] = ()
+    path: Path = ()
     status: StepStatus = "pending"
     attempt: int = 0
     input: Any = None
@@ -68,6 +69,12 @@ class Step(Struct, frozen=True, kw_only=True, rename="camel"):
     reason: str | None = None
     started_at: datetime | None = None
     closed_at: datetime | None = None
+
+
+class StepPage(Struct, frozen=True, kw_only=True):
+    items: tuple[Step, ...]
+    #: give it back as `cursor` for what follows; ``None`` at the end
+    next_cursor: str | None
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -176,22 +183,48 @@ class Executions:
         found = await self._fetch(tenant_id, query.order_by(executions.c.id.desc()).limit(limit + 1))
         return Page(items=found[:limit], next_cursor=found[limit - 1].id if len(found) > limit else None)
 
-    async def steps(self, tenant_id: str, execution_id: str) -> tuple[Step, ...]:
+    async def steps(
+        self,
+        tenant_id: str,
+        execution_id: str,
+        *,
+        within: str | None = None,
+        path: Sequence[int] = (),
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> StepPage:
         """Return every node of the execution's version, in the order of the plan, reached or not.
 
+        With the id of a loop as `within`, those in its body instead, page by page; see `Rounds.page`.
+
         Raises:
-            NotFound: no such execution of this tenant.
+            NotFound: no such execution of this tenant, or no such loop in it.
+            InvalidInput: `path` is too long for the loop, or `cursor` is of another.
         """
         execution = await self.get(tenant_id, execution_id)
-        published = await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)
+        plan = (await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)).plan
         sealer = await self._vault.sealer(tenant_id)
-        query = select(steps).where(
-            steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id, steps.c.path == ""
-        )
+        places = Places(items=[(node.id, ()) for node in plan.nodes])
         async with self._database.read() as connection:
+            if within is not None:
+                rounds = rounds_of(tenant_id, execution_id, plan, within)
+                places = await rounds.page(connection, tuple(path), limit=limit, cursor=cursor)
+            query = select(steps).where(
+                steps.c.tenant_id == tenant_id,
+                steps.c.execution_id == execution_id,
+                steps.c.node_id.in_({node_id for node_id, _ in places.items}),
+                steps.c.path.in_({path_key(path) for _, path in places.items}),
+            )
             rows = (await connection.execute(query)).all()
-        known = {row.node_id: _step(row, sealer) for row in rows}
-        return tuple(known.get(node.id) or _unreached(node.id, execution) for node in published.plan.nodes)
+        known = {(row.node_id, row.path): row for row in rows}
+        found = [(known.get((node_id, path_key(path))), node_id, path) for node_id, path in places.items]
+        return StepPage(
+            items=tuple(
+                _unreached(node_id, execution, path) if row is None else _step(row, sealer)
+                for row, node_id, path in found
+            ),
+            next_cursor=places.next_cursor,
+        )
 
     async def cancel(self, tenant_id: str, execution_id: str) -> None:
         """Ask an execution to stop; it ends as ``canceled`` when its running steps have acknowledged.
@@ -200,9 +233,9 @@ class Executions:
             NotFound: no such execution of this tenant.
             Conflict: it is closed.
         """
-        handle = await self._open_handle(tenant_id, execution_id)
+        handle = await self.open_handle(tenant_id, execution_id)
         async with reaching_temporal():
-            await _or_conflict(handle.cancel(rpc_timeout=RPC_TIMEOUT), execution_id)
+            await or_conflict(handle.cancel(rpc_timeout=RPC_TIMEOUT), execution_id)
 
     async def terminate(self, tenant_id: str, execution_id: str, reason: str = "terminated by the API") -> None:
         """End an execution at once, without its consent; running steps learn of it by their next heartbeat.
@@ -211,9 +244,9 @@ class Executions:
             NotFound: no such execution of this tenant.
             Conflict: it is closed.
         """
-        handle = await self._open_handle(tenant_id, execution_id)
+        handle = await self.open_handle(tenant_id, execution_id)
         async with reaching_temporal():
-            await _or_conflict(handle.terminate(reason=reason, rpc_timeout=RPC_TIMEOUT), execution_id)
+            await or_conflict(handle.terminate(reason=reason, rpc_timeout=RPC_TIMEOUT), execution_id)
         await self._reconciler.repair(tenant_id, execution_id)
 
     async def signal(self, tenant_id: str, execution_id: str, name: str, payload: Any = None) -> None:
@@ -223,9 +256,9 @@ class Executions:
             NotFound: no such execution of this tenant.
             Conflict: it is closed.
         """
-        handle = await self._open_handle(tenant_id, execution_id)
+        handle = await self.open_handle(tenant_id, execution_id)
         async with reaching_temporal():
-            await _or_conflict(handle.signal("signal", args=[name, payload], rpc_timeout=RPC_TIMEOUT), execution_id)
+            await or_conflict(handle.signal("signal", args=[name, payload], rpc_timeout=RPC_TIMEOUT), execution_id)
 
     async def purge(self, before: datetime, *, limit: int = 1_000) -> int:
         """Delete closed executions that ended before a moment, and return how many."""
@@ -243,7 +276,7 @@ class Executions:
                 )
         return len(rows)
 
-    async def _open_handle(self, tenant_id: str, execution_id: str) -> "WorkflowHandle[Any, Any]":
+    async def open_handle(self, tenant_id: str, execution_id: str) -> "WorkflowHandle[Any, Any]":
         execution = await self._read(tenant_id, execution_id)
         if execution.is_closed:
             raise Conflict(f"execution {execution_id} is closed: it is {execution.status}")
@@ -277,7 +310,7 @@ class Executions:
         return tuple(_execution(row, tags.get(row.id, ()), sealer) for row in rows)
 
 
-async def _or_conflict(call: Any, execution_id: str) -> None:
+async def or_conflict(call: Any, execution_id: str) -> None:
     try:
         await call
     except RPCError as error:
@@ -312,11 +345,12 @@ def _execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Execut
     )
 
 
-def _unreached(node_id: str, execution: Execution) -> Step:
+def _unreached(node_id: str, execution: Execution, path: Path = ()) -> Step:
+    """Return the step of a node that nothing was recorded of."""
     if not execution.is_closed:
-        return Step(node_id=node_id)
+        return Step(node_id=node_id, path=path)
     reason = f"the execution was {execution.status} before this node was reached"
-    return Step(node_id=node_id, status="skipped", reason=reason, closed_at=execution.closed_at)
+    return Step(node_id=node_id, path=path, status="skipped", reason=reason, closed_at=execution.closed_at)
 
 
 def _step(row: "Row[Any]", sealer: Sealer) -> Step:

@@ -142,6 +142,29 @@ def _end(api: Api, out: Output, execution_id: str, action: str) -> None:
     out.fields({"id": found["id"], "status": found["status"]}, raw=found)
 
 
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@with_api
+@with_output
+def pause(api: Api, out: Output, *, execution_id: str) -> None:
+    """Let nothing new begin; what runs may finish."""
+    _control(api, out, execution_id, "pause")
+
+
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@with_api
+@with_output
+def resume(api: Api, out: Output, *, execution_id: str) -> None:
+    """Let a paused execution go on."""
+    _control(api, out, execution_id, "resume")
+
+
+def _control(api: Api, out: Output, execution_id: str, verb: str, body: Any = None) -> None:
+    found = api.post(f"/v1/executions/{execution_id}/{verb}", body)
+    out.fields({"id": found["id"], "status": found["status"]}, raw=found)
+
+
 def _watch(api: Api, out: Output, execution_id: str) -> None:
     closed = follow_execution(api, execution_id, out.watching)
     if out.as_json:

@@ -2,6 +2,7 @@
 
 from gateway.routes import (
     api_keys,
+    controls,
     credentials,
     definitions,
     executions,
@@ -11,8 +12,10 @@ from gateway.routes import (
     limits,
     me,
     plugins,
+    steps,
     tenants,
     versions,
+    why,
     workflows,
 )
 
@@ -26,6 +29,9 @@ ROUTES = [
     *workflows.ROUTES,
     *versions.ROUTES,
     *executions.ROUTES,
+    *steps.ROUTES,
+    *why.ROUTES,
+    *controls.ROUTES,
     *hooks.ROUTES,
     *plugins.ROUTES,
     *credentials.ROUTES,

@@ -22,6 +22,7 @@ from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
 from user_workflows.client import connect
+from user_workflows.controls import Controls
 from user_workflows.executions import Execution, Executions, Step
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.starts import Starts
@@ -103,6 +104,7 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
     vault: Vault
     workflows: Workflows
     executions: Executions
+    controls: Controls
     starts: Starts
     temporal: Client
     gates: Gates
@@ -129,7 +131,14 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
         return finished
 
     async def steps(self, execution: Execution) -> dict[str, Step]:
-        return {step.node_id: step for step in await self.executions.steps(self.tenant_id, execution.id)}
+        page = await self.executions.steps(self.tenant_id, execution.id)
+        return {step.node_id: step for step in page.items}
+
+    async def inside(self, execution: Execution, loop: str, *path: int) -> list[Step]:
+        """Return the steps in the body of a loop."""
+        page = await self.executions.steps(self.tenant_id, execution.id, within=loop, path=path, limit=1_000)
+        assert page.next_cursor is None
+        return list(page.items)
 
 
 @asynccontextmanager
@@ -174,6 +183,7 @@ async def open_lane(
         vault=vault,
         workflows=workflows,
         executions=executions,
+        controls=Controls(database=database, executions=executions),
         starts=starts,
         temporal=temporal,
         gates=gates,

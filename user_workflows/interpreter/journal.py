@@ -13,8 +13,12 @@ class Journal:
         self._noted: dict[tuple[str, tuple[int, ...]], NodeState] = {}
         self._changed: dict[tuple[str, tuple[int, ...]], NodeState] = {}
 
-    def note(self, state: NodeState) -> None:
+    def tick(self) -> None:
+        """Number a change of the execution as a whole."""
         self.seq += SEQ_STRIDE
+
+    def note(self, state: NodeState) -> None:
+        self.tick()
         state.seq = self.seq
         key = (state.node.id, state.path)
         self._noted[key] = self._changed[key] = state

@@ -40,6 +40,10 @@ class GraphState:
         self._decided: set[str] = set()
         self._ready: dict[str, None] = {node.id: None for node in graph.nodes if not node.incoming}
 
+    @property
+    def has_ready(self) -> bool:
+        return bool(self._ready)
+
     def take_ready(self) -> Iterator[NodeState]:
         """Hand out the nodes whose join holds, each once; transitions made meanwhile may add more."""
         while self._ready:

@@ -18,6 +18,7 @@ from user_workflows.interpreter.messages import ExecutionError, StepError, StepO
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import Templates
+from user_workflows.interpreter.valve import Valve
 
 
 class Performed(Struct, frozen=True):
@@ -65,6 +66,7 @@ class Walk:
         performer: carries out the nodes that are not inline.
         clock: tells the time; inside a workflow, the workflow's.
         pause: called before the walk waits, when everything that could begin has begun.
+        valve: while it is closed nothing begins; what runs may finish.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Walk:
         performer: Performer,
         clock: Callable[[], datetime],
         pause: Callable[[], None],
+        valve: Valve | None = None,
     ) -> None:
         self.graph = graph
         self.templates = templates
@@ -86,7 +89,9 @@ class Walk:
         self._segments = {chain[0]: chain for chain in graph.plan.segments}
         self._clock = clock
         self._pause = pause
-        self._settled: asyncio.Queue[_Settled] = asyncio.Queue()
+        self._valve = valve or Valve()
+        #: ``None`` only wakes the walk
+        self._settled: asyncio.Queue[_Settled | None] = asyncio.Queue()
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -96,13 +101,14 @@ class Walk:
             ExecutionFailed: a node failed, and its `onError` says ``fail``; or a `stop` node says so.
             ExecutionStopped: a `stop` node ended the execution.
         """
-        self._advance()
-        while self._running:
-            self._pause()
-            self._settle(await self._settled.get())
-            while not self._settled.empty():
-                self._settle(self._settled.get_nowait())
+        with self._valve.heard_by(self._wake):
             self._advance()
+            while self._running or self.graph.has_ready:
+                self._pause()
+                self._settle(await self._settled.get())
+                while not self._settled.empty():
+                    self._settle(self._settled.get_nowait())
+                self._advance()
 
     async def close(self, reason: str) -> None:
         """Cancel what still runs, wait until it has stopped, and settle everything else."""
@@ -125,6 +131,7 @@ class Walk:
             performer=self._performer,
             clock=self._clock,
             pause=self._pause,
+            valve=self._valve,
         )
 
     def scope(self, given: Any) -> Scope:
@@ -132,7 +139,9 @@ class Walk:
         return {**self.seen, "nodes": self.graph.outputs, "input": given}
 
     def _advance(self) -> None:
-        """Begin everything that is ready, until nothing more can begin."""
+        """Begin everything that is ready, until nothing more can begin; while the valve is closed, nothing."""
+        if not self._valve.is_open:
+            return
         for state in self.graph.take_ready():
             self._begin(state)
 
@@ -183,7 +192,12 @@ class Walk:
             settled = _Settled(chain[0], ending=ending)
         self._settled.put_nowait(settled)
 
-    def _settle(self, settled: _Settled) -> None:
+    def _wake(self) -> None:
+        self._settled.put_nowait(None)
+
+    def _settle(self, settled: _Settled | None) -> None:
+        if settled is None:
+            return
         del self._running[settled.node_id]
         if settled.ending is not None:
             # A fault of ours among them: it fails the workflow task, not the execution, which goes on when a mended
@@ -208,6 +222,8 @@ class Walk:
         """Record the steps that settled while the walk was ending; nothing follows from them any more."""
         while not self._settled.empty():
             settled = self._settled.get_nowait()
+            if settled is None:
+                continue
             state = self.graph.nodes[settled.node_id]
             for outcome in settled.outcomes:
                 self.graph.apply(outcome, self._given)

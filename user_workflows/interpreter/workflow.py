@@ -23,6 +23,7 @@ from user_workflows.interpreter.segments import run_segment
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.steps import run_step
 from user_workflows.interpreter.templates import templates_of
+from user_workflows.interpreter.valve import Valve
 from user_workflows.interpreter.waits import Signals, run_wait
 from user_workflows.interpreter.walk import Performed, Walk
 
@@ -43,6 +44,8 @@ class Interpreter:
         self._start = start
         self._journal = Journal()
         self._signals = Signals()
+        self._valve = Valve()
+        self._is_closing = False
         self._billable_actions = 1
         #: markers of local activities in the present workflow task: (events before it, markers)
         self._markers = (0, 0)
@@ -63,7 +66,8 @@ class Interpreter:
             given=start.trigger.payload,
             performer=self,
             clock=workflow.now,
-            pause=lambda: self._emitter.flush("running"),
+            pause=self._tell,
+            valve=self._valve,
         )
 
     @workflow.run
@@ -89,6 +93,29 @@ class Interpreter:
     def on_signal(self, name: str, payload: Any = None) -> None:
         """Keep a named signal for the `wait` node that awaits it, now or later."""
         self._signals.put(name, payload)
+
+    @workflow.signal(name="pause")
+    def on_pause(self) -> None:
+        """Let nothing new begin: what runs may finish, timers keep counting, signals are kept."""
+        if self._valve.is_open:
+            self._valve.close()
+            self._tell_change()
+
+    @workflow.signal(name="resume")
+    def on_resume(self) -> None:
+        """Begin what has been held back."""
+        if not self._valve.is_open:
+            self._valve.open()
+            self._tell_change()
+
+    def _tell_change(self) -> None:
+        # The final record tells the end, and nothing may come after it.
+        if not self._is_closing:
+            self._journal.tick()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._emitter.flush("running" if self._valve.is_open else "paused")
 
     async def _walk_in_time(self, timeout: float | None) -> Any:
         try:
@@ -129,6 +156,7 @@ class Interpreter:
 
     async def _close(self, status: ExecutionStatus, *, output: Any = None, error: ExecutionError | None = None) -> None:
         """Stop what still runs, and write the final record before the workflow closes."""
+        self._is_closing = True
         await self._walk.close(_CLOSE_REASONS[status])
         self._billable_actions += 1
         record = self._emitter.final(
