@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
@@ -24,8 +24,8 @@ from gateway.text import PRINTABLE, Filter
 from plugins.host.retry import Duration
 from plugins.sdk.duration import parse_duration
 from user_workflows.errors import NotFound
-from user_workflows.executions import Execution, Executions, Step
-from user_workflows.interpreter.messages import ExecutionStatus, StepStatus, TriggerCall
+from user_workflows.executions import Execution, Executions
+from user_workflows.interpreter.messages import ExecutionStatus, TriggerCall
 from user_workflows.starts import StartRequest
 from user_workflows.workflows import Workflows
 
@@ -69,29 +69,6 @@ class StartedBatch(Struct, frozen=True):
 class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     payload: Any = None
-
-
-class StepErrorBody(Struct, frozen=True, kw_only=True):
-    type: str
-    message: str
-    #: what a remote server answered, where there was one
-    status: int | UnsetType = UNSET
-    attempts: int
-
-
-class StepBody(Struct, frozen=True, kw_only=True, rename="camel"):
-    node_id: str
-    #: item and round numbers inside loops
-    path: tuple[int, ...]
-    status: StepStatus
-    attempt: int
-    input: Any
-    output: Any
-    port: str | None
-    error: StepErrorBody | None
-    reason: str | None
-    started_at: datetime | None
-    closed_at: datetime | None
 
 
 @post("/v1/workflows/{workflow_id:str}/executions", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
@@ -186,15 +163,6 @@ async def show_execution(
     return await executions.get(principal.tenant_id, execution_id)
 
 
-@get("/v1/executions/{execution_id:str}/steps", opt=requires("executions.read"))
-async def list_steps(
-    execution_id: FromPath[str], principal: NamedDependency[Principal], executions: NamedDependency[Executions]
-) -> Page[StepBody]:
-    """List all top-level nodes, also those not reached, in the order of the plan."""
-    steps = await executions.steps(principal.tenant_id, execution_id)
-    return Page(items=[_step_body(step) for step in steps], next_cursor=None)
-
-
 @post("/v1/executions/{execution_id:str}/cancel", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
 async def cancel_execution(
     execution_id: FromPath[str],
@@ -271,36 +239,11 @@ def preferred_wait(prefer: Sequence[str]) -> float | None:
     return None if match is None else min(float(match.group(1)), MAX_WAIT)
 
 
-def _step_body(step: Step) -> StepBody:
-    error = step.error
-    return StepBody(
-        node_id=step.node_id,
-        path=step.path,
-        status=step.status,
-        attempt=step.attempt,
-        input=step.input,
-        output=step.output,
-        port=step.port,
-        error=None
-        if error is None
-        else StepErrorBody(
-            type=error.type,
-            message=error.message,
-            status=UNSET if error.status is None else error.status,
-            attempts=error.attempts,
-        ),
-        reason=step.reason,
-        started_at=step.started_at,
-        closed_at=step.closed_at,
-    )
-
-
 ROUTES = [
     start_execution,
     start_batch,
     list_executions,
     show_execution,
-    list_steps,
     cancel_execution,
     terminate_execution,
     signal_execution,
