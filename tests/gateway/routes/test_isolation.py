@@ -21,7 +21,7 @@ BODIES: dict[str, Any] = {
     "rotate_credential": {"data": {"token": "x"}},
 }
 #: parameters that name no tenant's object: the world's, the installation's, or within the object
-OTHERS = {"token", "plugin_id", "tenant_id", "version"}
+OTHERS = {"token", "node_id", "plugin_id", "tenant_id", "version"}
 ABSENT = {
     "workflow_id": "wf_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "execution_id": "ex_01jd3x0v7k8m5qf2c9hz6w4t1b",
