@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.control import Scope, boolean, name_of
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
 from user_workflows.interpreter.messages import ExecutionError, StepError
@@ -74,9 +75,12 @@ async def _round(walk: Walk, state: NodeState, number: int, seen: Mapping[str, A
     except BaseException:
         await inner.close("the round ended before this node was reached")
         raise
-    if "result" in state.node.config:
+    if "result" not in state.node.config:
+        return inner.graph.result()
+    try:
         return walk.templates.at(state.node, "result").render(inner.scope(given))
-    return inner.graph.result()
+    except ExpressionError as error:
+        raise ExecutionFailed(ExecutionError(type=error.type, message=f"result: {error}")) from error
 
 
 async def _together(tasks: "list[asyncio.Task[None]]") -> None:

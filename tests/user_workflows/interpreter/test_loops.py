@@ -166,6 +166,16 @@ async def test_collected_errors_leave_by_error_beside_the_results() -> None:
     assert state.result() == {"good": {"got": [1, None, 3]}, "bad": {"got": 1}}
 
 
+async def test_a_result_that_cannot_be_evaluated_is_an_error_of_its_item() -> None:
+    body = graph(step("inner", {"n": "{{ item.n }}"}))
+    config = {"items": [{"n": 1, "x": 5}, {"n": 2}], "continueOnItemError": True, "result": "{{ item.x }}"}
+    outputs = (await walk(graph(loop("foreach", body, config)), double)).nodes["loop"].ports
+    assert outputs["output"] == [5, None]
+    assert [(failed["index"], failed["error"]["message"][:8]) for failed in outputs["error"]] == [(1, "result: ")]
+    with pytest.raises(ExecutionFailed, match=r"^round 1: result: "):
+        await walk(graph(loop("foreach", body, config | {"continueOnItemError": False})), double)
+
+
 async def test_a_failing_item_stops_the_others_that_are_under_way() -> None:
     never = asyncio.Event()
 
