@@ -13,7 +13,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 SCRATCH := .gateway/scratch.db
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock migration clean
+.PHONY: help run test check bench record format lock migration clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -29,6 +29,12 @@ check: $(VENV)/.dev ## check format, lint and types, as CI does
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## measure the engine against hand-written Temporal workflows, as ratios
+	$(BIN)/python -m tests.benchmarks.engine
+
+record: $(VENV)/.dev ## record a history of every feature that has none yet, for tests/replay
+	$(BIN)/python -m tests.replay.recording
 
 format: $(VENV)/.dev ## format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .

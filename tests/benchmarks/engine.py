@@ -1,0 +1,198 @@
+"""The engine against hand-written Temporal workflows: ratios measured side by side in one run.
+
+``make bench`` prints them. Both sides use one server and one worker process each in this interpreter; ours alone keeps
+records in SQLite and seals every payload. Rounds of the two sides alternate, so that a noisy machine hits both.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import structlog
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from plugins.builtin import BUILTINS
+from plugins.host.registry import Registry
+from plugins.storage.database import Database, metadata
+from plugins.storage.ids import new_id
+from tests import servers
+from tests.benchmarks.baseline import QUEUE, Empty, TenActivities, read
+from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.lane import Lane, open_lane
+from user_workflows.definition.validate import validate
+from user_workflows.plan.compile import compile_plan
+
+ROUNDS = 3
+CALLS = 10
+CONCURRENT = 16
+TOTAL = 96
+
+Run = Callable[[], Awaitable[Any]]
+
+
+class Figure(Struct, frozen=True, kw_only=True):
+    name: str
+    ours: str
+    baseline: str
+    ratio: str
+    wanted: str
+
+
+async def latency(run: Run) -> float:
+    """Seconds of one call: the median of `CALLS`, one after the other."""
+    taken = []
+    for _ in range(CALLS):
+        began = time.perf_counter()
+        await run()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+async def throughput(run: Run) -> float:
+    """Calls a second with `CONCURRENT` under way."""
+    left = iter(range(TOTAL))
+
+    async def work() -> None:
+        for _ in left:
+            await run()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(CONCURRENT)))
+    return TOTAL / (time.perf_counter() - began)
+
+
+async def side_by_side(measure: Callable[[Run], Awaitable[float]], ours: Run, theirs: Run) -> tuple[float, float]:
+    """Measure both in alternating rounds, after one to warm up, and return the medians."""
+    await ours()
+    await theirs()
+    rounds = [(await measure(ours), await measure(theirs)) for _ in range(ROUNDS)]
+    return statistics.median(a for a, _ in rounds), statistics.median(b for _, b in rounds)
+
+
+def chain_of(make: Callable[[int], dict[str, Any]], count: int = 10) -> dict[str, Any]:
+    nodes = [make(i) for i in range(count)]
+    return {"nodes": nodes, "edges": edges(*(f"{a['id']}>{b['id']}" for a, b in pairwise(nodes)))}
+
+
+async def measure(lane: Lane, plain: Client) -> list[Figure]:
+    def by_hand(workflow: Any) -> Run:
+        return lambda: plain.execute_workflow(workflow, id=new_id("ex"), task_queue=QUEUE)
+
+    async def published(definition: dict[str, Any]) -> Run:
+        workflow = await lane.publish(definition)
+
+        async def run() -> None:
+            await lane.finish(await lane.start(workflow))
+
+        return run
+
+    reads = await published(chain_of(lambda i: node(f"n{i}", "test.echo", value="{{ input }}")))
+    inline = await published(chain_of(lambda i: node(f"n{i}", values={"n": i})))
+    ten, empty = by_hand(TenActivities.run), by_hand(Empty.run)
+
+    figures = []
+    ours, theirs = await side_by_side(latency, reads, ten)
+    figures.append(faster("ten reads: latency", ours, theirs, "≥ 3.5 ×"))
+    ours, theirs = await side_by_side(throughput, reads, ten)
+    figures.append(
+        Figure(
+            name=f"ten reads: executions/s at {CONCURRENT}",
+            ours=f"{ours:.1f}",
+            baseline=f"{theirs:.1f}",
+            ratio=f"{ours / theirs:.2f} ×",
+            wanted="≥ 3 ×",
+        )
+    )
+    figures.append(await events(lane, plain))
+    ours, theirs = await side_by_side(latency, inline, empty)
+    figures.append(
+        Figure(
+            name="ten inline nodes: latency against an empty workflow",
+            ours=f"{ours * 1e3:.1f} ms",
+            baseline=f"{theirs * 1e3:.1f} ms",
+            ratio=f"{ours / theirs:.2f} ×",
+            wanted="≤ 1.2 ×",
+        )
+    )
+    figures.append(compiling())
+    return figures
+
+
+async def events(lane: Lane, plain: Client) -> Figure:
+    workflow = await lane.publish(chain_of(lambda i: node(f"n{i}", "test.echo", value="{{ input }}")))
+    ours = (await lane.finish(await lane.start(workflow))).history_events or 0
+    handle = await plain.start_workflow(TenActivities.run, id=new_id("ex"), task_queue=QUEUE)
+    await handle.result()
+    theirs = (await handle.describe()).history_length
+    return Figure(
+        name="ten reads: history events",
+        ours=str(ours),
+        baseline=str(theirs),
+        ratio=f"1/{theirs / ours:.1f}",
+        wanted="≤ 1/5",
+    )
+
+
+def compiling() -> Figure:
+    registry = Registry(BUILTINS)
+    definition = chain_of(lambda i: node(f"n{i}", values={"x": "{{ input.x + 1 }}"}), 1_000)
+    taken = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        validation = validate(definition, plugins=registry)
+        assert validation.definition is not None
+        compile_plan(validation.definition, plugins=registry)
+        taken.append(time.process_time() - began)
+    return Figure(
+        name="compile (validate + plan) of 1,000 nodes, CPU",
+        ours=f"{min(taken) * 1e3:.0f} ms",
+        baseline="–",
+        ratio="–",
+        wanted="< 100 ms",
+    )
+
+
+def faster(name: str, ours: float, theirs: float, wanted: str) -> Figure:
+    return Figure(
+        name=name,
+        ours=f"{ours * 1e3:.1f} ms",
+        baseline=f"{theirs * 1e3:.1f} ms",
+        ratio=f"{theirs / ours:.2f} ×",
+        wanted=wanted,
+    )
+
+
+async def main() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
+        folder = Path(name)
+        server = servers.temporal_server(folder / "temporal")
+        process = await asyncio.to_thread(servers.start, server)
+        try:
+            database = Database(f"sqlite:///{folder}/gateway.db")
+            async with database.engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+            plain = await Client.connect(server.address)
+            by_hand = Worker(plain, task_queue=QUEUE, workflows=[TenActivities, Empty], activities=[read])
+            async with open_lane(database, server.address, folder) as lane, by_hand:
+                figures = await measure(lane, plain)
+            await database.close()
+        finally:
+            await asyncio.to_thread(servers.stop, process)
+    table = Table("figure", "ours", "by hand", "ratio", "wanted", title="Engine: records and codec on for ours alone")
+    for figure in figures:
+        table.add_row(figure.name, figure.ours, figure.baseline, figure.ratio, figure.wanted)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
