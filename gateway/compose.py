@@ -115,7 +115,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             explainer=Explainer(
                 database=database, vault=vault, workflows=workflows, executions=executions, temporal=temporal
             ),
-            controls=Controls(database=database, executions=executions),
+            controls=Controls(database=database, workflows=workflows, executions=executions),
         )
 
 

@@ -160,6 +160,16 @@ def resume(api: Api, out: Output, *, execution_id: str) -> None:
     _control(api, out, execution_id, "resume")
 
 
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@click.argument("node_id", metavar="NODE")
+@with_api
+@with_output
+def skip(api: Api, out: Output, *, execution_id: str, node_id: str) -> None:
+    """Skip a node that has not ended; what hangs on it alone is skipped too."""
+    _control(api, out, execution_id, "skip", {"nodeId": node_id})
+
+
 def _control(api: Api, out: Output, execution_id: str, verb: str, body: Any = None) -> None:
     found = api.post(f"/v1/executions/{execution_id}/{verb}", body)
     out.fields({"id": found["id"], "status": found["status"]}, raw=found)

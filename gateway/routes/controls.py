@@ -1,15 +1,25 @@
 """``/v1/executions/{id}/…``: run controls of an execution that is under way."""
 
+from typing import Annotated
+
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_202_ACCEPTED
+from msgspec import Meta, Struct
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
+from gateway.text import PRINTABLE
 from user_workflows.controls import Controls
 from user_workflows.executions import Execution, Executions
+
+NodeId = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
+
+
+class Skip(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    node_id: NodeId
 
 
 @post("/v1/executions/{execution_id:str}/pause", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
@@ -38,4 +48,17 @@ async def resume_execution(
     return await executions.get(principal.tenant_id, execution_id)
 
 
-ROUTES = [pause_execution, resume_execution]
+@post("/v1/executions/{execution_id:str}/skip", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
+async def skip_node(
+    execution_id: FromPath[str],
+    data: JSONBody[Skip],
+    principal: NamedDependency[Principal],
+    controls: NamedDependency[Controls],
+    executions: NamedDependency[Executions],
+) -> Execution:
+    """Skip a node that has not settled: it has no output, and what hangs on it alone is skipped too."""
+    await controls.skip(principal.tenant_id, execution_id, data.node_id)
+    return await executions.get(principal.tenant_id, execution_id)
+
+
+ROUTES = [pause_execution, resume_execution, skip_node]

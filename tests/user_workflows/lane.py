@@ -183,7 +183,7 @@ async def open_lane(
         vault=vault,
         workflows=workflows,
         executions=executions,
-        controls=Controls(database=database, executions=executions),
+        controls=Controls(database=database, workflows=workflows, executions=executions),
         starts=starts,
         temporal=temporal,
         gates=gates,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
-from user_workflows.errors import Conflict, NotFound
+from user_workflows.errors import Conflict, InvalidInput, NotFound
 from user_workflows.executions import Execution, Step
 
 #: a timeout this long gives a step an activity of its own
@@ -94,3 +94,94 @@ async def test_a_closed_execution_is_not_controlled_any_more(lane: Lane, control
         await act(lane.tenant_id, execution.id)
     with pytest.raises(NotFound):
         await act("ten_other", execution.id)
+
+
+async def test_a_waiting_node_is_skipped_and_the_skip_travels_on(lane: Lane) -> None:
+    definition = {
+        "nodes": [
+            node("hold", "wait", signal="never"),
+            node("dead", values={}),
+            node("alive", values={"x": 1}),
+            node("join", values={"has": "{{ has(nodes.hold.output) }}"}),
+        ],
+        "edges": edges("hold>dead", "hold>join", "alive>join"),
+    }
+    execution = await lane.start(await lane.publish(definition))
+    await until(lane, execution, lambda steps: steps["hold"].status == "waiting")
+    await lane.controls.skip(lane.tenant_id, execution.id, "hold")
+    finished = await lane.finish(execution)
+    assert (finished.status, finished.output) == ("completed", {"join": {"has": False}})
+    steps = await lane.steps(execution)
+    assert (steps["hold"].status, steps["hold"].reason) == ("skipped", "skipped by request")
+    assert (steps["dead"].status, steps["dead"].reason) == ("skipped", "edge hold→dead ruled out: hold was skipped")
+
+
+@pytest.mark.parametrize("timeout", ["30s", ALONE], ids=["in a segment", "alone"])
+async def test_a_running_step_is_stopped_and_skipped(lane: Lane, timeout: str) -> None:
+    gate = f"skip-{timeout}"
+    definition = {"nodes": [node("hold", "test.gate", name=gate, timeout=timeout), node("free", values={"x": 1})]}
+    execution = await lane.start(await lane.publish(definition))
+    await arrive(lane, gate)
+    await lane.controls.skip(lane.tenant_id, execution.id, "hold")
+    finished = await lane.finish(execution)
+    assert finished.output == {"free": {"x": 1}}
+    assert (await lane.steps(execution))["hold"].status == "skipped"
+
+
+@pytest.mark.parametrize("skipped", ["second", "first"])
+async def test_of_a_chain_that_shares_an_activity_one_node_can_be_skipped(lane: Lane, skipped: str) -> None:
+    gate = f"chain-{skipped}"
+    definition = {
+        "nodes": [
+            node("hold", "wait", signal="go"),
+            node("first", "test.gate", name=gate),
+            node("second", "test.echo", value=1),
+            node("third", "test.echo", value=2),
+        ],
+        "edges": edges("hold>first", "first>second", "second>third"),
+    }
+    execution = await lane.start(await lane.publish(definition))
+    await lane.executions.signal(lane.tenant_id, execution.id, "go")
+    await arrive(lane, gate)
+    await lane.controls.skip(lane.tenant_id, execution.id, skipped)
+    if skipped == "second":
+        await until(lane, execution, lambda steps: steps["second"].status == "skipped")
+        lane.gates.at(gate).set()
+    assert (await lane.finish(execution)).status == "completed"
+    statuses = [step.status for step in (await lane.steps(execution)).values()]
+    first = "completed" if skipped == "second" else "skipped"
+    assert statuses == ["completed", first, "skipped", "skipped"]
+
+
+async def test_a_loop_is_skipped_as_a_whole(lane: Lane) -> None:
+    definition = {
+        "nodes": [
+            node("each", "foreach", items=[1, 2], nodes=[node("inner", "wait", signal="never")]),
+            node("free", values={"x": 1}),
+        ]
+    }
+    execution = await lane.start(await lane.publish(definition))
+    await until(lane, execution, lambda steps: steps["each"].status == "running")
+    with pytest.raises(InvalidInput, match="inside the loop 'each'"):
+        await lane.controls.skip(lane.tenant_id, execution.id, "inner")
+    with pytest.raises(InvalidInput, match="no node 'nowhere'"):
+        await lane.controls.skip(lane.tenant_id, execution.id, "nowhere")
+    await lane.controls.skip(lane.tenant_id, execution.id, "each")
+    assert (await lane.finish(execution)).output == {"free": {"x": 1}}
+
+
+async def test_a_node_that_has_not_begun_is_skipped_and_one_that_has_settled_is_not(lane: Lane) -> None:
+    definition = {
+        "nodes": [node("done", values={}), node("hold", "wait", signal="go"), node("later", values={})],
+        "edges": edges("hold>later"),
+    }
+    execution = await lane.start(await lane.publish(definition))
+    await until(lane, execution, lambda steps: steps["hold"].status == "waiting")
+    await lane.controls.skip(lane.tenant_id, execution.id, "later")
+    with pytest.raises(Conflict, match="completed"):
+        await lane.controls.skip(lane.tenant_id, execution.id, "done")
+    await lane.executions.signal(lane.tenant_id, execution.id, "go")
+    assert (await lane.finish(execution)).status == "completed"
+    assert (await lane.steps(execution))["later"].reason == "skipped by request"
+    with pytest.raises(Conflict, match="closed"):
+        await lane.controls.skip(lane.tenant_id, execution.id, "later")

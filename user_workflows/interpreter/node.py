@@ -27,6 +27,10 @@ class NodeState(Struct):
     closed_at: datetime | None = None
 
     @property
+    def is_settled(self) -> bool:
+        return self.status not in ("pending", "running", "waiting")
+
+    @property
     def port(self) -> str | None:
         """The port it left by; with several, the first."""
         return next(iter(self.ports), None) if self.status in ("completed", "failed") else None

@@ -126,6 +126,13 @@ class GraphState:
         if state.node.on_error != "fail":
             self._leave(state)
 
+    def skip(self, state: NodeState, reason: str, at: datetime) -> None:
+        """A node that has not settled never will; its edges are ruled out, and the skip travels on."""
+        self._ready.pop(state.node.id, None)
+        self._decided.add(state.node.id)
+        self._skip(state, reason, at)
+        self._settle_targets(state, at)
+
     def cancel(self, state: NodeState, reason: str, at: datetime) -> None:
         """A node that was running or waiting is stopped."""
         state.status, state.reason, state.closed_at = "canceled", reason, at

@@ -1,6 +1,7 @@
 """The `wait` node: for a duration, until a moment, or for a named signal."""
 
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,8 +34,17 @@ class Signals:
         return self._kept[name].popleft()
 
 
-async def run_wait(graph: GraphState, state: NodeState, config: dict[str, Any], signals: Signals) -> Ports:
+async def run_wait(
+    graph: GraphState, state: NodeState, config: dict[str, Any], signals: Signals, tell: Callable[[], None]
+) -> Ports:
     """Wait as the rendered `config` says, and return the port to leave by.
+
+    Args:
+        graph: what the node lies in.
+        state: of the node.
+        config: rendered.
+        signals: that have arrived.
+        tell: called when the node has begun to wait, which nothing else would tell of.
 
     Raises:
         StepFailed: the rendered duration or moment cannot be read.
@@ -43,6 +53,7 @@ async def run_wait(graph: GraphState, state: NodeState, config: dict[str, Any], 
         if (name := config.get("signal")) is not None:
             timeout = config.get("timeout")
             graph.wait(state, f"waiting for signal {name!r}" + (f", at most {timeout}" if timeout else ""))
+            tell()
             return await _signal(signals, str(name), None if timeout is None else parse_duration(timeout))
         if (duration := config.get("duration")) is not None:
             seconds, reason = parse_duration(duration), f"waiting for {duration}"
@@ -53,6 +64,7 @@ async def run_wait(graph: GraphState, state: NodeState, config: dict[str, Any], 
     except (TypeError, ValueError) as error:
         raise StepFailed(StepError(type="config.invalid", message=f"wait: {error}")) from error
     graph.wait(state, reason)
+    tell()
     if seconds > 0:
         await workflow.sleep(seconds)
     return {"output": state.input}

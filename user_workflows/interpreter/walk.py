@@ -5,11 +5,13 @@ carries an execution inside a workflow, the rounds of a loop's body, and the seg
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Protocol
 
 from msgspec import Struct
+from temporalio.exceptions import is_cancelled_exception
 
 from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.control import EVALUATORS, Ports, Scope, Stop, evaluate
@@ -37,6 +39,8 @@ class _Settled(Struct, frozen=True):
     #: of a segment: how its nodes ended, in order
     outcomes: Sequence[StepOutcome] = ()
     ending: Exception | None = None
+    #: it was stopped, because a node was to be skipped
+    is_skipped: bool = False
 
 
 class Performer(Protocol):
@@ -86,13 +90,17 @@ class Walk:
         self.seen = seen
         self._given = given
         self._performer = performer
-        self._segments = {chain[0]: chain for chain in graph.plan.segments}
+        self._segments = {node_id: chain[at:] for chain in graph.plan.segments for at, node_id in enumerate(chain)}
         self._clock = clock
         self._pause = pause
         self._valve = valve or Valve()
         #: ``None`` only wakes the walk
         self._settled: asyncio.Queue[_Settled | None] = asyncio.Queue()
         self._running: dict[str, asyncio.Task[None]] = {}
+        #: of the segments that run: first node → chain
+        self._chains: dict[str, Sequence[str]] = {}
+        #: nodes to be skipped as soon as they have stopped, and why
+        self._skipping: dict[str, str] = {}
 
     async def run(self) -> None:
         """Walk until nothing is left to run.
@@ -109,6 +117,19 @@ class Walk:
                 while not self._settled.empty():
                     self._settle(self._settled.get_nowait())
                 self._advance()
+
+    def skip(self, node_id: str, reason: str) -> None:
+        """Skip a node that has not settled: one that runs or waits is stopped first, unless it settles meanwhile."""
+        state = self.graph.nodes.get(node_id)
+        if state is None or state.is_settled or node_id in self._skipping:
+            return
+        self._skipping[node_id] = reason
+        head = next((head for head in self._running if node_id == head or node_id in self._chains.get(head, ())), None)
+        if head is None:
+            self.graph.skip(state, reason, self._clock())
+            self._wake()
+        else:
+            self._running[head].cancel()
 
     async def close(self, reason: str) -> None:
         """Cancel what still runs, wait until it has stopped, and settle everything else."""
@@ -154,9 +175,24 @@ class Walk:
         elif node.plugin in EVALUATORS:
             self._evaluate(state, self.scope(given))
         elif (chain := self._segments.get(node.id)) is not None:
-            self._running[node.id] = asyncio.create_task(self._run_segment(chain, given), name=node.id)
+            self._begin_segment(chain, given)
         else:
-            self._running[node.id] = asyncio.create_task(self._run(state, self.scope(given)), name=node.id)
+            self._keep_running(node.id, self._run(state, self.scope(given)))
+
+    def _begin_segment(self, chain: Sequence[str], given: Any) -> None:
+        """Begin a chain of nodes, up to the first that is to be skipped."""
+        head = chain[0]
+        self._chains[head] = [*takewhile(lambda node_id: node_id not in self._skipping, chain)]
+        self._keep_running(head, self._run_segment(self._chains[head], given))
+
+    def _keep_running(self, node_id: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._running[node_id] = asyncio.create_task(work, name=node_id)
+        task.add_done_callback(lambda ended: self._stopped(node_id, ended))
+
+    def _stopped(self, node_id: str, task: "asyncio.Task[None]") -> None:
+        # By its end, not inside it: a task may be stopped before its first step.
+        if task.cancelled():
+            self._settled.put_nowait(_Settled(node_id, is_skipped=True))
 
     def _evaluate(self, state: NodeState, scope: Scope) -> None:
         try:
@@ -181,7 +217,7 @@ class Walk:
         except (StepFailed, ExpressionError) as error:
             settled = _Settled(node_id, error=_step_error(error))
         except Exception as ending:
-            settled = _Settled(node_id, ending=ending)
+            settled = self._ended(node_id, ending)
         self._settled.put_nowait(settled)
 
     async def _run_segment(self, chain: Sequence[str], given: Any) -> None:
@@ -189,8 +225,14 @@ class Walk:
             outcomes = await self._performer.perform_segment(self, chain, given)
             settled = _Settled(chain[0], outcomes=outcomes)
         except Exception as ending:
-            settled = _Settled(chain[0], ending=ending)
+            settled = self._ended(chain[0], ending)
         self._settled.put_nowait(settled)
+
+    def _ended(self, node_id: str, ending: Exception) -> _Settled:
+        was_skipped = any(id in self._skipping for id in self._chains.get(node_id, (node_id,)))
+        if was_skipped and is_cancelled_exception(ending):
+            return _Settled(node_id, is_skipped=True)
+        return _Settled(node_id, ending=ending)
 
     def _wake(self) -> None:
         self._settled.put_nowait(None)
@@ -199,6 +241,7 @@ class Walk:
         if settled is None:
             return
         del self._running[settled.node_id]
+        chain = self._chains.pop(settled.node_id, [settled.node_id])
         if settled.ending is not None:
             # A fault of ours among them: it fails the workflow task, not the execution, which goes on when a mended
             # worker takes over.
@@ -213,6 +256,17 @@ class Walk:
         elif settled.performed is not None:
             done = settled.performed
             self.graph.complete(state, done.ports, self._clock(), attempt=done.attempt)
+        elif settled.is_skipped:
+            self._settle_skipped(chain)
+
+    def _settle_skipped(self, chain: Sequence[str]) -> None:
+        for node_id in chain:
+            if node_id in self._skipping:
+                self.graph.skip(self.graph.nodes[node_id], self._skipping[node_id], self._clock())
+        head = self.graph.nodes[chain[0]]
+        if not head.is_settled:
+            # Nothing in a segment acts: what comes before the skipped node is made again.
+            self._begin_segment(chain, head.input)
 
     def _fail(self, state: NodeState, error: StepError) -> None:
         self.graph.fail(state, error, self._clock())
@@ -222,7 +276,7 @@ class Walk:
         """Record the steps that settled while the walk was ending; nothing follows from them any more."""
         while not self._settled.empty():
             settled = self._settled.get_nowait()
-            if settled is None:
+            if settled is None or settled.is_skipped:
                 continue
             state = self.graph.nodes[settled.node_id]
             for outcome in settled.outcomes:

@@ -30,6 +30,9 @@ from user_workflows.interpreter.walk import Performed, Walk
 EXECUTION = "execution"
 CLOSE = "execution.close"
 
+#: why a node is skipped that the API was asked to skip
+SKIPPED = "skipped by request"
+
 #: what the closing workflow task adds to a history: its completion, the marker of `CLOSE`, the end
 _CLOSING_EVENTS = 3
 
@@ -108,6 +111,12 @@ class Interpreter:
             self._valve.open()
             self._tell_change()
 
+    @workflow.signal(name="skip")
+    def on_skip(self, node_id: str) -> None:
+        """Skip a top-level node that has not settled."""
+        if not self._is_closing:
+            self._walk.skip(node_id, SKIPPED)
+
     def _tell_change(self) -> None:
         # The final record tells the end, and nothing may come after it.
         if not self._is_closing:
@@ -134,7 +143,7 @@ class Interpreter:
         config = walk.templates.at(state.node).render(scope)
         self._billable_actions += 1
         if state.node.plugin == "wait":
-            return Performed(await run_wait(walk.graph, state, config, self._signals))
+            return Performed(await run_wait(walk.graph, state, config, self._signals, self._tell))
         result = await run_step(self._start, state, config)
         return Performed({result.port: result.output}, result.attempt)
 

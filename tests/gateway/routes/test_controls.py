@@ -19,3 +19,14 @@ async def test_an_execution_is_paused_and_resumed(api: httpx.AsyncClient, owner:
     assert (await ended_execution(api, owner, path))["status"] == "completed"
     late = await api.post(f"{path}/pause", headers=owner)
     assert (late.status_code, late.json()["type"]) == (409, "/problems/conflict")
+
+
+async def test_a_waiting_node_is_skipped(api: httpx.AsyncClient, owner: Headers) -> None:
+    where = await publish(api, owner, WAIT)
+    path = (await api.post(f"{where}/executions", headers=owner)).headers["location"]
+    wrong = await api.post(f"{path}/skip", headers=owner, json={"nodeId": "nowhere"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/nodeId")
+    assert (await api.post(f"{path}/skip", headers=owner, json={"nodeId": "hold"})).status_code == 202
+    assert (await ended_execution(api, owner, path))["status"] == "completed"
+    (step,) = (await api.get(f"{path}/steps", headers=owner)).json()["items"]
+    assert (step["status"], step["reason"]) == ("skipped", "skipped by request")
