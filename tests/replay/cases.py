@@ -132,4 +132,130 @@ CASES = (
         },
         cancel_at="cancel",
     ),
+    Case(
+        name="foreach",
+        definition={
+            "variables": {"tax": 2},
+            "nodes": [
+                node("before", values={"base": 100}),
+                node(
+                    "each",
+                    "foreach",
+                    items="{{ trigger.items }}",
+                    nodes=[
+                        node("read", "test.echo", value="{{ item * vars.tax + nodes.before.output.base }}"),
+                        node("act", "test.flaky", failures=1),
+                        node("both", values={"sum": "{{ nodes.read.output }}", "in": "{{ input.attempt }}"}),
+                    ],
+                    edges=edges("read>act", "act>both"),
+                    concurrency=2,
+                    result="{{ {'at': index, 'sum': nodes.both.output.sum} }}",
+                ),
+                node("after", values={"sums": "{{ input.map(r, r.sum) }}"}),
+            ],
+            "edges": edges("before>each", "each>after"),
+        },
+        input={"items": [1, 2, 3, 4, 5]},
+    ),
+    Case(
+        name="foreach-errors",
+        definition={
+            "nodes": [
+                node(
+                    "each",
+                    "foreach",
+                    items=[0, 1, 2, 3],
+                    nodes=[
+                        node("odd", "if", condition="{{ item % 2 == 1 }}"),
+                        node("bad", "test.flaky", permanent=True),
+                        node("good", values={"n": "{{ 12 / item }}"}),
+                    ],
+                    edges=edges("odd.true>bad", "odd.false>good"),
+                    continueOnItemError=True,
+                    result="{{ nodes.good?.output.n }}",
+                ),
+                node("fine", values={"results": "{{ input }}"}),
+                node("errors", values={"where": "{{ input.map(e, e.index) }}"}),
+                node("failing", "foreach", items=[1], nodes=[node("no", "test.flaky", permanent=True)]),
+            ],
+            "edges": edges("each.output>fine", "each.error>errors", "errors>failing"),
+        },
+    ),
+    Case(
+        name="loops-within-loops",
+        definition={
+            "nodes": [
+                node(
+                    "rows",
+                    "foreach",
+                    items="{{ input }}",
+                    nodes=[
+                        node(
+                            "cells",
+                            "foreach",
+                            items="{{ item }}",
+                            nodes=[node("cell", "test.echo", value="{{ item * 10 + index }}")],
+                            result="{{ nodes.cell.output }}",
+                        ),
+                        node(
+                            "count",
+                            "while",
+                            condition="{{ index < size(item) }}",
+                            nodes=[node("more", values={"n": "{{ last == null ? 1 : last.more.n + size(item) }}"})],
+                        ),
+                    ],
+                    edges=edges("cells>count"),
+                ),
+            ],
+        },
+        input=[[1, 2, 3], [], [4]],
+    ),
+    Case(
+        name="while-polling",
+        definition={
+            "nodes": [
+                node(
+                    "poll",
+                    "while",
+                    condition="{{ last == null || last.done < 3 }}",
+                    nodes=[
+                        node("ask", "test.echo", value="{{ last == null ? 1 : last.done + 1 }}"),
+                        node("pause", "wait", duration="10ms"),
+                    ],
+                    edges=edges("ask>pause"),
+                    result={"done": "{{ nodes.ask.output }}", "round": "{{ index }}"},
+                ),
+                node("endless", "while", condition="{{ true }}", nodes=[node("again", values={})], maxIterations=3),
+            ],
+            "edges": edges("poll>endless"),
+        },
+    ),
+    Case(
+        name="stop-in-loop",
+        definition={
+            "nodes": [
+                node("each", "foreach", items=[5, 6], nodes=[node("end", "stop", output="{{ item }}")], concurrency=1),
+                node("hold", "wait", signal="never"),
+            ]
+        },
+    ),
+    Case(
+        name="cancel-in-loop",
+        definition={
+            "nodes": [
+                node(
+                    "each",
+                    "foreach",
+                    items=["a"],
+                    nodes=[
+                        node("quick", "test.echo", value="{{ item }}"),
+                        node("hold", "test.gate", name="loop-{{ item }}") | {"isolate": True},
+                        node("after", values={}),
+                    ],
+                    edges=edges("quick>hold", "hold>after"),
+                ),
+            ]
+        },
+        cancel_at="loop-a",
+    ),
 )
