@@ -20,9 +20,24 @@ CHAIN = {
 INLINE = {"nodes": [node("a", values={"x": 1}), node("b", values={"y": 2})], "edges": edges("a>b")}
 PAUSE = {"nodes": [node("wait", "wait", duration="50ms"), node("after", "test.echo")], "edges": edges("wait>after")}
 
+LOOP = {
+    "nodes": [
+        node(
+            "each",
+            "foreach",
+            items=[1, 2, 3],
+            concurrency=1,
+            nodes=[node("read", "test.echo", value="{{ item }}"), node("act", "test.flaky")],
+            edges=edges("read>act"),
+        ),
+        node("rounds", "foreach", items=[1, 2], nodes=[node("cheap", "test.echo", value="{{ item }}")]),
+    ],
+    "edges": edges("each>rounds"),
+}
 
-@pytest.mark.parametrize("definition", [CHAIN, INLINE, PAUSE], ids=["chain", "inline", "pause"])
-async def test_a_chain_costs_what_was_predicted(definition: dict[str, Any], lane: Lane) -> None:
+
+@pytest.mark.parametrize("definition", [CHAIN, INLINE, PAUSE, LOOP], ids=["chain", "inline", "pause", "loop"])
+async def test_an_execution_costs_what_was_predicted(definition: dict[str, Any], lane: Lane) -> None:
     execution = await lane.run(definition)
     assert execution.status == "completed", execution.error
     published = await lane.workflows.plan(lane.tenant_id, execution.workflow_id)
