@@ -34,7 +34,7 @@ def test_the_demo_shows_both_mails_and_the_gateway_keeps_serving(gateway_up: Run
     assert "AAPL is down 9.25 %" in gateway_up.said()
     assert "Receipt: alerts@example.com was told about AAPL" in gateway_up.said()
     mails = httpx.get(dev.mail_url).json()
-    assert {mail["to"] for mail in mails} == {"alerts@example.com", "receipts@example.com"}
+    assert {mail["to"] for mail in mails} >= {"alerts@example.com", "receipts@example.com"}
     assert gateway_up.process.poll() is None
 
 

@@ -228,6 +228,6 @@ def test_a_node_in_a_body_that_can_never_run_is_a_warning() -> None:
 
 def test_five_hundred_loops_are_validated_fast() -> None:
     loops = [each(node(f"n{index}", values={"x": "{{ item }}"}), id=f"f{index}") for index in range(500)]
-    started = time.process_time()
+    started = time.thread_time()
     assert check(drawn(*copy.deepcopy(loops))).faults == ()
-    assert time.process_time() - started < 1.0
+    assert time.thread_time() - started < 1.0

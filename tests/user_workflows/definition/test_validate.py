@@ -484,17 +484,17 @@ def test_a_thousand_nodes_are_validated_fast() -> None:
         node(f"n{index}", values={"x": f"{{{{ nodes.n{index - 1}.output.x + 1 }}}}"}) for index in range(1, 1000)
     ]
     raw = drawn(*nodes, edges=[(f"n{index - 1}", f"n{index}") for index in range(1, 1000)])
-    started = time.process_time()
+    started = time.thread_time()
     assert check(raw).faults == ()
-    assert time.process_time() - started < 1.0
+    assert time.thread_time() - started < 1.0
 
 
 def test_a_definition_full_of_misspellings_is_answered_fast() -> None:
     nodes = [node(f"node_number_{index}") for index in range(1000)]
     raw = drawn(*nodes, edges=[(f"node_numbr_{index}", f"node_numer_{index}") for index in range(5000)])
-    started = time.process_time()
+    started = time.thread_time()
     assert len(check(raw).faults) == 10_000
-    assert time.process_time() - started < 2.0
+    assert time.thread_time() - started < 2.0
 
 
 json_values = st.recursive(

@@ -183,9 +183,9 @@ def test_the_corpus_is_large() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_input_takes_little_time(name: str) -> None:
-    started = time.process_time()
+    started = time.thread_time()
     error = _run(HOSTILE[name])
-    assert time.process_time() - started < MAX_SECONDS
+    assert time.thread_time() - started < MAX_SECONDS
     assert error is None or (error.type.startswith("expression.") and len(error.message) <= 300)
 
 

@@ -11,10 +11,10 @@ def _microseconds(scope: dict[str, Any]) -> float:
     expression = compile_expression(_CONDITION)
     best = float("inf")
     for _ in range(7):
-        started = time.process_time()
+        started = time.thread_time()
         for _ in range(500):
             assert expression.evaluate(scope) is True
-        best = min(best, (time.process_time() - started) / 500 * 1e6)
+        best = min(best, (time.thread_time() - started) / 500 * 1e6)
     return best
 
 
