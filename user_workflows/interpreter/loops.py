@@ -16,6 +16,9 @@ MAX_ITEMS = 100_000
 DEFAULT_CONCURRENCY = 10
 DEFAULT_MAX_ITERATIONS = 1_000
 
+#: what ends a round. Not `GeneratorExit`: a worker that lets go of an execution must not be kept waiting.
+_BROKEN = (Exception, asyncio.CancelledError)
+
 
 async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
     """Walk the body for every item, some at a time, and leave with the results in the order of the items.
@@ -72,7 +75,7 @@ async def _round(walk: Walk, state: NodeState, number: int, seen: Mapping[str, A
     inner = walk.inner(state, number, seen, given)
     try:
         await inner.run()
-    except BaseException:
+    except _BROKEN:
         await inner.close("the round ended before this node was reached")
         raise
     if "result" not in state.node.config:
@@ -90,10 +93,11 @@ async def _together(tasks: "list[asyncio.Task[None]]") -> None:
     """
     try:
         await asyncio.gather(*tasks)
-    finally:
+    except _BROKEN:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def _items(walk: Walk, state: NodeState, scope: Scope) -> list[Any]:
