@@ -67,6 +67,10 @@ def _check_control(node: DrawnNode, kind: ControlNode, faults: Faults) -> None:
         elif key in kind.not_yet:
             message = f"{key!r} is kept, but not acted on by this release"
             faults.add("node.notYet", (*node.path, "config", key), message, node_id=node.id, severity="warning")
+    for key in ("retry", "timeout") if kind.is_loop else ():
+        if key in node.raw:
+            message = f"{key!r} of a loop is kept, but not acted on by this release; set it on the nodes inside"
+            faults.add("node.notYet", (*node.path, key), message, node_id=node.id, severity="warning")
 
 
 def _check_times(node: DrawnNode, faults: Faults) -> None:

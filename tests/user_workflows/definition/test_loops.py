@@ -213,10 +213,14 @@ def test_a_disabled_loop_may_be_half_drawn() -> None:
     assert check(drawn(loop)).faults == ()
 
 
-def test_a_batch_size_is_kept_with_a_warning() -> None:
-    validation = check(drawn(each(node("a"), batchSize=25)))
+def test_what_is_not_acted_on_yet_is_kept_with_a_warning() -> None:
+    validation = check(drawn(each(node("a"), batchSize=25) | {"timeout": "5m", "retry": {"maxAttempts": 2}}))
     assert validation.valid
-    assert codes(validation) == [("node.notYet", "/nodes/0/config/batchSize")]
+    assert codes(validation) == [
+        ("node.notYet", "/nodes/0/config/batchSize"),
+        ("node.notYet", "/nodes/0/retry"),
+        ("node.notYet", "/nodes/0/timeout"),
+    ]
 
 
 def test_a_node_in_a_body_that_can_never_run_is_a_warning() -> None:
