@@ -136,6 +136,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes the lock at once: upgrading a read lock later fails without waiting.
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+    # A writer takes the lock at once: upgrading a read lock later fails without waiting. A reader takes none: each of
+    # its statements sees one state, and a transaction would cost four more visits to the driver's thread.
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
