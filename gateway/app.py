@@ -34,6 +34,8 @@ _PARTS = (
     "workflows",
     "executions",
     "explainer",
+    "watch",
+    "tickets",
     "controls",
 )
 

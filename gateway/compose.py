@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from temporalio.client import Client
 
+from gateway.auth.tickets import Tickets
 from gateway.idempotency.store import Answers
 from gateway.settings import Settings
 from internal_jobs.client import Jobs
@@ -29,8 +30,10 @@ from user_workflows.client import connect
 from user_workflows.controls import Controls
 from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
+from user_workflows.feed import FeedReader, FeedWriter
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules
+from user_workflows.watch import Watch
 from user_workflows.workflows import Workflows
 
 Probe = Callable[[], Awaitable[object]]
@@ -57,6 +60,10 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     starts: Starts
     executions: Executions
     explainer: Explainer
+    #: publishes what this process commits, if it runs it
+    feed: FeedWriter
+    watch: Watch
+    tickets: Tickets
     controls: Controls
 
 
@@ -115,6 +122,9 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             explainer=Explainer(
                 database=database, vault=vault, workflows=workflows, executions=executions, temporal=temporal
             ),
+            feed=FeedWriter(redis, vault),
+            watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
+            tickets=Tickets(vault),
             controls=Controls(database=database, workflows=workflows, executions=executions),
         )
 

@@ -19,6 +19,7 @@ from plugins.vault.errors import CredentialNotFound, InvalidCredential
 from user_workflows.errors import (
     Conflict,
     EngineUnavailable,
+    FeedUnavailable,
     InvalidDefinition,
     InvalidInput,
     NotFound,
@@ -199,6 +200,9 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     StaleRevision: lambda error: Description("precondition-failed", _sentence(error.message)),
     Conflict: lambda error: Description("conflict", _sentence(error.message)),
     EngineUnavailable: lambda error: Description(
+        "unavailable", _sentence(error.message), headers=_retry_after(error.retry_after)
+    ),
+    FeedUnavailable: lambda error: Description(
         "unavailable", _sentence(error.message), headers=_retry_after(error.retry_after)
     ),
     # jobs

@@ -69,6 +69,7 @@ async def run_user_workflows_worker(settings: Settings) -> None:
             registry=platform.registry,
             host=platform.host,
             starts=platform.starts,
+            feed=platform.feed,
             stop=stop,
         )
 

@@ -6,7 +6,8 @@
     ├── InvalidInput        a value given with a request cannot be used
     ├── Conflict            the object's present state does not allow it
     │   └── StaleRevision   the draft has changed since the caller read it
-    └── EngineUnavailable   Temporal cannot be reached
+    ├── EngineUnavailable   Temporal cannot be reached
+    └── FeedUnavailable     Redis cannot be reached
 
 Messages are fit to show to a user and say how to mend.
 """
@@ -71,4 +72,12 @@ class EngineUnavailable(WorkflowsError):
     def __init__(self, retry_after: float = 5.0) -> None:
         super().__init__("the workflow engine cannot be reached at the moment; try again shortly")
         #: seconds after which another try makes sense
+        self.retry_after = retry_after
+
+
+class FeedUnavailable(WorkflowsError):
+    """The live feed cannot be read at the moment."""
+
+    def __init__(self, retry_after: float = 5.0) -> None:
+        super().__init__("the live feed cannot be read at the moment; try again shortly, or read the execution")
         self.retry_after = retry_after

@@ -6,7 +6,7 @@ highest `seq` stays, and a closed execution stays closed.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,11 +68,22 @@ class RecordWriter:
     """Writes records behind the interpreter's back: everything that waits goes into one transaction.
 
     `put` may be called from any thread and never waits. `write` waits for the commit.
+
+    Args:
+        database: holds the rows.
+        vault: seals what is in them.
+        published: told of records after they have been committed; must not wait.
     """
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        published: Callable[[Collection[ExecutionRecord]], None] = lambda _: None,
+    ) -> None:
         self._database = database
         self._vault = vault
+        self._published = published
         self._loop = asyncio.get_running_loop()
         self._pending: dict[_Key, ExecutionRecord] = {}
         self._waiters: dict[_Key, list[asyncio.Future[None]]] = {}
@@ -140,7 +151,8 @@ class RecordWriter:
             tenant_id: await self._vault.sealer(tenant_id) for tenant_id in {record.tenant_id for record in records}
         }
         async with self._database.transaction() as connection:
-            await write_records(self._database, connection, records, sealers)
+            written = await write_records(self._database, connection, records, sealers)
+        self._published(written)
 
 
 async def write_records(
@@ -148,8 +160,8 @@ async def write_records(
     connection: AsyncConnection,
     records: Collection[ExecutionRecord],
     sealers: dict[str, Sealer],
-) -> None:
-    """Bring rows up to date with `records`; rows that are gone or closed are left as they are."""
+) -> Sequence[ExecutionRecord]:
+    """Bring rows up to date with `records`, and return those that count: rows that are gone or closed stay."""
     keys = [(record.tenant_id, record.execution_id) for record in records]
     found = await connection.execute(
         select(executions.c.tenant_id, executions.c.id)
@@ -160,7 +172,7 @@ async def write_records(
     live = {(row.tenant_id, row.id) for row in found}
     records = [record for record in records if (record.tenant_id, record.execution_id) in live]
     if not records:
-        return
+        return ()
     at = now()
     await connection.execute(_UPDATE_EXECUTION, [_execution_row(r, sealers[r.tenant_id], at) for r in records])
     step_rows = [_step_row(r, step, sealers[r.tenant_id]) for r in records for step in r.steps]
@@ -176,6 +188,7 @@ async def write_records(
             ),
             step_rows,
         )
+    return records
 
 
 _STEP_COLUMNS = ("seq", "status", "attempt", "error_type", "detail_sealed", "started_at", "closed_at")

@@ -23,6 +23,7 @@ from user_workflows.activities.close import CloseActivity
 from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.step import step_activities
+from user_workflows.feed import FeedWriter
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.steps import STEP_QUEUE
 from user_workflows.interpreter.workflow import Interpreter
@@ -62,10 +63,11 @@ async def run_worker(
     host: Host,
     starts: Starts,
     stop: asyncio.Event,
+    feed: FeedWriter | None = None,
     max_concurrent_steps: int = 100,
 ) -> None:
-    """Serve both task queues until `stop` is set, then drain."""
-    records = RecordWriter(database, vault)
+    """Serve both task queues until `stop` is set, then drain; without a `feed` nobody can watch live."""
+    records = RecordWriter(database, vault) if feed is None else RecordWriter(database, vault, feed.put)
     reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts)
     segments = SegmentActivity(host, records)
     steps: list[Callable[..., Any]] = [
@@ -73,7 +75,9 @@ async def run_worker(
         segments.run,
         FireActivity(starts).start,
     ]
-    background = [asyncio.create_task(records.run()), asyncio.create_task(_sweep(reconciler))]
+    background = [asyncio.create_task(work) for work in (records.run(), _sweep(reconciler))]
+    if feed is not None:
+        background.append(asyncio.create_task(feed.run()))
     try:
         async with (
             _execution_worker(temporal, records, segments),

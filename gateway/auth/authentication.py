@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from urllib.parse import parse_qs
 
 import structlog
 from litestar.datastructures import Headers
@@ -12,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gateway.auth.keys import digest, find_by_key
 from gateway.auth.permissions import PERMISSIONS, PUBLIC, granted
 from gateway.auth.principal import Principal
+from gateway.auth.tickets import Tickets
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.installation import INSTALLATION
 from plugins.storage.database import Database, now
@@ -84,12 +86,22 @@ class Authentication(ASGIMiddleware):
         permission = scope["route_handler"].opt.get("permission")
         if permission != PUBLIC:
             authenticator: Authenticator = scope["litestar_app"].state.authenticator
-            principal = await authenticator.authenticate(Headers.from_scope(scope).get("authorization"))
+            principal = await _principal(authenticator, scope)
             if permission not in principal.permissions:
                 raise Forbidden(_refusal(principal, permission))
             scope["auth"] = principal
             structlog.contextvars.bind_contextvars(tenant_id=principal.tenant_id)
         await next_app(scope, receive, send)
+
+
+async def _principal(authenticator: Authenticator, scope: Scope) -> Principal:
+    authorization = Headers.from_scope(scope).get("authorization")
+    if authorization is None and scope["route_handler"].opt.get("takes_ticket"):
+        ticket = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")
+        if ticket:
+            tickets: Tickets = scope["litestar_app"].state.platform.tickets
+            return await tickets.redeem(ticket[0], scope["path"])
+    return await authenticator.authenticate(authorization)
 
 
 def _refusal(principal: Principal, permission: str | None) -> str:

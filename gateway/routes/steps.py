@@ -85,14 +85,14 @@ async def list_steps(
         )
     except InvalidInput as error:
         raise _misused(error.pointer.removeprefix("/"), error.detail) from error
-    return Page(items=[_step_body(step) for step in page.items], next_cursor=page.next_cursor)
+    return Page(items=[step_body(step) for step in page.items], next_cursor=page.next_cursor)
 
 
 def _misused(parameter: str, detail: str) -> BadRequest:
     return BadRequest(f"The parameter {parameter} {detail}.", errors=[BodyFault(parameter, detail)])
 
 
-def _step_body(step: Step) -> StepBody:
+def step_body(step: Step) -> StepBody:
     error = step.error
     return StepBody(
         node_id=step.node_id,

@@ -1,0 +1,175 @@
+"""Live updates: nothing is missed, nothing is told twice, and where that cannot be promised a snapshot says so."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+from redis.asyncio import Redis
+
+from gateway.compose import Platform
+from tests.gateway.application import Headers
+from tests.gateway.routes.test_executions import WAIT, publish
+from user_workflows.feed import stream_of
+from user_workflows.watch import Notice, Watch
+
+CHAIN: dict[str, Any] = {
+    "nodes": [*WAIT["nodes"], {"id": "last", "pluginId": "set", "config": {"values": {"a": 1}}}],
+    "edges": [{"source": "hold", "target": "last"}],
+}
+
+
+def events(stream: str) -> list[tuple[str, str, Any]]:
+    """Read a stream as a browser does: (event, id, data), comments left out."""
+    found = []
+    for block in stream.replace("\r\n", "\n").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            found.append((fields["event"], fields["id"], msgspec.json.decode(fields["data"])))
+    return found
+
+
+async def start(api: httpx.AsyncClient, owner: Headers, definition: Any = CHAIN) -> str:
+    """Start an execution, wait until its first node waits, and return its path."""
+    where = await publish(api, owner, definition)
+    path: str = (await api.post(f"{where}/executions", headers=owner)).headers["location"]
+    async with asyncio.timeout(20):
+        while (await api.get(f"{path}/why/hold", headers=owner)).json()["status"] != "waiting":
+            await asyncio.sleep(0.02)
+    return path
+
+
+async def go(api: httpx.AsyncClient, owner: Headers, path: str) -> None:
+    assert (await api.post(f"{path}/signal", headers=owner, json={"name": "go"})).status_code == 202
+
+
+async def test_a_stream_begins_with_a_snapshot_and_ends_with_the_execution(
+    api: httpx.AsyncClient, owner: Headers
+) -> None:
+    path = await start(api, owner)
+    watching = asyncio.create_task(api.get(f"{path}/events", headers=owner))
+    await asyncio.sleep(0.2)
+    await go(api, owner, path)
+    async with asyncio.timeout(20):
+        stream = await watching
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.headers["cache-control"] == "no-store"
+    told = events(stream.text)
+    kind, _, first = told[0]
+    assert kind == "snapshot"
+    assert {step["nodeId"]: step["status"] for step in first["steps"]} == {"hold": "waiting", "last": "pending"}
+    ends = {data["nodeId"]: data["status"] for kind, _, data in told if kind == "step"}
+    assert ends == {"hold": "completed", "last": "completed"}
+    kind, last_id, data = told[-1]
+    assert (kind, data["status"], data["output"]) == ("execution", "completed", {"last": {"a": 1}})
+    # A browser comes back by itself; that it has seen everything tells it to stop.
+    again = await api.get(f"{path}/events", headers=owner | {"Last-Event-ID": last_id})
+    assert again.status_code == 204
+
+
+async def test_a_watcher_that_comes_back_hears_what_it_missed_once(api: httpx.AsyncClient, owner: Headers) -> None:
+    path = await start(api, owner)
+    whole = asyncio.create_task(api.get(f"{path}/events", headers=owner))
+    await asyncio.sleep(0.2)
+    await go(api, owner, path)
+    async with asyncio.timeout(20):
+        told = events((await whole).text)
+    for position, (_, id, _) in enumerate(told[:-1]):
+        rest = await api.get(f"{path}/events", headers=owner | {"Last-Event-ID": id})
+        assert events(rest.text) == told[position + 1 :]
+
+
+async def test_a_watcher_of_a_feed_that_was_lost_gets_a_snapshot(
+    api: httpx.AsyncClient, owner: Headers, engine: Platform
+) -> None:
+    path = await start(api, owner)
+    await go(api, owner, path)
+    async with asyncio.timeout(20):
+        told = events((await api.get(f"{path}/events", headers=owner)).text)
+    tenant_id = (await api.get("/v1/me", headers=owner)).json()["tenantId"]
+    async with Redis.from_url(engine.settings.redis_url) as redis:
+        entries = await redis.xrange(stream_of(tenant_id))
+        assert entries
+        # What users' workflows carry is sealed there.
+        assert b"completed" not in repr(entries).encode()
+        await redis.delete(stream_of(tenant_id))
+    for place in (told[-1][1], "0-0", "nonsense"):
+        again = events((await api.get(f"{path}/events", headers=owner | {"Last-Event-ID": place})).text)
+        assert [kind for kind, _, _ in again] == ["snapshot"]
+        assert again[0][2]["execution"]["status"] == "completed"
+
+
+async def test_what_ends_without_its_last_step_ends_the_stream_too(api: httpx.AsyncClient, owner: Headers) -> None:
+    path = await start(api, owner)
+    watching = asyncio.create_task(api.get(f"{path}/events", headers=owner))
+    await asyncio.sleep(0.2)
+    await api.post(f"{path}/terminate", headers=owner)
+    async with asyncio.timeout(20):
+        kind, _, data = events((await watching).text)[-1]
+    assert (kind, data["execution"]["status"]) == ("snapshot", "terminated")
+
+
+async def test_all_executions_of_a_tenant_are_watched_together_and_nobody_elses(
+    api: httpx.AsyncClient, owner: Headers, make_tenant: Any, engine: Platform
+) -> None:
+    tenant_id = (await api.get("/v1/me", headers=owner)).json()["tenantId"]
+    place, is_complete = await engine.watch.place(tenant_id, None)
+    notices = engine.watch.tenant(tenant_id, place, is_complete=is_complete)
+    assert (await anext(notices)).type == "snapshot"
+    other = await make_tenant()
+    await go(api, other, await start(api, other))
+    mine = [await start(api, owner), await start(api, owner)]
+    for path in mine:
+        await go(api, owner, path)
+    closed: set[str] = set()
+    async with asyncio.timeout(20):
+        async for notice in notices:
+            if notice.type == "execution" and notice.data["status"] == "completed":
+                closed.add(f"/v1/executions/{notice.data['id']}")
+            if len(closed) == 2:
+                break
+    assert closed == set(mine)
+
+
+async def test_a_ticket_opens_one_stream_and_nothing_else(
+    api: httpx.AsyncClient, owner: Headers, make_tenant: Any
+) -> None:
+    path = await start(api, owner)
+    issued = await api.post("/v1/stream-tickets", headers=owner, json={"executionId": path.rpartition("/")[2]})
+    assert issued.status_code == 201
+    ticket = {"ticket": issued.json()["ticket"]}
+    assert issued.json()["path"] == f"{path}/events"
+    await go(api, owner, path)
+    async with asyncio.timeout(20):
+        told = events((await api.get(f"{path}/events", params=ticket)).text)
+    assert told[-1][2]["status" if told[-1][0] == "execution" else "execution"]
+    second = await start(api, owner)
+    for elsewhere in (path, f"{second}/events", "/v1/events/stream", f"{path}/steps"):
+        refused = await api.get(elsewhere, params=ticket)
+        assert (refused.status_code, refused.json()["type"]) == (401, "/problems/unauthenticated")
+    for forged in ("x", "ten_x.AAAA", ticket["ticket"][:-2], f"{ticket['ticket']}é"):
+        assert (await api.get(f"{path}/events", params={"ticket": forged})).status_code == 401
+    foreign = await api.post(
+        "/v1/stream-tickets", headers=await make_tenant(), json={"executionId": path.rpartition("/")[2]}
+    )
+    assert foreign.status_code == 404
+
+
+async def test_a_watcher_who_lacks_events_is_told_everything_anew(engine: Platform, owner: Headers, api: Any) -> None:
+    tenant_id = (await api.get("/v1/me", headers=owner)).json()["tenantId"]
+    place, is_complete = await engine.watch.place(tenant_id, None)
+    notices = engine.watch.tenant(tenant_id, place, is_complete=is_complete)
+    assert (await anext(notices)).type == "snapshot"
+    async with Redis.from_url(engine.settings.redis_url) as redis:
+        await redis.xadd(stream_of(tenant_id), {"gap": b""})
+    async with asyncio.timeout(10):
+        assert (await first_but_idle(notices)).type == "snapshot"
+    assert isinstance(engine.watch, Watch)
+
+
+async def first_but_idle(notices: Any) -> Notice:
+    async for notice in notices:
+        if notice.type != "idle":
+            assert isinstance(notice, Notice)
+            return notice
+    raise AssertionError("the stream ended")
