@@ -125,7 +125,14 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             feed=FeedWriter(redis, vault),
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
             tickets=Tickets(vault),
-            controls=Controls(database=database, workflows=workflows, executions=executions),
+            controls=Controls(
+                database=database,
+                vault=vault,
+                registry=registry,
+                workflows=workflows,
+                starts=starts,
+                executions=executions,
+            ),
         )
 
 

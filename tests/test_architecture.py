@@ -68,6 +68,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.plan.compile",
         "user_workflows.plan.forecast",
         "user_workflows.plan.model",
+        "user_workflows.redo",
         "user_workflows.starts",
         "user_workflows.triggers.schedules",
         "user_workflows.worker",

@@ -1,15 +1,21 @@
 """Run controls: what can be done to an execution that is under way (design §6)."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from msgspec import Struct
+from sqlalchemy import Row, select, update
 
+from plugins.host.registry import Registry
 from plugins.storage.database import Database
+from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, reaching_temporal
 from user_workflows.errors import Conflict, InvalidInput
-from user_workflows.executions import Executions, or_conflict
-from user_workflows.interpreter.messages import ExecutionStatus
-from user_workflows.plan.model import PlanGraph
+from user_workflows.executions import Execution, Executions, or_conflict
+from user_workflows.interpreter.messages import ExecutionStatus, Seed
+from user_workflows.plan.model import Plan, PlanGraph
+from user_workflows.redo import Redo, foresee, seed_of
+from user_workflows.starts import RETRYABLE, Starts
 from user_workflows.store import executions, steps
 from user_workflows.workflows import Workflows
 
@@ -21,20 +27,32 @@ class Controls:
     and `EngineUnavailable` when Temporal cannot be reached.
     """
 
-    def __init__(self, *, database: Database, workflows: Workflows, executions: Executions) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        registry: Registry,
+        workflows: Workflows,
+        starts: Starts,
+        executions: Executions,
+    ) -> None:
         self._database = database
+        self._vault = vault
+        self._registry = registry
+        self._starts = starts
         self._workflows = workflows
         self._executions = executions
 
     async def pause(self, tenant_id: str, execution_id: str) -> None:
         """Let nothing new begin; what runs may finish, timers keep counting, signals are kept. Again: no effect."""
         await self._tell(tenant_id, execution_id, "pause")
-        await self._mark(tenant_id, execution_id, "paused")
+        await self._mark(tenant_id, execution_id, "paused", instead_of=("queued", "running"))
 
     async def resume(self, tenant_id: str, execution_id: str) -> None:
         """Let a paused execution go on; one that is not paused is left as it is."""
         await self._tell(tenant_id, execution_id, "resume")
-        await self._mark(tenant_id, execution_id, "running")
+        await self._mark(tenant_id, execution_id, "running", instead_of=("paused",))
 
     async def skip(self, tenant_id: str, execution_id: str, node_id: str) -> None:
         """Skip a top-level node that has not settled: it has no output, and the skip travels on as on any dead path.
@@ -60,21 +78,65 @@ class Controls:
             raise Conflict(f"node {node_id} cannot be skipped any more: it is {status}")
         await self._tell(tenant_id, execution_id, "skip", node_id)
 
+    async def plan_retry(self, tenant_id: str, execution_id: str) -> Redo:
+        """Tell what `retry` would do."""
+        last = await self._last(tenant_id, execution_id)
+        _check_retryable(last.execution)
+        return foresee(last.plan, last.seed, last.rows, self._registry)
+
+    async def retry(self, tenant_id: str, execution_id: str) -> None:
+        """Let a failed or timed-out execution go on from its failed nodes, as the same execution.
+
+        What settled without ending it is kept; what runs again may act again, and its attempts count from 1.
+        """
+        last = await self._last(tenant_id, execution_id)
+        _check_retryable(last.execution)
+        ended_run_id = await self._executions.ended_run_id(tenant_id, execution_id)
+        if not await self._starts.again(tenant_id, execution_id, last.plan, last.seed, ended_run_id=ended_run_id):
+            raise Conflict(f"execution {execution_id} has been retried by somebody else meanwhile")
+        await self._mark(tenant_id, execution_id, "running", instead_of=("queued",))
+
+    async def _last(self, tenant_id: str, execution_id: str) -> "_Last":
+        execution = await self._executions.get(tenant_id, execution_id)
+        published = await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)
+        sealer = await self._vault.sealer(tenant_id)
+        query = select(steps).where(steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return _Last(execution=execution, plan=published.plan, rows=rows, seed=seed_of(published.plan, rows, sealer))
+
     async def _tell(self, tenant_id: str, execution_id: str, signal: str, *args: Any) -> None:
         handle = await self._executions.open_handle(tenant_id, execution_id)
         async with reaching_temporal():
             await or_conflict(handle.signal(signal, args=args, rpc_timeout=RPC_TIMEOUT), execution_id)
 
-    async def _mark(self, tenant_id: str, execution_id: str, status: ExecutionStatus) -> None:
+    async def _mark(
+        self, tenant_id: str, execution_id: str, status: ExecutionStatus, *, instead_of: tuple[ExecutionStatus, ...]
+    ) -> None:
         """Show at once what the interpreter is about to tell."""
-        shown = ("queued", "running") if status == "paused" else ("paused",)
         async with self._database.transaction() as connection:
             await connection.execute(
                 update(executions)
                 .where(executions.c.tenant_id == tenant_id, executions.c.id == execution_id)
-                .where(executions.c.status.in_(shown))
+                .where(executions.c.status.in_(instead_of))
                 .values(status=status)
             )
+
+
+class _Last(Struct, frozen=True, kw_only=True):
+    """What an execution has come to, and what of it can be kept."""
+
+    execution: Execution
+    plan: Plan
+    rows: Sequence[Row[Any]]
+    seed: Seed
+
+
+def _check_retryable(execution: Execution) -> None:
+    if execution.status not in RETRYABLE:
+        raise Conflict(
+            f"execution {execution.id} is {execution.status}; only one that is {' or '.join(RETRYABLE)} can be retried"
+        )
 
 
 def check_node(plan: PlanGraph, node_id: str, pointer: str) -> None:

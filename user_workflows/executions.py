@@ -1,6 +1,7 @@
 """Executions as the API shows them: started, read, listed, waited for and controlled."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -275,6 +276,25 @@ class Executions:
                     delete(executions).where(executions.c.tenant_id == row.tenant_id, executions.c.id == row.id)
                 )
         return len(rows)
+
+    async def ended_run_id(self, tenant_id: str, execution_id: str) -> str | None:
+        """Return Temporal's last run of a closed execution, once it has ended; ``None``: Temporal has forgotten it.
+
+        The record closes a moment before the run does.
+
+        Raises:
+            EngineUnavailable: Temporal cannot be reached, or is slow to end it.
+        """
+        handle = self._handle(tenant_id, execution_id)
+        async with reaching_temporal():
+            try:
+                with contextlib.suppress(WorkflowFailureError):
+                    await handle.result(rpc_timeout=RPC_TIMEOUT)
+                return (await handle.describe(rpc_timeout=RPC_TIMEOUT)).run_id
+            except RPCError as error:
+                if not is_not_found(error):
+                    raise
+                return None
 
     async def open_handle(self, tenant_id: str, execution_id: str) -> "WorkflowHandle[Any, Any]":
         execution = await self._read(tenant_id, execution_id)

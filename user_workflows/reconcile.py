@@ -100,6 +100,9 @@ class Reconciler:
         if status is None:
             await self._touch(tenant_id, execution_id)
             return
+        if await self._is_followed(tenant_id, execution_id, description.run_id):
+            await self._mend_absent(tenant_id, execution_id)
+            return
         output, error = await _result(handle, status)
         await self._close(
             tenant_id,
@@ -111,15 +114,21 @@ class Reconciler:
             history_events=description.history_length,
         )
 
+    async def _is_followed(self, tenant_id: str, execution_id: str, run_id: str) -> bool:
+        """Return whether the execution has been retried since this run of it ended."""
+        query = select(executions.c.ended_run_id).where(*_is(tenant_id, execution_id))
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none() == run_id
+
     async def _mend_absent(self, tenant_id: str, execution_id: str) -> None:
         """Temporal does not know the execution: its start was cut off, or its history is gone."""
         query = select(executions).where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
-        if row is None or now() - row.created_at < START_GRACE:
+        if row is None or now() - (row.created_at if row.generation == 1 else row.due_at) < START_GRACE:
             return
-        if row.status == "queued" and row.start_key is not None:
-            # Whoever asked repeats with the same key and must find this one: it is safe to start it now.
+        if row.status == "queued" and (row.start_key is not None or row.generation > 1):
+            # Whoever asked repeats with the same key and must find this one, or retried it: it is safe to start it now.
             try:
                 await self._starts.repeat(tenant_id, execution_id)
                 return

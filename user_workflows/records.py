@@ -237,6 +237,7 @@ def _step_row(record: ExecutionRecord, step: StepRecord, sealer: Sealer) -> dict
     detail = {
         "output": step.output,
         "port": step.port,
+        "ports": None if step.ports is UNSET else step.ports,
         "error": step.error,
         "reason": step.reason,
     }

@@ -9,22 +9,33 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, select
+from sqlalchemy import Row, delete, select, update
 from temporalio.client import Client
 from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from plugins.storage.database import Database, now
 from plugins.storage.ids import new_id
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
-from user_workflows.client import RPC_TIMEOUT, reaching_temporal
-from user_workflows.interpreter.messages import StartExecution, TriggerCall, workflow_id
+from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
+from user_workflows.interpreter.messages import (
+    SEQ_STRIDE,
+    Earlier,
+    Seed,
+    StartExecution,
+    TriggerCall,
+    workflow_id,
+)
 from user_workflows.interpreter.workflow import EXECUTION
 from user_workflows.metrics import STARTED
+from user_workflows.plan.model import Plan
 from user_workflows.records import OPEN_STATUSES
-from user_workflows.store import execution_tags, executions
+from user_workflows.redo import kept_nodes
+from user_workflows.store import execution_tags, executions, steps
 from user_workflows.versions import PublishedPlan
 from user_workflows.workflows import Workflows
 
@@ -33,9 +44,19 @@ EXECUTION_QUEUE = "user-workflows"
 #: executions of one batch that are handed to Temporal at a time
 MAX_CONCURRENT = 32
 
+#: statuses from which an execution can go on
+RETRYABLE = ("failed", "timedOut")
+
+#: the id of a retry is that of the run before, which has failed
+_REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+
 
 def input_place(execution_id: str) -> str:
     return f"execution.input:{execution_id}"
+
+
+def seed_place(execution_id: str) -> str:
+    return f"execution.seed:{execution_id}"
 
 
 class StartRequest(Struct, frozen=True, kw_only=True):
@@ -50,6 +71,17 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     delay: float | None = None
     #: unique per tenant: an equal one stands for the first execution
     key: str | None = None
+    #: of a rerun or replay: the execution that it repeats, and what is kept of it
+    origin_id: str | None = None
+    seed: Seed | None = None
+
+
+class Begin(Struct, frozen=True, kw_only=True):
+    """What an execution begins with, sealed in its row, so that a start can be repeated."""
+
+    seed: Seed | None = None
+    #: of a retry
+    earlier: Earlier | None = None
 
 
 class Starts:
@@ -102,7 +134,7 @@ class Starts:
         async def hand_over(request: StartRequest, published: PublishedPlan, execution_id: str, is_new: bool) -> None:
             async with room:
                 if is_new:
-                    await self._submit(_first(tenant_id, execution_id, request.trigger, published), request.delay)
+                    await self._submit(_first(tenant_id, execution_id, request, published), request.delay)
                 else:
                     await self.repeat(tenant_id, execution_id)
 
@@ -127,6 +159,9 @@ class Starts:
         published = await self._workflows.recorded_plan(tenant_id, row.workflow_id, row.version)
         sealer = await self._vault.sealer(tenant_id)
         payload = sealer.open_json(row.input_sealed, input_place(execution_id))
+        begin = Begin()
+        if row.seed_sealed is not None:
+            begin = msgspec.convert(sealer.open_json(row.seed_sealed, seed_place(execution_id)), Begin)
         start = StartExecution(
             tenant_id=tenant_id,
             execution_id=execution_id,
@@ -134,9 +169,70 @@ class Starts:
             version=row.version,
             trigger=TriggerCall(type=row.trigger["type"], id=row.trigger.get("id"), payload=payload),
             plan=published.plan,
-            origin_id=row.origin_id or execution_id,
+            origin_id=execution_id,
+            generation=row.generation,
+            seed=begin.seed,
+            earlier=begin.earlier,
         )
-        await self._submit(start, (row.due_at - now()).total_seconds())
+        if row.generation == 1:
+            await self._submit(start, (row.due_at - now()).total_seconds())
+        elif await self._has_ended(start, row.ended_run_id):
+            await self._submit(start, None)
+
+    async def again(
+        self, tenant_id: str, execution_id: str, plan: Plan, seed: Seed, *, ended_run_id: str | None
+    ) -> bool:
+        """Start a closed execution once more, as the next generation of itself; return whether this call did.
+
+        The steps that `seed` does not keep are forgotten.
+
+        Args:
+            tenant_id: whose execution it is.
+            execution_id: of an execution that failed or timed out.
+            plan: of its version.
+            seed: what is kept.
+            ended_run_id: the run of it that Temporal ended last.
+
+        Raises:
+            EngineUnavailable: Temporal cannot be reached; the sweep goes on from here.
+        """
+        sealer = await self._vault.sealer(tenant_id)
+        mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(select(executions).where(*mine).with_for_update())).one()
+            if row.status not in RETRYABLE:
+                return False
+            earlier = Earlier(
+                started_at=row.started_at or row.created_at,
+                # Above whatever a step of the run before may still tell.
+                seq=row.seq + 10 * SEQ_STRIDE,
+                history_events=row.history_events or 0,
+                billable_actions=row.billable_actions or 0,
+            )
+            await connection.execute(
+                update(executions)
+                .where(*mine)
+                .values(
+                    status="queued",
+                    generation=row.generation + 1,
+                    ended_run_id=ended_run_id,
+                    seed_sealed=_seal_begin(sealer, execution_id, seed, earlier),
+                    result_sealed=None,
+                    error_type=None,
+                    closed_at=None,
+                    due_at=now(),
+                    checked_at=now(),
+                )
+            )
+            await connection.execute(
+                delete(steps).where(
+                    steps.c.tenant_id == tenant_id,
+                    steps.c.execution_id == execution_id,
+                    steps.c.node_id.not_in(kept_nodes(plan, seed)),
+                )
+            )
+        await self.repeat(tenant_id, execution_id)
+        return True
 
     async def is_scheduled(self, tenant_id: str, workflow_id: str, trigger_id: str) -> bool:
         """Return whether a cron trigger is on: of the published version of an active workflow."""
@@ -185,6 +281,17 @@ class Starts:
         async with self._database.read() as connection:
             return (await connection.execute(query)).one_or_none()
 
+    async def _has_ended(self, start: StartExecution, ended_run_id: str | None) -> bool:
+        """Return whether the run that is to be followed is the last, and over."""
+        handle = self._temporal.get_workflow_handle(workflow_id(start.tenant_id, start.execution_id))
+        async with reaching_temporal():
+            try:
+                return (await handle.describe(rpc_timeout=RPC_TIMEOUT)).run_id == ended_run_id
+            except RPCError as error:
+                if not is_not_found(error):
+                    raise
+                return True
+
     async def _submit(self, start: StartExecution, delay: float | None) -> None:
         async with reaching_temporal():
             try:
@@ -193,7 +300,7 @@ class Starts:
                     start,
                     id=workflow_id(start.tenant_id, start.execution_id),
                     task_queue=EXECUTION_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_reuse_policy=_REUSE if start.generation > 1 else WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     start_delay=timedelta(seconds=delay) if delay is not None and delay > 0 else None,
                     priority=Priority(fairness_key=start.tenant_id),
                     rpc_timeout=RPC_TIMEOUT,
@@ -203,15 +310,16 @@ class Starts:
         STARTED.labels(start.trigger.type).inc()
 
 
-def _first(tenant_id: str, execution_id: str, trigger: TriggerCall, published: PublishedPlan) -> StartExecution:
+def _first(tenant_id: str, execution_id: str, request: StartRequest, published: PublishedPlan) -> StartExecution:
     return StartExecution(
         tenant_id=tenant_id,
         execution_id=execution_id,
         workflow_id=published.workflow_id,
         version=published.version,
-        trigger=trigger,
+        trigger=request.trigger,
         plan=published.plan,
         origin_id=execution_id,
+        seed=request.seed,
     )
 
 
@@ -224,6 +332,9 @@ def _row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:
         "version": version,
         "status": "queued",
         "seq": 0,
+        "origin_id": request.origin_id,
+        "generation": 1,
+        "seed_sealed": None if request.seed is None else _seal_begin(sealer, execution_id, request.seed, None),
         "start_key": request.key,
         "trigger": {"type": request.trigger.type, "id": request.trigger.id},
         "input_sealed": sealer.seal_json(request.trigger.payload, input_place(execution_id)),
@@ -231,6 +342,10 @@ def _row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:
         "due_at": _due(at, request.delay),
         "checked_at": at,
     }
+
+
+def _seal_begin(sealer: Sealer, execution_id: str, seed: Seed, earlier: Earlier | None) -> bytes:
+    return sealer.seal_json(Begin(seed=seed, earlier=earlier), seed_place(execution_id))
 
 
 def _due(at: datetime, delay: float | None) -> datetime:

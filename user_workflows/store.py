@@ -22,7 +22,12 @@ executions = Table(
     Column("id", String(40), nullable=False),
     Column("workflow_id", String(40), nullable=False),
     Column("version", Integer, nullable=False),
+    #: of a rerun or replay: the execution that it repeats
     Column("origin_id", String(40)),
+    #: one more with each retry
+    Column("generation", Integer, nullable=False, default=1),
+    #: the last run that Temporal has ended; a retry is a newer one
+    Column("ended_run_id", String(64)),
     Column("status", String(16), nullable=False),
     #: of the record last written; later records carry higher ones
     Column("seq", BigInteger, nullable=False),
@@ -31,6 +36,8 @@ executions = Table(
     #: ``{type, id}``
     Column("trigger", JSON, nullable=False),
     Column("input_sealed", LargeBinary, nullable=False),
+    #: ``{seed, earlier}``: what a retry, rerun or replay begins with
+    Column("seed_sealed", LargeBinary),
     #: ``{output, error}``
     Column("result_sealed", LargeBinary),
     Column("error_type", String(100)),
@@ -75,7 +82,7 @@ steps = Table(
     Column("attempt", Integer, nullable=False),
     Column("error_type", String(100)),
     Column("input_sealed", LargeBinary),
-    #: ``{output, port, error, reason}``
+    #: ``{output, port, ports, error, reason}``
     Column("detail_sealed", LargeBinary, nullable=False),
     Column("started_at", Instant),
     Column("closed_at", Instant),

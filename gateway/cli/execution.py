@@ -170,6 +170,25 @@ def skip(api: Api, out: Output, *, execution_id: str, node_id: str) -> None:
     _control(api, out, execution_id, "skip", {"nodeId": node_id})
 
 
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@click.option("--dry-run", is_flag=True, help="Show what would run, and do nothing.")
+@with_api
+@with_output
+def retry(api: Api, out: Output, *, execution_id: str, dry_run: bool) -> None:
+    """Let a failed execution go on from its failed nodes."""
+    if dry_run:
+        _foresee(out, api.post(f"/v1/executions/{execution_id}/retry?dryRun=true"))
+    else:
+        _control(api, out, execution_id, "retry")
+
+
+def _foresee(out: Output, redo: dict[str, Any]) -> None:
+    repeats = [f"{repeat['nodeId']} ({repeat['effect']})" for repeat in redo["repeats"]]
+    shown = {"reused": redo["reused"], "runs": redo["runs"], "may act again": repeats}
+    out.fields({name: ", ".join(nodes) or "none" for name, nodes in shown.items()}, raw=redo)
+
+
 def _control(api: Api, out: Output, execution_id: str, verb: str, body: Any = None) -> None:
     found = api.post(f"/v1/executions/{execution_id}/{verb}", body)
     out.fields({"id": found["id"], "status": found["status"]}, raw=found)

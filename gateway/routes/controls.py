@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from litestar import post
+from litestar import Response, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
-from litestar.status_codes import HTTP_202_ACCEPTED
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from msgspec import Meta, Struct
 
 from gateway.auth.permissions import requires
@@ -14,8 +14,11 @@ from gateway.body import NoFields
 from gateway.text import PRINTABLE
 from user_workflows.controls import Controls
 from user_workflows.executions import Execution, Executions
+from user_workflows.redo import Redo
 
 NodeId = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
+
+DryRun = Annotated[bool, QueryParameter(name="dryRun", description="tell what would happen, and do nothing")]
 
 
 class Skip(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -61,4 +64,21 @@ async def skip_node(
     return await executions.get(principal.tenant_id, execution_id)
 
 
-ROUTES = [pause_execution, resume_execution, skip_node]
+@post("/v1/executions/{execution_id:str}/retry", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
+async def retry_execution(
+    *,
+    execution_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    controls: NamedDependency[Controls],
+    executions: NamedDependency[Executions],
+    dry_run: DryRun = False,
+    data: JSONBody[NoFields | None] = None,
+) -> Response[Execution | Redo]:
+    """Let a failed or timed-out execution go on from its failed nodes; completed steps are kept."""
+    if dry_run:
+        return Response(await controls.plan_retry(principal.tenant_id, execution_id), status_code=HTTP_200_OK)
+    await controls.retry(principal.tenant_id, execution_id)
+    return Response(await executions.get(principal.tenant_id, execution_id), status_code=HTTP_202_ACCEPTED)
+
+
+ROUTES = [pause_execution, resume_execution, skip_node, retry_execution]

@@ -185,3 +185,110 @@ async def test_a_node_that_has_not_begun_is_skipped_and_one_that_has_settled_is_
     assert (await lane.steps(execution))["later"].reason == "skipped by request"
     with pytest.raises(Conflict, match="closed"):
         await lane.controls.skip(lane.tenant_id, execution.id, "later")
+
+
+#: fails once in each execution
+UNSTEADY = {"failures": 1, "retry": {"maxAttempts": 1}}
+
+
+@pytest.mark.parametrize("timeout", ["30s", ALONE], ids=["in a segment", "alone"])
+async def test_a_retry_goes_on_from_the_failed_node_as_the_same_execution(lane: Lane, timeout: str) -> None:
+    definition = {
+        "nodes": [
+            node("first", "test.echo", value="{{ input.n }}"),
+            node("which", "if", condition="{{ input > 1 }}"),
+            node("no", values={}),
+            node("bad", "test.unsteady", name=f"retry {timeout}", timeout=timeout, **UNSTEADY),
+            node("last", values={"sum": "{{ nodes.first.output + nodes.bad.output }}"}),
+        ],
+        "edges": edges("first>which", "which.false>no", "which.true>bad", "bad>last"),
+    }
+    execution = await lane.run(definition, {"n": 5})
+    assert execution.status == "failed"
+    before = await lane.steps(execution)
+    foreseen = await lane.controls.plan_retry(lane.tenant_id, execution.id)
+    assert (foreseen.reused, foreseen.runs, foreseen.repeats) == (("first", "which"), ("bad", "last"), ())
+    await lane.controls.retry(lane.tenant_id, execution.id)
+    shown = await lane.executions.get(lane.tenant_id, execution.id)
+    assert (shown.error, shown.closed_at, shown.started_at) == (None, None, execution.started_at)
+    finished = await lane.finish(execution)
+    assert (finished.status, finished.output) == ("completed", {"last": {"sum": 7}})
+    assert (finished.id, finished.started_at) == (execution.id, execution.started_at)
+    assert execution.history_events is not None
+    assert finished.history_events is not None
+    assert finished.history_events > execution.history_events
+    after = await lane.steps(execution)
+    assert after["first"] == before["first"]
+    assert (after["bad"].status, after["bad"].attempt, after["no"].status) == ("completed", 1, "skipped")
+
+
+async def test_what_a_retry_makes_again_acts_under_a_new_key_and_is_foreseen(lane: Lane) -> None:
+    definition = {
+        "nodes": [node("bad", "test.flaky", permanent=True), node("after", values={})],
+        "edges": edges("bad>after"),
+    }
+    execution = await lane.run(definition)
+    foreseen = await lane.controls.plan_retry(lane.tenant_id, execution.id)
+    assert [(repeat.node_id, repeat.effect) for repeat in foreseen.repeats] == [("bad", "idempotent")]
+    for _ in range(2):
+        await lane.controls.retry(lane.tenant_id, execution.id)
+        assert (await lane.finish(execution)).status == "failed"
+    assert len({key for _, _, key in lane.keys[-3:]}) == 3
+
+
+async def test_a_retry_keeps_errors_that_the_execution_went_on_from_and_all_ports(lane: Lane) -> None:
+    every = [{"port": "a", "when": "{{ true }}"}, {"port": "b", "when": "{{ true }}"}]
+    definition = {
+        "nodes": [
+            node("soft", "test.flaky", permanent=True, onError="continue"),
+            node("both", "switch", mode="all", cases=every),
+            node("a", values={"why": "{{ nodes.soft.error.type }}"}),
+            node("b", "test.unsteady", name="ports", **UNSTEADY),
+        ],
+        "edges": edges("soft>both", "both.a>a", "both.b>b"),
+    }
+    execution = await lane.run(definition)
+    assert execution.status == "failed"
+    await lane.controls.retry(lane.tenant_id, execution.id)
+    finished = await lane.finish(execution)
+    assert finished.output == {"a": {"why": "test.permanent"}, "b": 2}
+    steps = await lane.steps(execution)
+    assert (steps["soft"].status, steps["both"].status) == ("failed", "completed")
+
+
+async def test_a_retry_walks_a_failed_loop_anew_and_keeps_a_completed_one(lane: Lane) -> None:
+    definition = {
+        "nodes": [
+            node("fine", "foreach", items=[1, 2], nodes=[node("inner", values={"n": "{{ item }}"})]),
+            node("loop", "foreach", items=[1], nodes=[node("bad", "test.unsteady", name="loop", **UNSTEADY)]),
+        ],
+        "edges": edges("fine>loop"),
+    }
+    execution = await lane.run(definition)
+    assert execution.status == "failed"
+    inner = await lane.executions.steps(lane.tenant_id, execution.id, within="fine", path=(1,))
+    await lane.controls.retry(lane.tenant_id, execution.id)
+    finished = await lane.finish(execution)
+    assert finished.output == {"loop": [{"bad": 2}]}
+    assert await lane.executions.steps(lane.tenant_id, execution.id, within="fine", path=(1,)) == inner
+
+
+async def test_one_that_ran_out_of_time_can_be_retried_and_a_running_or_completed_one_cannot(lane: Lane) -> None:
+    definition = {"nodes": [node("hold", "wait", signal="go")], "timeout": "500ms"}
+    execution = await lane.run(definition)
+    assert execution.status == "timedOut"
+    await lane.controls.retry(lane.tenant_id, execution.id)
+    with pytest.raises(Conflict, match="only one that is failed or timedOut"):
+        await lane.controls.retry(lane.tenant_id, execution.id)
+    await lane.executions.signal(lane.tenant_id, execution.id, "go")
+    assert (await lane.finish(execution)).status == "completed"
+    with pytest.raises(Conflict, match="is completed"):
+        await lane.controls.retry(lane.tenant_id, execution.id)
+
+
+async def test_concurrent_retries_start_one_run(lane: Lane) -> None:
+    execution = await lane.run({"nodes": [node("bad", "test.unsteady", name="race", **UNSTEADY)]})
+    asked = [lane.controls.retry(lane.tenant_id, execution.id) for _ in range(5)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sorted(type(answer).__name__ for answer in answers) == [*["Conflict"] * 4, "NoneType"]
+    assert (await lane.finish(execution)).output == {"bad": 2}

@@ -7,9 +7,9 @@ from user_workflows.interpreter.node import NodeState
 class Journal:
     """Numbers every change of every node, those inside loops too, and hands it out once."""
 
-    def __init__(self) -> None:
+    def __init__(self, seq: int = 0) -> None:
         #: rises with every change
-        self.seq = 0
+        self.seq = seq
         self._noted: dict[tuple[str, tuple[int, ...]], NodeState] = {}
         self._changed: dict[tuple[str, tuple[int, ...]], NodeState] = {}
 

@@ -6,7 +6,7 @@ These travel in histories and outlive releases: fields are only added, each with
 from datetime import datetime
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from plugins.host.retry import Retry
 from user_workflows.plan.model import Plan, PlanGraph
@@ -30,6 +30,50 @@ class TriggerCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str | None = None
 
 
+class StepError(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a step failed, for people and for expressions (``nodes.<id>.error``)."""
+
+    type: str
+    message: str
+    #: what a remote server answered, where there was one
+    status: int | None = None
+    attempts: int = 1
+
+
+class StepOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one step ended that is not made again, or not here: by ports, port → value, or with an error."""
+
+    node_id: str
+    started_at: datetime
+    closed_at: datetime
+    ports: dict[str, Any] | None = None
+    error: StepError | None = None
+    attempt: int = 1
+
+
+class Seed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an execution begins with instead of nothing: what is kept of the one before it."""
+
+    #: in the order of the plan
+    outcomes: tuple[StepOutcome, ...] = ()
+    #: nodes that were skipped by request
+    skipped: tuple[str, ...] = ()
+    #: what nodes see as `input` instead of what arrives
+    inputs: dict[str, Any] = field(default_factory=dict)
+    #: of the reused steps
+    reason: str | None = None
+
+
+class Earlier(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the execution had come to when it was retried."""
+
+    started_at: datetime
+    #: of its last record
+    seq: int
+    history_events: int = 0
+    billable_actions: int = 0
+
+
 class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The input of the interpreter."""
 
@@ -39,9 +83,13 @@ class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int
     trigger: TriggerCall
     plan: Plan
-    #: the first execution of a chain of reruns and replays; itself when it is the first
+    #: what the idempotency keys of its effects are made of, with `generation`: its own id
     origin_id: str
+    #: one more with each retry, so that what is made again acts again
     generation: int = 1
+    seed: Seed | None = None
+    #: of a retry
+    earlier: Earlier | None = None
 
 
 class StepCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,27 +118,6 @@ class StepResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: str
     output: Any
     attempt: int
-
-
-class StepError(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a step failed, for people and for expressions (``nodes.<id>.error``)."""
-
-    type: str
-    message: str
-    #: what a remote server answered, where there was one
-    status: int | None = None
-    attempts: int = 1
-
-
-class StepOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one step of a segment ended: by ports, port → value, or with an error."""
-
-    node_id: str
-    started_at: datetime
-    closed_at: datetime
-    ports: dict[str, Any] | None = None
-    error: StepError | None = None
-    attempt: int = 1
 
 
 class SegmentCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -149,6 +176,8 @@ class StepRecord(Struct, frozen=True, kw_only=True):
     input: Any = UNSET
     output: Any = None
     port: str | None = None
+    #: where there are several: port → value
+    ports: dict[str, Any] | UnsetType = UNSET
     error: StepError | None = None
     reason: str | None = None
     started_at: datetime | None = None

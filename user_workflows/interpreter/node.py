@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from user_workflows.interpreter.messages import StepError, StepRecord, StepStatus
 from user_workflows.plan.model import PlanNode
@@ -49,6 +49,7 @@ class NodeState(Struct):
             input=self.input,
             output=self.output,
             port=self.port,
+            ports=self.ports if self.status == "completed" and len(self.ports) > 1 else UNSET,
             error=self.error,
             reason=self.reason,
             started_at=self.started_at,

@@ -6,12 +6,15 @@ from typing import Any
 
 from user_workflows.interpreter.joins import Dead, EdgeState, Ready, decide
 from user_workflows.interpreter.journal import Journal
-from user_workflows.interpreter.messages import StepError, StepOutcome
+from user_workflows.interpreter.messages import Seed, StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.plan.model import PlanGraph, PlanNode
 
 #: the port by which a failed node with ``onError: port`` leaves
 ERROR_PORT = "error"
+
+#: why a node is skipped that the API was asked to skip
+SKIPPED = "skipped by request"
 
 
 class GraphState:
@@ -35,6 +38,8 @@ class GraphState:
         #: what expressions see as `nodes`: node → port → value, of the nodes that left by a port
         self.outputs: dict[str, dict[str, Any]] = dict(outer or {})
         self.journal = journal
+        #: what nodes see as `input` instead of what arrives
+        self.edited: Mapping[str, Any] = {}
         self._edges = [EdgeState(edge) for edge in graph.edges]
         #: nodes that will run, or never will; asked for membership only, its order means nothing
         self._decided: set[str] = set()
@@ -53,6 +58,8 @@ class GraphState:
 
     def input_of(self, node: PlanNode, given: Any) -> Any:
         """Return what a node sees as `input` (design §6): at roots what was `given`; a `merge` always sees a map."""
+        if node.id in self.edited:
+            return self.edited[node.id]
         if not node.incoming:
             return given
         states = [self._edges[index] for index in node.incoming]
@@ -72,6 +79,7 @@ class GraphState:
         """Settle a node as an activity says it settled; the node may have begun already."""
         state = self.nodes[outcome.node_id]
         self._ready.pop(outcome.node_id, None)
+        self._decided.add(outcome.node_id)
         if state.status == "pending":
             self.begin(state, self.input_of(state.node, given), outcome.started_at)
         if outcome.error is not None:
@@ -79,6 +87,16 @@ class GraphState:
         else:
             self.complete(state, outcome.ports or {}, outcome.closed_at, attempt=outcome.attempt)
         return state
+
+    def plant(self, seed: Seed, given: Any, at: datetime) -> None:
+        """Settle what is kept of an execution before this one."""
+        self.edited = seed.inputs
+        for outcome in seed.outcomes:
+            self.apply(outcome, given).reason = seed.reason
+        for node_id in seed.skipped:
+            state = self.nodes[node_id]
+            if not state.is_settled:
+                self.skip(state, SKIPPED, at)
 
     def outcomes(self) -> list[StepOutcome]:
         """Return the nodes that have settled, in the order of the plan, as `apply` takes them."""

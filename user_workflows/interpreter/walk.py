@@ -182,7 +182,8 @@ class Walk:
     def _begin_segment(self, chain: Sequence[str], given: Any) -> None:
         """Begin a chain of nodes, up to the first that is to be skipped."""
         head = chain[0]
-        self._chains[head] = [*takewhile(lambda node_id: node_id not in self._skipping, chain)]
+        apart = {*self._skipping, *self.graph.edited} - {head}
+        self._chains[head] = [*takewhile(lambda node_id: node_id not in apart, chain)]
         self._keep_running(head, self._run_segment(self._chains[head], given))
 
     def _keep_running(self, node_id: str, work: Coroutine[Any, Any, None]) -> None:

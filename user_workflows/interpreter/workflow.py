@@ -20,7 +20,7 @@ from user_workflows.interpreter.loops import run_foreach, run_while
 from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, StartExecution, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.segments import run_segment
-from user_workflows.interpreter.state import GraphState
+from user_workflows.interpreter.state import SKIPPED, GraphState
 from user_workflows.interpreter.steps import run_step
 from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.valve import Valve
@@ -29,9 +29,6 @@ from user_workflows.interpreter.walk import Performed, Walk
 
 EXECUTION = "execution"
 CLOSE = "execution.close"
-
-#: why a node is skipped that the API was asked to skip
-SKIPPED = "skipped by request"
 
 #: what the closing workflow task adds to a history: its completion, the marker of `CLOSE`, the end
 _CLOSING_EVENTS = 3
@@ -43,13 +40,14 @@ class Interpreter:
 
     @workflow.init
     def __init__(self, start: StartExecution) -> None:
-        started_at = workflow.info().start_time
+        earlier = start.earlier
+        started_at = workflow.info().start_time if earlier is None else earlier.started_at
         self._start = start
-        self._journal = Journal()
+        self._journal = Journal(0 if earlier is None else earlier.seq)
         self._signals = Signals()
         self._valve = Valve()
         self._is_closing = False
-        self._billable_actions = 1
+        self._billable_actions = 1 if earlier is None else 1 + earlier.billable_actions
         #: markers of local activities in the present workflow task: (events before it, markers)
         self._markers = (0, 0)
         self._emitter = Emitter(start, self._journal, started_at)
@@ -76,6 +74,8 @@ class Interpreter:
     @workflow.run
     async def run(self, start: StartExecution) -> Any:
         """Walk the plan to its end and return the execution's output."""
+        if start.seed is not None:
+            self._walk.graph.plant(start.seed, start.trigger.payload, workflow.now())
         try:
             output = await self._walk_in_time(start.plan.timeout)
         except ExecutionFailed as failure:
@@ -161,7 +161,8 @@ class Interpreter:
         """Events of the closed history: those of the present workflow task are not counted by the server yet."""
         length = workflow.info().get_current_history_length()
         since, count = self._markers
-        return length + (count if since == length else 0) + _CLOSING_EVENTS
+        before = 0 if self._start.earlier is None else self._start.earlier.history_events
+        return before + length + (count if since == length else 0) + _CLOSING_EVENTS
 
     async def _close(self, status: ExecutionStatus, *, output: Any = None, error: ExecutionError | None = None) -> None:
         """Stop what still runs, and write the final record before the workflow closes."""

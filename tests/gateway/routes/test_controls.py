@@ -1,9 +1,19 @@
 """Run controls through the API, on a real Temporal."""
 
+from typing import Any
+
 import httpx
 
 from tests.gateway.application import Headers
 from tests.gateway.routes.test_executions import WAIT, ended_execution, publish
+
+FAILS: dict[str, Any] = {
+    "nodes": [
+        {"id": "a", "pluginId": "set", "config": {"values": {"n": "{{ input.n }}"}}},
+        {"id": "bad", "pluginId": "set", "config": {"values": {"n": "{{ input.absent.deeper }}"}}},
+    ],
+    "edges": [{"source": "a", "target": "bad"}],
+}
 
 
 async def test_an_execution_is_paused_and_resumed(api: httpx.AsyncClient, owner: Headers) -> None:
@@ -30,3 +40,17 @@ async def test_a_waiting_node_is_skipped(api: httpx.AsyncClient, owner: Headers)
     assert (await ended_execution(api, owner, path))["status"] == "completed"
     (step,) = (await api.get(f"{path}/steps", headers=owner)).json()["items"]
     assert (step["status"], step["reason"]) == ("skipped", "skipped by request")
+
+
+async def test_a_failed_execution_is_retried_after_a_look_at_what_will_happen(
+    api: httpx.AsyncClient, owner: Headers
+) -> None:
+    where = await publish(api, owner, FAILS)
+    started = await api.post(f"{where}/executions", headers=owner | {"Prefer": "wait=20"}, json={"input": {"n": 1}})
+    path = started.headers["location"]
+    assert started.json()["status"] == "failed"
+    foreseen = await api.post(f"{path}/retry?dryRun=true", headers=owner)
+    assert (foreseen.status_code, foreseen.json()) == (200, {"reused": ["a"], "runs": ["bad"], "repeats": []})
+    retried = await api.post(f"{path}/retry", headers=owner)
+    assert (retried.status_code, retried.json()["id"]) == (202, started.json()["id"])
+    assert (await ended_execution(api, owner, path))["status"] == "failed"

@@ -17,6 +17,8 @@ BODIES: dict[str, Any] = {
     "put_draft": {},
     "start_batch": {"items": [{}]},
     "signal_execution": {"name": "go"},
+    "skip_node": {"nodeId": "a"},
+    "rerun_execution": {"fromNode": "a"},
     "change_credential": {"name": "x"},
     "rotate_credential": {"data": {"token": "x"}},
 }
