@@ -1,9 +1,9 @@
-"""Run controls: what can be done to an execution that is under way (design §6)."""
+"""Run controls: what can be done to an execution that is under way, or again with one that was (design §6)."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, structs
 from sqlalchemy import Row, select, update
 
 from plugins.host.registry import Registry
@@ -12,10 +12,10 @@ from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, reaching_temporal
 from user_workflows.errors import Conflict, InvalidInput
 from user_workflows.executions import Execution, Executions, or_conflict
-from user_workflows.interpreter.messages import ExecutionStatus, Seed
+from user_workflows.interpreter.messages import ExecutionStatus, Seed, TriggerCall
 from user_workflows.plan.model import Plan, PlanGraph
-from user_workflows.redo import Redo, foresee, seed_of
-from user_workflows.starts import RETRYABLE, Starts
+from user_workflows.redo import Redo, before, foresee, seed_of
+from user_workflows.starts import RETRYABLE, StartRequest, Starts
 from user_workflows.store import executions, steps
 from user_workflows.workflows import Workflows
 
@@ -95,6 +95,105 @@ class Controls:
         if not await self._starts.again(tenant_id, execution_id, last.plan, last.seed, ended_run_id=ended_run_id):
             raise Conflict(f"execution {execution_id} has been retried by somebody else meanwhile")
         await self._mark(tenant_id, execution_id, "running", instead_of=("queued",))
+
+    async def plan_rerun(self, tenant_id: str, execution_id: str, *, from_node: str) -> Redo:
+        """Tell what `rerun` would do."""
+        _, redo = await self._rerun(await self._last(tenant_id, execution_id), from_node)
+        return redo
+
+    async def rerun(
+        self,
+        tenant_id: str,
+        execution_id: str,
+        *,
+        from_node: str,
+        input: Any = UNSET,
+        key: str | None = None,
+        traceparent: str | None = None,
+    ) -> Execution:
+        """Start a new execution of the same version that runs a node, and what is downstream of it, again.
+
+        What else has settled is reused. Its effects have keys of their own: what runs again acts again.
+
+        Args:
+            tenant_id: whose execution it is.
+            execution_id: what is repeated; closed or not.
+            from_node: at the top level of its version.
+            input: what the node sees as `input`, instead of what arrives.
+            key: an equal one answers with the first new execution.
+            traceparent: W3C trace context of the caller.
+
+        Raises:
+            InvalidInput: the version has no such node at its top level.
+            Conflict: a dead path rules the node out.
+        """
+        last = await self._last(tenant_id, execution_id)
+        seed, _ = await self._rerun(last, from_node)
+        if input is not UNSET:
+            seed = structs.replace(seed, inputs={from_node: input})
+        return await self._repeat(tenant_id, last.execution, key=key, traceparent=traceparent, seed=seed)
+
+    async def plan_replay(self, tenant_id: str, execution_id: str, *, version: int | None = None) -> Redo:
+        """Tell what `replay` would do."""
+        last = await self._last(tenant_id, execution_id)
+        workflow_id, wanted = last.execution.workflow_id, version or last.execution.version
+        published = await self._workflows.plan(tenant_id, workflow_id, wanted)
+        return foresee(published.plan, Seed(), last.rows, self._registry)
+
+    async def replay(
+        self,
+        tenant_id: str,
+        execution_id: str,
+        *,
+        version: int | None = None,
+        key: str | None = None,
+        traceparent: str | None = None,
+    ) -> Execution:
+        """Start a new execution with the same input, of the same version or of another, that runs everything again.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        execution = await self._executions.get(tenant_id, execution_id)
+        return await self._repeat(tenant_id, execution, key=key, traceparent=traceparent, version=version)
+
+    async def _rerun(self, last: "_Last", from_node: str) -> tuple[Seed, Redo]:
+        check_node(last.plan, from_node, "/fromNode")
+        seed = structs.replace(
+            before(last.plan, from_node, last.seed), reason=f"reused from execution {last.execution.id}"
+        )
+        redo = foresee(last.plan, seed, last.rows, self._registry)
+        if from_node not in redo.runs:
+            raise Conflict(f"node {from_node} is on a path that was not taken; rerun from the node that chose the path")
+        return seed, redo
+
+    async def _repeat(
+        self,
+        tenant_id: str,
+        execution: Execution,
+        *,
+        key: str | None,
+        traceparent: str | None,
+        version: int | None = None,
+        seed: Seed | None = None,
+    ) -> Execution:
+        trigger = TriggerCall(
+            type=execution.trigger["type"],
+            id=execution.trigger.get("id"),
+            payload=execution.input,
+            traceparent=traceparent,
+        )
+        request = StartRequest(
+            workflow_id=execution.workflow_id,
+            trigger=trigger,
+            version=version or execution.version,
+            tags=execution.tags,
+            key=key,
+            origin_id=execution.id,
+            seed=seed,
+        )
+        (repeated,) = await self._executions.start_many(tenant_id, [request])
+        return repeated
 
     async def _last(self, tenant_id: str, execution_id: str) -> "_Last":
         execution = await self._executions.get(tenant_id, execution_id)

@@ -183,6 +183,39 @@ def retry(api: Api, out: Output, *, execution_id: str, dry_run: bool) -> None:
         _control(api, out, execution_id, "retry")
 
 
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@click.argument("node_id", metavar="NODE")
+@click.option("-i", "--input", "input_", type=JsonInput(), help="What the node sees as `input`, else what arrives.")
+@click.option("--dry-run", is_flag=True, help="Show what would run, and do nothing.")
+@with_api
+@with_output
+def rerun(api: Api, out: Output, *, execution_id: str, node_id: str, input_: Any, dry_run: bool) -> None:
+    """Run a node, and what follows from it, again in a new execution."""
+    body = {"fromNode": node_id} | ({} if input_ is None else {"input": input_})
+    _again(api, out, f"/v1/executions/{execution_id}/rerun", body, dry_run)
+
+
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
+@click.option("--version", type=click.IntRange(min=1), help="Else the same.")
+@click.option("--dry-run", is_flag=True, help="Show what would run, and do nothing.")
+@with_api
+@with_output
+def replay(api: Api, out: Output, *, execution_id: str, version: int | None, dry_run: bool) -> None:
+    """Run everything again in a new execution, with the same input."""
+    body = {} if version is None else {"version": version}
+    _again(api, out, f"/v1/executions/{execution_id}/replay", body, dry_run)
+
+
+def _again(api: Api, out: Output, path: str, body: dict[str, Any], dry_run: bool) -> None:
+    if dry_run:
+        _foresee(out, api.post(f"{path}?dryRun=true", body))
+        return
+    started = api.post(path, body)
+    out.fields({"id": started["id"], "origin": started["originId"], "status": started["status"]}, raw=started)
+
+
 def _foresee(out: Output, redo: dict[str, Any]) -> None:
     repeats = [f"{repeat['nodeId']} ({repeat['effect']})" for repeat in redo["repeats"]]
     shown = {"reused": redo["reused"], "runs": redo["runs"], "may act again": repeats}

@@ -1,16 +1,20 @@
-"""``/v1/executions/{id}/…``: run controls of an execution that is under way."""
+"""``/v1/executions/{id}/…``: run controls."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import Response, post
+import structlog
+from litestar import Request, Response, post
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
+from gateway.idempotency.middleware import effect_key
+from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE
 from user_workflows.controls import Controls
 from user_workflows.executions import Execution, Executions
@@ -23,6 +27,17 @@ DryRun = Annotated[bool, QueryParameter(name="dryRun", description="tell what wo
 
 class Skip(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     node_id: NodeId
+
+
+class Rerun(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    from_node: NodeId
+    #: what the node sees as ``input``, instead of what arrives
+    input: Any | UnsetType = UNSET
+
+
+class Replay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    #: instead of the same
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
 
 
 @post("/v1/executions/{execution_id:str}/pause", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
@@ -76,9 +91,69 @@ async def retry_execution(
 ) -> Response[Execution | Redo]:
     """Let a failed or timed-out execution go on from its failed nodes; completed steps are kept."""
     if dry_run:
-        return Response(await controls.plan_retry(principal.tenant_id, execution_id), status_code=HTTP_200_OK)
+        return _foreseen(await controls.plan_retry(principal.tenant_id, execution_id))
     await controls.retry(principal.tenant_id, execution_id)
     return Response(await executions.get(principal.tenant_id, execution_id), status_code=HTTP_202_ACCEPTED)
 
 
-ROUTES = [pause_execution, resume_execution, skip_node, retry_execution]
+@post("/v1/executions/{execution_id:str}/rerun", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+async def rerun_execution(
+    *,
+    request: Request[Principal, Principal, State],
+    execution_id: FromPath[str],
+    data: JSONBody[Rerun],
+    principal: NamedDependency[Principal],
+    controls: NamedDependency[Controls],
+    dry_run: DryRun = False,
+) -> Response[Execution | Redo]:
+    """Run a node, and what is downstream of it, again in a new execution; all else is reused."""
+    if dry_run:
+        return _foreseen(await controls.plan_rerun(principal.tenant_id, execution_id, from_node=data.from_node))
+    return _started(
+        await controls.rerun(
+            principal.tenant_id,
+            execution_id,
+            from_node=data.from_node,
+            input=data.input,
+            key=effect_key(request, "rerun", execution_id),
+            traceparent=trace_of(request.scope).traceparent,
+        )
+    )
+
+
+@post("/v1/executions/{execution_id:str}/replay", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+async def replay_execution(
+    *,
+    request: Request[Principal, Principal, State],
+    execution_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    controls: NamedDependency[Controls],
+    dry_run: DryRun = False,
+    data: JSONBody[Replay | None] = None,
+) -> Response[Execution | Redo]:
+    """Run everything again in a new execution, with the same input."""
+    version = None if data is None else data.version
+    if dry_run:
+        return _foreseen(await controls.plan_replay(principal.tenant_id, execution_id, version=version))
+    return _started(
+        await controls.replay(
+            principal.tenant_id,
+            execution_id,
+            version=version,
+            key=effect_key(request, "replay", execution_id),
+            traceparent=trace_of(request.scope).traceparent,
+        )
+    )
+
+
+def _foreseen(redo: Redo) -> Response[Execution | Redo]:
+    return Response(redo, status_code=HTTP_200_OK)
+
+
+def _started(execution: Execution) -> Response[Execution | Redo]:
+    structlog.contextvars.bind_contextvars(execution_id=execution.id)
+    headers = {"Location": f"/v1/executions/{execution.id}"}
+    return Response(execution, status_code=HTTP_202_ACCEPTED, headers=headers)
+
+
+ROUTES = [pause_execution, resume_execution, skip_node, retry_execution, rerun_execution, replay_execution]

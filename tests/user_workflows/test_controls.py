@@ -292,3 +292,73 @@ async def test_concurrent_retries_start_one_run(lane: Lane) -> None:
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert sorted(type(answer).__name__ for answer in answers) == [*["Conflict"] * 4, "NoneType"]
     assert (await lane.finish(execution)).output == {"bad": 2}
+
+
+async def test_a_rerun_is_a_new_execution_that_reuses_what_is_not_downstream(lane: Lane) -> None:
+    definition = {
+        "nodes": [
+            node("start", values={"n": "{{ input.n }}"}),
+            node("send", "test.flaky"),
+            node("beside", "test.flaky"),
+            node("call", "test.echo", value="{{ input }}"),
+            node("last", values={"in": "{{ nodes.call.output }}", "n": "{{ trigger.n }}"}),
+        ],
+        "edges": edges("start>send", "start>beside", "send>call", "call>last"),
+    }
+    workflow = await lane.publish(definition)
+    first = await lane.finish(await lane.start(workflow, {"n": 3}, tags=["kept"]))
+    foreseen = await lane.controls.plan_rerun(lane.tenant_id, first.id, from_node="send")
+    assert (foreseen.reused, foreseen.runs) == (("start", "beside"), ("send", "call", "last"))
+    assert [repeat.node_id for repeat in foreseen.repeats] == ["send"]
+    again = await lane.controls.rerun(lane.tenant_id, first.id, from_node="send", input={"edited": True}, key="once")
+    assert (again.origin_id, again.version, again.input, again.tags) == (first.id, 1, {"n": 3}, ("kept",))
+    assert (await lane.controls.rerun(lane.tenant_id, first.id, from_node="send", key="once")).id == again.id
+    finished = await lane.finish(again)
+    assert finished.output == {"beside": {"attempt": 1}, "last": {"in": {"attempt": 1}, "n": 3}}
+    steps = await lane.steps(again)
+    assert (steps["send"].input, steps["start"].reason) == ({"edited": True}, f"reused from execution {first.id}")
+    sent = [key for step, _, key in lane.keys[-3:] if step == "send"]
+    assert len(set(sent)) == 2, "what runs again acts again"
+    assert [step for step, _, _ in lane.keys[-3:]].count("beside") == 1
+
+
+async def test_a_rerun_in_the_middle_of_a_chain_gives_the_node_the_edited_input(lane: Lane) -> None:
+    definition = {
+        "nodes": [node(id, "test.echo", value="{{ input }}") for id in ("a", "b", "c")],
+        "edges": edges("a>b", "b>c"),
+    }
+    first = await lane.run(definition, 1)
+    again = await lane.controls.rerun(lane.tenant_id, first.id, from_node="b", input=[2])
+    assert (await lane.finish(again)).output == {"c": [2]}
+    plain = await lane.controls.rerun(lane.tenant_id, again.id, from_node="c")
+    assert (plain.origin_id, (await lane.finish(plain)).output) == (again.id, {"c": [2]})
+
+
+async def test_a_rerun_from_a_path_that_was_not_taken_is_refused(lane: Lane) -> None:
+    definition = {
+        "nodes": [node("which", "if", condition="{{ true }}"), node("no", values={}), node("yes", values={})],
+        "edges": edges("which.true>yes", "which.false>no"),
+    }
+    execution = await lane.run(definition)
+    with pytest.raises(Conflict, match="not taken"):
+        await lane.controls.rerun(lane.tenant_id, execution.id, from_node="no")
+    with pytest.raises(InvalidInput, match="no node 'nowhere'"):
+        await lane.controls.rerun(lane.tenant_id, execution.id, from_node="nowhere")
+
+
+async def test_a_replay_runs_everything_again_in_the_same_version_or_another(lane: Lane) -> None:
+    workflow = await lane.publish({"nodes": [node("send", "test.flaky"), node("say", values={"version": 1})]})
+    first = await lane.finish(await lane.start(workflow, {"n": 1}))
+    await lane.workflows.put_draft(
+        lane.tenant_id, workflow, {"nodes": [node("say", values={"n": "{{ input.n }}"})]}, None
+    )
+    await lane.workflows.publish(lane.tenant_id, workflow)
+    foreseen = await lane.controls.plan_replay(lane.tenant_id, first.id)
+    assert (foreseen.reused, foreseen.runs) == ((), ("send", "say"))
+    assert [(repeat.node_id, repeat.effect) for repeat in foreseen.repeats] == [("send", "idempotent")]
+    same = await lane.finish(await lane.controls.replay(lane.tenant_id, first.id))
+    assert (same.origin_id, same.output) == (first.id, first.output)
+    other = await lane.finish(await lane.controls.replay(lane.tenant_id, first.id, version=2))
+    assert (other.version, other.output) == (2, {"say": {"n": 1}})
+    with pytest.raises(NotFound):
+        await lane.controls.replay(lane.tenant_id, first.id, version=3)

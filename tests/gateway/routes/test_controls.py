@@ -54,3 +54,22 @@ async def test_a_failed_execution_is_retried_after_a_look_at_what_will_happen(
     retried = await api.post(f"{path}/retry", headers=owner)
     assert (retried.status_code, retried.json()["id"]) == (202, started.json()["id"])
     assert (await ended_execution(api, owner, path))["status"] == "failed"
+
+
+async def test_an_execution_is_rerun_and_replayed_as_a_new_one(api: httpx.AsyncClient, owner: Headers) -> None:
+    where = await publish(api, owner, FAILS)
+    started = await api.post(f"{where}/executions", headers=owner | {"Prefer": "wait=20"}, json={"input": {"n": 1}})
+    path, first = started.headers["location"], started.json()["id"]
+    for action, body in (("rerun", {"fromNode": "bad", "input": {"absent": {"deeper": 2}}}), ("replay", {})):
+        foreseen = await api.post(f"{path}/{action}?dryRun=true", headers=owner, json=body)
+        assert foreseen.status_code == 200
+        assert "bad" in foreseen.json()["runs"]
+        again = await api.post(f"{path}/{action}", headers=owner | {"Idempotency-Key": action}, json=body)
+        assert (again.status_code, again.json()["originId"]) == (202, first)
+        assert again.json()["id"] != first
+        repeated = await api.post(f"{path}/{action}", headers=owner | {"Idempotency-Key": action}, json=body)
+        assert repeated.json()["id"] == again.json()["id"]
+        ended = await ended_execution(api, owner, again.headers["location"])
+        assert ended["status"] == ("completed" if action == "rerun" else "failed")
+    wrong = await api.post(f"{path}/rerun", headers=owner, json={"fromNode": "nowhere"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/fromNode")
