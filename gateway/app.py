@@ -35,6 +35,7 @@ _PARTS = (
     "executions",
     "explainer",
     "watch",
+    "events",
     "tickets",
     "controls",
 )

@@ -28,6 +28,7 @@ from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
 from user_workflows.client import connect
 from user_workflows.controls import Controls
+from user_workflows.events import Events
 from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
 from user_workflows.feed import FeedReader, FeedWriter
@@ -63,6 +64,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     #: publishes what this process commits, if it runs it
     feed: FeedWriter
     watch: Watch
+    events: Events
     tickets: Tickets
     controls: Controls
 
@@ -124,6 +126,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             ),
             feed=FeedWriter(redis, vault),
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
+            events=Events(workflows=workflows, executions=executions),
             tickets=Tickets(vault),
             controls=Controls(
                 database=database,

@@ -62,10 +62,13 @@ workflow_triggers = Table(
     #: webhook: SHA-256 of the token in its URL
     Column("token_hash", String(64)),
     Column("token_sealed", LargeBinary),
+    #: event: a digest of the type that it listens to
+    Column("event_digest", String(64)),
     #: cron: whether Temporal may hold a schedule for it
     Column("scheduled", Boolean, nullable=False),
     PrimaryKeyConstraint("tenant_id", "workflow_id", "trigger_id"),
     ForeignKeyConstraint(["tenant_id", "workflow_id"], ["workflows.tenant_id", "workflows.id"]),
+    Index("ix_workflow_triggers_event", "tenant_id", "event_digest"),
     Index("uq_workflow_triggers_token_hash", "token_hash", unique=True),
 )
 

@@ -18,6 +18,7 @@ from user_workflows.definition.model import Definition, Trigger
 from user_workflows.definition.validate import validate
 from user_workflows.errors import Conflict, InvalidDefinition, InvalidInput, NotFound, StaleRevision
 from user_workflows.hooks import Hook, ensure_tokens, find_token, forget_tokens
+from user_workflows.listeners import find_listening, listen
 from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.model import Plan
 from user_workflows.trigger_secrets import require_secrets
@@ -148,6 +149,7 @@ class Workflows:
             async with change.commit(published_version=number) as connection:
                 await insert_version(connection, sealer, workflow_id, version, plan)
                 await ensure_tokens(connection, self._database, sealer, workflow_id, definition.triggers)
+                await listen(connection, self._database, tenant_id, workflow_id, definition.triggers)
         return version
 
     async def publish_version(self, tenant_id: str, workflow_id: str, version: int) -> Version:
@@ -163,6 +165,7 @@ class Workflows:
             await self._switch(change, triggers)
             async with change.commit(published_version=version) as connection:
                 await ensure_tokens(connection, self._database, sealer, workflow_id, triggers)
+                await listen(connection, self._database, tenant_id, workflow_id, triggers)
         return await self.version(tenant_id, workflow_id, version)
 
     async def versions(
@@ -246,6 +249,19 @@ class Workflows:
         if trigger is None:
             return None
         return Hook(tenant_id=row.tenant_id, workflow_id=row.workflow_id, trigger=trigger)
+
+    async def find_listeners(self, tenant_id: str, event_type: str) -> Sequence[Hook]:
+        """Return the triggers that listen to a type of event: of published versions of active workflows."""
+        async with self._database.read() as connection:
+            rows = await find_listening(connection, tenant_id, event_type)
+        listeners = []
+        for row in rows:
+            published = await self._versions.plan(tenant_id, row.workflow_id, row.published_version)
+            trigger = _trigger(published, row.trigger_id, "event")
+            # The row may be of another version: what is published has the last word.
+            if trigger is not None and trigger.config.get("eventType") == event_type:
+                listeners.append(Hook(tenant_id=tenant_id, workflow_id=row.workflow_id, trigger=trigger))
+        return listeners
 
     async def find_cron(self, tenant_id: str, workflow_id: str, trigger_id: str) -> Trigger | None:
         """Return a cron trigger of the published version of an active workflow, for a firing to check."""

@@ -75,15 +75,18 @@ class _Check:
             self._faults.add("trigger.notYet", self._path("respond"), message, severity="warning")
 
     def _check_event(self, config: dict[str, Any]) -> None:
-        message = "this release cannot receive events yet; the trigger is kept, and never fires"
-        self._faults.add("trigger.notYet", ("triggers", self._index, "type"), message, severity="warning")
         condition = config.get("filter")
-        if is_template(condition):
-            try:
-                compile_template(condition)
-            except TemplateError as error:
-                for _, fault in error.faults:
-                    self._add(fault.type, "filter", str(fault))
+        if not is_template(condition):
+            return
+        try:
+            references = compile_template(condition).references
+        except TemplateError as error:
+            for _, fault in error.faults:
+                self._add(fault.type, "filter", str(fault))
+            return
+        for root in dict.fromkeys(reference.root for reference in references if reference.root != "trigger"):
+            message = f"a filter sees the event alone, as trigger; there is no {root} yet"
+            self._add("trigger.invalid", "filter", message)
 
     def _path(self, key: str) -> tuple[str | int, ...]:
         return ("triggers", self._index, "config", key)

@@ -281,6 +281,7 @@ def upgrade() -> None:
         sa.Column("trigger_id", sa.String(length=64), nullable=False),
         sa.Column("token_hash", sa.String(length=64), nullable=True),
         sa.Column("token_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("event_digest", sa.String(length=64), nullable=True),
         sa.Column("scheduled", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant_id", "workflow_id"],
@@ -290,6 +291,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "workflow_id", "trigger_id", name=op.f("pk_workflow_triggers")),
     )
     with op.batch_alter_table("workflow_triggers", schema=None) as batch_op:
+        batch_op.create_index("ix_workflow_triggers_event", ["tenant_id", "event_digest"], unique=False)
         batch_op.create_index("uq_workflow_triggers_token_hash", ["token_hash"], unique=True)
 
     op.create_table(
@@ -313,6 +315,7 @@ def downgrade() -> None:
     op.drop_table("workflow_versions")
     with op.batch_alter_table("workflow_triggers", schema=None) as batch_op:
         batch_op.drop_index("uq_workflow_triggers_token_hash")
+        batch_op.drop_index("ix_workflow_triggers_event")
 
     op.drop_table("workflow_triggers")
     op.drop_table("steps")

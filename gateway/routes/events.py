@@ -1,0 +1,59 @@
+"""``/v1/events``: CloudEvents, each of which may start any number of workflows."""
+
+from litestar import Request, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.status_codes import HTTP_202_ACCEPTED
+from msgspec import Struct
+
+from gateway.auth.permissions import requires
+from gateway.auth.principal import Principal
+from gateway.cloudevents import read_events
+from gateway.telemetry.trace import trace_of
+from user_workflows.events import Events
+from user_workflows.interpreter.messages import ExecutionStatus
+
+
+class StartedByEvent(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    workflow_id: str
+    trigger_id: str
+    #: the `id` of the event
+    event_id: str
+    status: ExecutionStatus
+
+
+class Taken(Struct, frozen=True):
+    """What the events stand for, in their order: executions that they start, or have started before."""
+
+    executions: list[StartedByEvent]
+
+
+@post("/v1/events", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+async def receive_events(
+    request: Request[Principal, Principal, State],
+    principal: NamedDependency[Principal],
+    events: NamedDependency[Events],
+) -> Taken:
+    """Start every active workflow that listens to these CloudEvents (1.0: binary, structured or batched).
+
+    One that comes again, by its source and id, starts nothing more.
+    """
+    received = read_events(dict(request.headers), await request.body())
+    traceparent = trace_of(request.scope).traceparent
+    started = await events.receive(principal.tenant_id, received, traceparent=traceparent)
+    return Taken(
+        [
+            StartedByEvent(
+                id=each.execution.id,
+                workflow_id=each.execution.workflow_id,
+                trigger_id=each.trigger_id,
+                event_id=received[each.event]["id"],
+                status=each.execution.status,
+            )
+            for each in started
+        ]
+    )
+
+
+ROUTES = [receive_events]
