@@ -15,6 +15,12 @@ class Case(Struct, frozen=True, kw_only=True):
     signals: tuple[tuple[str, Any], ...] = ()
     #: cancel once this gate has been reached
     cancel_at: str | None = None
+    #: pause once this gate has been reached, and resume when its node, of the same name, has completed
+    pause_at: str | None = None
+    #: skip this node once it waits
+    skip: str | None = None
+    #: once it has failed, retry it; the history is that of the retry
+    is_retried: bool = False
 
 
 CASES = (
@@ -257,5 +263,35 @@ CASES = (
             ]
         },
         cancel_at="loop-a",
+    ),
+    Case(
+        name="pause",
+        definition={
+            "nodes": [node("pause", "test.gate", name="pause", timeout="2m"), node("after", values={})],
+            "edges": edges("pause>after"),
+        },
+        pause_at="pause",
+    ),
+    Case(
+        name="skip",
+        definition={
+            "nodes": [node("hold", "wait", signal="never"), node("dead", values={}), node("join", values={})],
+            "edges": edges("hold>dead", "dead>join"),
+        },
+        skip="hold",
+    ),
+    Case(
+        name="retry",
+        definition={
+            "nodes": [
+                node("first", "test.echo", value="{{ input }}"),
+                node("soft", "test.flaky", permanent=True, onError="continue"),
+                node("bad", "test.unsteady", name="retry", failures=1, retry={"maxAttempts": 1}),
+                node("last", values={"sum": "{{ nodes.first.output + nodes.bad.output }}"}),
+            ],
+            "edges": edges("first>soft", "soft>bad", "bad>last"),
+        },
+        input=3,
+        is_retried=True,
     ),
 )

@@ -29,6 +29,7 @@ from tests import servers
 from tests.replay.cases import CASES, Case
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.codec import plain_data_converter
+from user_workflows.executions import Execution
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.messages import ExecutionRecord, TriggerCall, workflow_id
 from user_workflows.interpreter.workflow import CLOSE, Interpreter
@@ -98,10 +99,27 @@ async def record(lane: Lane, case: Case) -> Recording:
     if case.cancel_at is not None:
         await lane.gates.arrival(case.cancel_at).wait()
         await lane.executions.cancel(lane.tenant_id, execution.id)
+    if case.pause_at is not None:
+        await lane.gates.arrival(case.pause_at).wait()
+        await lane.controls.pause(lane.tenant_id, execution.id)
+        lane.gates.at(case.pause_at).set()
+        await _until(lane, execution, case.pause_at, "completed")
+        await lane.controls.resume(lane.tenant_id, execution.id)
+    if case.skip is not None:
+        await _until(lane, execution, case.skip, "waiting")
+        await lane.controls.skip(lane.tenant_id, execution.id, case.skip)
     await lane.finish(execution)
+    if case.is_retried:
+        await lane.controls.retry(lane.tenant_id, execution.id)
+        await lane.finish(execution)
     id = workflow_id(lane.tenant_id, execution.id)
     history = (await lane.temporal.get_workflow_handle(id).fetch_history()).to_json_dict()
     return Recording(workflow_id=id, history=history, final=await replay(id, history))
+
+
+async def _until(lane: Lane, execution: Execution, node_id: str, status: str) -> None:
+    while (await lane.steps(execution))[node_id].status != status:
+        await asyncio.sleep(0.02)
 
 
 async def record_what_is_missing() -> None:

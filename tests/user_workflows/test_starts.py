@@ -14,7 +14,7 @@ from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.client import connect
 from user_workflows.errors import Conflict, EngineUnavailable, NotFound
-from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.interpreter.messages import Seed, TriggerCall
 from user_workflows.reconcile import Reconciler
 from user_workflows.starts import Starts
 from user_workflows.store import executions
@@ -46,7 +46,7 @@ class Cut:
         """Let a few minutes pass for the rows, and sweep."""
         earlier = now() - timedelta(minutes=5)
         async with self.database.transaction() as connection:
-            await connection.execute(update(executions).values(created_at=earlier, checked_at=earlier))
+            await connection.execute(update(executions).values(created_at=earlier, due_at=earlier, checked_at=earlier))
         await self.reconciler.sweep()
 
 
@@ -83,6 +83,20 @@ async def test_a_start_without_a_key_that_was_cut_off_is_closed_as_failed(cut: C
     assert execution.status == "failed"
     assert execution.error is not None
     assert execution.error.type == "start.unavailable"
+
+
+async def test_a_retry_that_was_cut_off_is_made_up_for_by_the_sweep(cut: Cut) -> None:
+    lane = cut.lane
+    definition = {"nodes": [node("bad", "test.unsteady", name="cut", failures=1, retry={"maxAttempts": 1})]}
+    failed = await lane.run(definition)
+    ended = await lane.executions.ended_run_id(lane.tenant_id, failed.id)
+    published = await lane.workflows.plan(lane.tenant_id, failed.workflow_id)
+    with pytest.raises(EngineUnavailable):
+        await cut.starts.again(lane.tenant_id, failed.id, published.plan, Seed(), ended_run_id=ended)
+    await cut.reconciler.repair(lane.tenant_id, failed.id)
+    assert (await lane.executions.get(lane.tenant_id, failed.id)).status == "queued", "the run before is not its end"
+    await cut.sweep_later()
+    assert (await lane.finish(failed)).output == {"bad": 2}
 
 
 async def test_a_record_that_lost_its_end_is_repaired_when_it_is_read(cut: Cut) -> None:
