@@ -38,8 +38,9 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # The server takes these over and, when it has drained, raises them again: to stop as asked is no failure.
         signal.signal(number, lambda *_: None)
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         # Ours is in place already; `telemetry.access` writes the lines of requests.
@@ -49,7 +50,10 @@ async def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=DRAIN,
         lifespan="on",
     )
-    await uvicorn.Server(config).serve()
+    server = uvicorn.Server(config)
+    # Streams have no end of their own: they ask for it.
+    app.state.is_stopping = lambda: server.should_exit
+    await server.serve()
 
 
 async def run_user_workflows_worker(settings: Settings) -> None:

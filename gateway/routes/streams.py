@@ -1,6 +1,6 @@
 """Live updates by Server-Sent Events: of one execution, and of all of a tenant."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -69,6 +69,7 @@ async def issue_ticket(
 @get("/v1/executions/{execution_id:str}/events", opt=_WATCHABLE, media_type="text/event-stream")
 async def watch_execution(
     *,
+    state: State,
     execution_id: FromPath[str],
     principal: NamedDependency[Principal],
     executions: NamedDependency[Executions],
@@ -92,11 +93,13 @@ async def watch_execution(
         steps = await executions.steps(tenant_id, execution_id)
         return {"execution": notice.executions[0], "steps": [step_body(step) for step in steps.items]}
 
-    return _stream(notices, snapshot)
+    return _stream(notices, snapshot, state)
 
 
 @get("/v1/events/stream", opt=_WATCHABLE, media_type="text/event-stream")
 async def watch_all(
+    *,
+    state: State,
     principal: NamedDependency[Principal],
     watch: NamedDependency[Watch],
     last_event_id: LastEventId = None,
@@ -113,14 +116,21 @@ async def watch_all(
     async def snapshot(notice: Notice) -> Any:
         return {"executions": notice.executions}
 
-    return _stream(notices, snapshot)
+    return _stream(notices, snapshot, state)
 
 
-def _stream(notices: AsyncIterator[Notice], snapshot: Any) -> ServerSentEvent:
+def _stream(
+    notices: AsyncIterator[Notice], snapshot: Callable[[Notice], Awaitable[Any]], state: State
+) -> ServerSentEvent:
+    is_stopping: Callable[[], bool] = state.get("is_stopping", lambda: False)
+
     async def messages() -> AsyncIterator[ServerSentEventMessage]:
         yield ServerSentEventMessage(data=None, retry=RETRY)
         try:
             async for notice in notices:
+                if is_stopping():
+                    # The client comes back with its last id, to another process.
+                    return
                 if notice.type == "idle":
                     # The client moves on too: it need not hear again of what is not its own.
                     yield ServerSentEventMessage(data=None, comment="", id=notice.id)

@@ -116,6 +116,27 @@ async def test_the_api_lets_requests_finish_and_both_workers_drain(environment: 
     assert {"tenant_id", "timestamp", "level", "process"} <= last.keys()
 
 
+async def test_a_watcher_does_not_hold_up_the_end(environment: Environment, tmp_path: Path) -> None:
+    api = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
+    async with open_platform(load(environment)) as platform:
+        owner: Headers = await new_tenant(platform)
+    log = tmp_path / "serve.log"
+    async with process("serve", environment, log) as serving, httpx.AsyncClient(headers=owner, timeout=30) as client:
+        await until_it_answers(f"{api}/health/live", serving)
+        async with client.stream("GET", f"{api}/v1/events/stream") as stream:
+            told = stream.aiter_lines()
+            async with asyncio.timeout(10):
+                while "event: snapshot" not in await anext(told):
+                    pass
+            stopping = asyncio.create_task(stop(serving))
+            # The stream ends as a stream ends, before anybody would have to cut it off.
+            async with asyncio.timeout(7):
+                rest = [line async for line in told]
+        assert any(line.startswith("data: ") for line in rest)
+        assert await stopping == 0
+    assert all(line["level"] == "info" for line in lines(log))
+
+
 async def test_a_client_that_only_writes_then_reads_hears_why_its_body_was_refused(
     environment: Environment, tmp_path: Path
 ) -> None:
