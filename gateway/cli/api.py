@@ -28,7 +28,7 @@ class Api(AbstractContextManager["Api"]):
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         return self.send("GET", path, params={name: value for name, value in params.items() if value is not None})
 
     def post(self, path: str, body: Any = None, *, headers: dict[str, str] | None = None) -> Any:

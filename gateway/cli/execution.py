@@ -111,6 +111,22 @@ def show(api: Api, out: Output, *, execution_id: str) -> None:
 
 @execution.command()
 @click.argument("execution_id", metavar="EXECUTION")
+@click.argument("node_id", metavar="NODE")
+@click.option("--path", help="Item and round numbers of the loops around the node, e.g. 3,0.")
+@with_api
+@with_output
+def why(api: Api, out: Output, *, execution_id: str, node_id: str, path: str | None) -> None:
+    """Say why a node ran, waits, was skipped or has not begun."""
+    found = api.get(f"/v1/executions/{execution_id}/why/{node_id}", path=path)
+    out.fields(
+        {"status": found["status"], "reason": found["reason"], "since": moment(found["since"])}
+        | {f"waits for {each['nodeId']}": each["reason"] for each in found["waitingFor"]},
+        raw=found,
+    )
+
+
+@execution.command()
+@click.argument("execution_id", metavar="EXECUTION")
 @with_api
 @with_output
 def watch(api: Api, out: Output, *, execution_id: str) -> None:
