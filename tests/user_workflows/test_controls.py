@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -362,3 +363,16 @@ async def test_a_replay_runs_everything_again_in_the_same_version_or_another(lan
     assert (other.version, other.output) == (2, {"say": {"n": 1}})
     with pytest.raises(NotFound):
         await lane.controls.replay(lane.tenant_id, first.id, version=3)
+
+
+async def test_a_delayed_execution_that_is_paused_or_signaled_begins_no_earlier(lane: Lane) -> None:
+    workflow = await lane.publish({"nodes": [node("hold", "wait", signal="go"), node("a", values={})]})
+    execution = await lane.start(workflow, delay=1.5)
+    await lane.controls.pause(lane.tenant_id, execution.id)
+    await lane.executions.signal(lane.tenant_id, execution.id, "go")
+    await lane.controls.resume(lane.tenant_id, execution.id)
+    finished = await lane.finish(execution)
+    assert finished.status == "completed"
+    step = (await lane.steps(execution))["a"]
+    assert step.started_at is not None
+    assert step.started_at >= execution.created_at + timedelta(seconds=1.5)
