@@ -43,12 +43,21 @@ async def go(api: httpx.AsyncClient, owner: Headers, path: str) -> None:
     assert (await api.post(f"{path}/signal", headers=owner, json={"name": "go"})).status_code == 202
 
 
+async def watch(api: httpx.AsyncClient, owner: Headers, path: str, engine: Platform) -> "asyncio.Task[httpx.Response]":
+    """Ask for the events of an execution, and return when the answer waits for what comes."""
+    async with Redis.from_url(engine.settings.redis_url) as redis, asyncio.timeout(20):
+        before = (await redis.info("clients"))["blocked_clients"]
+        watching = asyncio.create_task(api.get(f"{path}/events", headers=owner))
+        while (await redis.info("clients"))["blocked_clients"] <= before:
+            await asyncio.sleep(0.01)
+    return watching
+
+
 async def test_a_stream_begins_with_a_snapshot_and_ends_with_the_execution(
-    api: httpx.AsyncClient, owner: Headers
+    api: httpx.AsyncClient, owner: Headers, engine: Platform
 ) -> None:
     path = await start(api, owner)
-    watching = asyncio.create_task(api.get(f"{path}/events", headers=owner))
-    await asyncio.sleep(0.2)
+    watching = await watch(api, owner, path, engine)
     await go(api, owner, path)
     async with asyncio.timeout(20):
         stream = await watching
@@ -67,10 +76,11 @@ async def test_a_stream_begins_with_a_snapshot_and_ends_with_the_execution(
     assert again.status_code == 204
 
 
-async def test_a_watcher_that_comes_back_hears_what_it_missed_once(api: httpx.AsyncClient, owner: Headers) -> None:
+async def test_a_watcher_that_comes_back_hears_what_it_missed_once(
+    api: httpx.AsyncClient, owner: Headers, engine: Platform
+) -> None:
     path = await start(api, owner)
-    whole = asyncio.create_task(api.get(f"{path}/events", headers=owner))
-    await asyncio.sleep(0.2)
+    whole = await watch(api, owner, path, engine)
     await go(api, owner, path)
     async with asyncio.timeout(20):
         told = events((await whole).text)
@@ -99,10 +109,11 @@ async def test_a_watcher_of_a_feed_that_was_lost_gets_a_snapshot(
         assert again[0][2]["execution"]["status"] == "completed"
 
 
-async def test_what_ends_without_its_last_step_ends_the_stream_too(api: httpx.AsyncClient, owner: Headers) -> None:
+async def test_what_ends_without_its_last_step_ends_the_stream_too(
+    api: httpx.AsyncClient, owner: Headers, engine: Platform
+) -> None:
     path = await start(api, owner)
-    watching = asyncio.create_task(api.get(f"{path}/events", headers=owner))
-    await asyncio.sleep(0.2)
+    watching = await watch(api, owner, path, engine)
     await api.post(f"{path}/terminate", headers=owner)
     async with asyncio.timeout(20):
         kind, _, data = events((await watching).text)[-1]
