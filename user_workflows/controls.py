@@ -52,7 +52,9 @@ class Controls:
     async def resume(self, tenant_id: str, execution_id: str) -> None:
         """Let a paused execution go on; one that is not paused is left as it is."""
         await self._tell(tenant_id, execution_id, "resume")
-        await self._mark(tenant_id, execution_id, "running", instead_of=("paused",))
+        execution = await self._executions.get(tenant_id, execution_id)
+        status: ExecutionStatus = "queued" if execution.started_at is None else "running"
+        await self._mark(tenant_id, execution_id, status, instead_of=("paused",))
 
     async def skip(self, tenant_id: str, execution_id: str, node_id: str) -> None:
         """Skip a top-level node that has not settled: it has no output, and the skip travels on as on any dead path.

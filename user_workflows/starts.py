@@ -134,8 +134,7 @@ class Starts:
         async def hand_over(request: StartRequest, published: PublishedPlan, execution_id: str, is_new: bool) -> None:
             async with room:
                 if is_new:
-                    start = _first(tenant_id, execution_id, request, published)
-                    await self._submit(start, request.delay)
+                    await self._submit(_first(tenant_id, execution_id, request, published), request.delay)
                 else:
                     await self.repeat(tenant_id, execution_id)
 
@@ -171,7 +170,6 @@ class Starts:
             trigger=TriggerCall(type=row.trigger["type"], id=row.trigger.get("id"), payload=payload),
             plan=published.plan,
             origin_id=execution_id,
-            due_at=row.due_at if row.due_at > row.created_at and row.generation == 1 else None,
             generation=row.generation,
             seed=begin.seed,
             earlier=begin.earlier,
@@ -321,7 +319,6 @@ def _first(tenant_id: str, execution_id: str, request: StartRequest, published: 
         trigger=request.trigger,
         plan=published.plan,
         origin_id=execution_id,
-        due_at=None if request.delay is None else _due(now(), request.delay),
         seed=request.seed,
     )
 

@@ -371,6 +371,7 @@ async def test_a_delayed_execution_that_is_paused_or_signaled_begins_no_earlier(
     await lane.controls.pause(lane.tenant_id, execution.id)
     await lane.executions.signal(lane.tenant_id, execution.id, "go")
     await lane.controls.resume(lane.tenant_id, execution.id)
+    assert (await lane.executions.get(lane.tenant_id, execution.id)).status == "queued"
     finished = await lane.finish(execution)
     assert finished.status == "completed"
     step = (await lane.steps(execution))["a"]

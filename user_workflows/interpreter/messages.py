@@ -87,8 +87,6 @@ class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin_id: str
     #: one more with each retry, so that what is made again acts again
     generation: int = 1
-    #: of a delayed start: a signal makes Temporal begin before that
-    due_at: datetime | None = None
     seed: Seed | None = None
     #: of a retry
     earlier: Earlier | None = None

@@ -47,7 +47,6 @@ class Interpreter:
         self._signals = Signals()
         self._valve = Valve()
         self._is_closing = False
-        self._is_early = False
         self._billable_actions = 1 if earlier is None else 1 + earlier.billable_actions
         #: markers of local activities in the present workflow task: (events before it, markers)
         self._markers = (0, 0)
@@ -125,20 +124,9 @@ class Interpreter:
             self._tell()
 
     def _tell(self) -> None:
-        if self._valve.is_open:
-            self._emitter.flush("queued" if self._is_early else "running")
-        else:
-            self._emitter.flush("paused")
-
-    async def _until_due(self, due_at: datetime | None) -> None:
-        if due_at is None or (early := (due_at - workflow.now()).total_seconds()) <= 0:
-            return
-        self._is_early = True
-        await workflow.sleep(early)
-        self._is_early = False
+        self._emitter.flush("running" if self._valve.is_open else "paused")
 
     async def _walk_in_time(self, timeout: float | None) -> Any:
-        await self._until_due(self._start.due_at)
         try:
             async with asyncio.timeout(timeout):
                 await self._walk.run()
