@@ -19,6 +19,7 @@ from plugins.host.invoke import Host
 from plugins.host.registry import Registry
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
+from user_workflows.activities.batch import BatchActivity
 from user_workflows.activities.close import CloseActivity
 from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
@@ -73,6 +74,7 @@ async def run_worker(
     steps: list[Callable[..., Any]] = [
         *step_activities(registry, host, records),
         segments.run,
+        BatchActivity(host, records).run,
         FireActivity(starts).start,
     ]
     background = [asyncio.create_task(work) for work in (records.run(), _sweep(reconciler))]

@@ -8,8 +8,9 @@ from typing import Any
 import structlog
 from temporalio import activity
 
-from plugins.host.invoke import Call, CallFailed, Host
+from plugins.host.invoke import CallFailed, Host
 from plugins.trace import logged_trace
+from user_workflows.activities.calls import host_call, ignore_heartbeat, step_error
 from user_workflows.activities.heartbeats import heartbeats
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
@@ -119,13 +120,13 @@ class _Segment:
             self._tell(state, attempt, None)
             try:
                 outcome = await self._host.invoke(
-                    self._host_call(state, config, attempt), heartbeat=_heartbeat, is_cancelled=activity.is_cancelled
+                    host_call(self._call, state, config, attempt),
+                    heartbeat=ignore_heartbeat,
+                    is_cancelled=activity.is_cancelled,
                 )
             except CallFailed as failed:
                 failure = failed.failure
-                error = StepError(
-                    type=failure.type, message=failure.message, status=failure.status, attempts=failure.attempt
-                )
+                error = step_error(failure)
                 if failure.retry_in is None:
                     self._attempt = 1
                     raise StepFailed(error) from None
@@ -141,22 +142,8 @@ class _Segment:
     async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
         raise NotImplementedError("a segment holds no segments")
 
-    def _host_call(self, state: NodeState, config: Any, attempt: int) -> Call:
-        node, call = state.node, self._call
-        return Call(
-            plugin=node.plugin,
-            config=config,
-            tenant_id=call.tenant_id,
-            origin=call.origin_id,
-            step=".".join((node.id, *map(str, state.path))),
-            generation=call.generation,
-            attempt=attempt,
-            execution_id=call.execution_id,
-            credentials=node.credentials,
-            timeout=node.timeout,
-            retry=node.retry,
-            on_unknown=node.on_unknown,
-        )
+    async def breathe(self, nodes: int) -> None:
+        raise NotImplementedError("a segment holds no loops")
 
     def _tell(self, state: NodeState, attempt: int, error: StepError | None) -> None:
         """Tell of a step that takes a while: one that runs locally is told of by the workflow, once it has ended."""
@@ -185,7 +172,3 @@ class _Segment:
                 ),
             )
         )
-
-
-def _heartbeat(progress: Any) -> None:
-    """Heartbeats of plugins are not passed on: `heartbeats` says that the segment lives."""

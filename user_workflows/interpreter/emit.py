@@ -48,8 +48,12 @@ class Emitter:
         history_events: int,
         billable_actions: int,
     ) -> ExecutionRecord:
-        """Return the record that closes the execution: every step, and the figures."""
-        record = self._record(status, self._journal.all())
+        """Return the record that closes the execution: the figures, and every step that was not told of yet.
+
+        Whoever writes it has what was told before, and writes it no later.
+        """
+        untold = self._journal.all() if self._must_tell_all else self._journal.take_changed()
+        record = self._record(status, untold)
         return ExecutionRecord(
             tenant_id=record.tenant_id,
             execution_id=record.execution_id,

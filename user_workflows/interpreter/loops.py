@@ -26,7 +26,7 @@ async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
     Raises:
         StepFailed: an item failed and errors are not collected, or the items are not a list that may be walked.
     """
-    items = _items(walk, state, scope)
+    items = items_of(walk, state, scope)
     collects = state.node.config.get("continueOnItemError", False)
     concurrency = state.node.config.get("concurrency", DEFAULT_CONCURRENCY)
     results: list[Any] = [None] * len(items)
@@ -38,14 +38,19 @@ async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
                 results[index] = await _round(walk, state, index, {"item": item, "index": index}, given=item)
             except ExecutionFailed as failure:
                 if not collects:
-                    raise _item_failed(index, failure.error) from failure
+                    raise round_failed(index, failure.error) from failure
                 failures[index] = failure.error
 
     waiting = enumerate(items)
     await _together([asyncio.create_task(work(waiting)) for _ in range(min(concurrency, len(items)))])
+    return collected(results, failures)
+
+
+def collected(results: list[Any], failures: Mapping[int, ExecutionError]) -> Performed:
+    """Return how a `foreach` leaves: with its results, and by ``error`` too when items failed."""
     ports: dict[str, Any] = {"output": results}
     if failures:
-        ports[ERROR_PORT] = [{"index": index, "error": _seen(failures[index])} for index in sorted(failures)]
+        ports[ERROR_PORT] = [{"index": index, "error": seen_error(failures[index])} for index in sorted(failures)]
     return Performed(ports)
 
 
@@ -66,13 +71,14 @@ async def run_while(walk: Walk, state: NodeState, scope: Scope) -> Performed:
         try:
             last = await _round(walk, state, rounds, {"index": rounds, "last": last}, given=last)
         except ExecutionFailed as failure:
-            raise _item_failed(rounds, failure.error) from failure
+            raise round_failed(rounds, failure.error) from failure
         rounds += 1
     return Performed({"output": last})
 
 
 async def _round(walk: Walk, state: NodeState, number: int, seen: Mapping[str, Any], *, given: Any) -> Any:
     inner = walk.inner(state, number, seen, given)
+    await walk.breathe(len(inner.graph.nodes))
     try:
         await inner.run()
     except _BROKEN:
@@ -100,7 +106,12 @@ async def _together(tasks: "list[asyncio.Task[None]]") -> None:
         raise
 
 
-def _items(walk: Walk, state: NodeState, scope: Scope) -> list[Any]:
+def items_of(walk: Walk, state: NodeState, scope: Scope) -> list[Any]:
+    """Return what a `foreach` walks over.
+
+    Raises:
+        StepFailed: it is not a list, or too long a one.
+    """
     items = walk.templates.at(state.node, "items").render(scope)
     if not isinstance(items, list):
         raise StepFailed(StepError(type="config.type", message=f"items must be a list, not {name_of(items)}"))
@@ -110,10 +121,12 @@ def _items(walk: Walk, state: NodeState, scope: Scope) -> list[Any]:
     return items
 
 
-def _item_failed(number: int, error: ExecutionError) -> StepFailed:
+def round_failed(number: int, error: ExecutionError) -> StepFailed:
+    """Return the error of a loop one of whose rounds failed."""
     where = f"round {number}" + (f", node {error.node_id}" if error.node_id else "")
     return StepFailed(StepError(type=error.type, message=f"{where}: {error.message}"))
 
 
-def _seen(error: ExecutionError) -> dict[str, Any]:
+def seen_error(error: ExecutionError) -> dict[str, Any]:
+    """Return an item's error as expressions see it."""
     return {"type": error.type, "message": error.message, "nodeId": error.node_id}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType, field
 
 from plugins.host.retry import Retry
-from user_workflows.plan.model import Plan, PlanGraph
+from user_workflows.plan.model import Plan, PlanGraph, PlanNode
 
 ExecutionStatus = Literal["queued", "running", "paused", "completed", "failed", "canceled", "terminated", "timedOut"]
 StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "skipped", "canceled"]
@@ -120,8 +120,8 @@ class StepResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int
 
 
-class SegmentCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The input of a segment's activity: a chain of nodes, and what its expressions see."""
+class GraphCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every activity needs that walks a part of a graph."""
 
     tenant_id: str
     execution_id: str
@@ -129,14 +129,20 @@ class SegmentCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int
     origin_id: str
     graph: PlanGraph
-    #: the input of its first node
-    given: Any
     #: what expressions see besides `nodes` and `input`, as far as they ask for it
     seen: dict[str, Any]
     #: outputs of nodes before it, as far as expressions ask for them: node → port → value
     outer: dict[str, dict[str, Any]]
     path: tuple[int, ...] = ()
     generation: int = 1
+    traceparent: str | None = None
+
+
+class SegmentCall(GraphCall, frozen=True, kw_only=True, omit_defaults=True):
+    """The input of a segment's activity: a chain of nodes."""
+
+    #: the input of its first node
+    given: Any
     #: of the record that says the first step is running
     seq: int = 0
     #: give up after `LOCAL_BUDGET`, and let an ordinary activity go on
@@ -145,7 +151,6 @@ class SegmentCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcomes: tuple[StepOutcome, ...] = ()
     #: the attempt of the next step
     attempt: int = 1
-    traceparent: str | None = None
 
 
 class SegmentResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -155,6 +160,27 @@ class SegmentResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: ``None``: it is at its end; else call again after so many seconds, from `attempt` of the next step
     resume_in: float | None = None
     attempt: int = 1
+
+
+class BatchCall(GraphCall, frozen=True, kw_only=True, omit_defaults=True):
+    """The input of a batch's activity: items of a `foreach` whose body is cheap."""
+
+    #: the loop itself, for its `result`
+    loop: PlanNode
+    #: the number of the first item
+    first: int
+    items: tuple[Any, ...]
+    concurrency: int
+    #: whether an item's error is collected, or ends the batch
+    collects: bool = False
+
+
+class BatchResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The items that were walked: the first ones of the call, as many as there are results."""
+
+    results: tuple[Any, ...]
+    #: number of an item → its error
+    errors: dict[int, "ExecutionError"] = field(default_factory=dict)
 
 
 class ExecutionError(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

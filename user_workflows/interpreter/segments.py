@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError, CancelledError
 from user_workflows.interpreter.messages import SegmentCall, SegmentResult, StartExecution, StepOutcome
 from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, STEP_QUEUE
 from user_workflows.interpreter.walk import Walk
-from user_workflows.plan.model import PlanGraph
+from user_workflows.plan.model import PlanGraph, PlanNode
 
 SEGMENT = "segment.run"
 
@@ -86,7 +86,7 @@ async def _run_remotely(call: SegmentCall, summary: str) -> SegmentResult:
 
 
 def _call(start: StartExecution, walk: Walk, graph: PlanGraph, given: Any) -> SegmentCall:
-    seen, outer = _asked_for(walk, graph)
+    seen, outer = asked_for(walk, graph.nodes)
     return SegmentCall(
         tenant_id=start.tenant_id,
         execution_id=start.execution_id,
@@ -104,11 +104,11 @@ def _call(start: StartExecution, walk: Walk, graph: PlanGraph, given: Any) -> Se
     )
 
 
-def _asked_for(walk: Walk, graph: PlanGraph) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return the part of the scope that the expressions of these nodes refer to."""
+def asked_for(walk: Walk, nodes: Sequence[PlanNode]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the part of the scope that the expressions of these nodes refer to: what is `seen`, and outputs."""
     seen: dict[str, Any] = {}
     outer: dict[str, dict[str, Any]] = {}
-    for node in graph.nodes:
+    for node in nodes:
         for reference in walk.templates.at(node).references:
             if reference.root in walk.seen:
                 seen[reference.root] = walk.seen[reference.root]

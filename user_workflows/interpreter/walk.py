@@ -58,6 +58,10 @@ class Performer(Protocol):
         """Perform a chain of nodes, the first with the input `given`, and return how each ended, as far as it came."""
         ...
 
+    async def breathe(self, nodes: int) -> None:
+        """Return when the round of a loop, a walk over so many nodes, may begin."""
+        ...
+
 
 class Walk:
     """One walk over one graph.
@@ -155,6 +159,10 @@ class Walk:
             valve=self._valve,
         )
 
+    async def breathe(self, nodes: int) -> None:
+        """Return when the round of a loop, a walk over so many nodes, may begin."""
+        await self._performer.breathe(nodes)
+
     def scope(self, given: Any) -> Scope:
         """Return what the expressions of a node with this input see."""
         return {**self.seen, "nodes": self.graph.outputs, "input": given}
@@ -180,7 +188,7 @@ class Walk:
             self._keep_running(node.id, self._run(state, self.scope(given)))
 
     def _begin_segment(self, chain: Sequence[str], given: Any) -> None:
-        """Begin a chain of nodes, up to the first that is to be skipped."""
+        """Begin a chain of nodes, up to the first that is to be skipped, or sees another input than what arrives."""
         head = chain[0]
         apart = {*self._skipping, *self.graph.edited} - {head}
         self._chains[head] = [*takewhile(lambda node_id: node_id not in apart, chain)]

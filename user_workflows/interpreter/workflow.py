@@ -12,7 +12,9 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
+from user_workflows.interpreter.batches import run_batches
 from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.effort import Effort
 from user_workflows.interpreter.emit import Emitter
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
 from user_workflows.interpreter.journal import Journal
@@ -50,6 +52,7 @@ class Interpreter:
         self._billable_actions = 1 if earlier is None else 1 + earlier.billable_actions
         #: markers of local activities in the present workflow task: (events before it, markers)
         self._markers = (0, 0)
+        self._effort = Effort(self._tell)
         self._emitter = Emitter(start, self._journal, started_at)
         self._walk = Walk(
             GraphState(start.plan, self._journal),
@@ -136,6 +139,8 @@ class Interpreter:
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         match state.node.plugin:
+            case "foreach" if state.node.home == "batch":
+                return await run_batches(self._start, walk, state, scope, on_call=self._count_call)
             case "foreach":
                 return await run_foreach(walk, state, scope)
             case "while":
@@ -151,6 +156,12 @@ class Interpreter:
         outcomes, actions = await run_segment(self._start, walk, chain, given, on_marker=self._count_marker)
         self._billable_actions += actions
         return outcomes
+
+    def _count_call(self) -> None:
+        self._billable_actions += 1
+
+    async def breathe(self, nodes: int) -> None:
+        await self._effort.spend(nodes)
 
     def _count_marker(self) -> None:
         length = workflow.info().get_current_history_length()
@@ -175,7 +186,7 @@ class Interpreter:
             output=output,
             error=error,
             history_events=self._final_history_length(),
-            billable_actions=self._billable_actions,
+            billable_actions=self._billable_actions + self._effort.rests,
         )
         await workflow.execute_local_activity(
             CLOSE,

@@ -14,8 +14,8 @@ from user_workflows.definition.control_nodes import BODY_KEYS, ControlNode
 from user_workflows.definition.model import Definition, Edge, JoinCount, Node, SubGraph
 from user_workflows.expressions import EVALUATOR_VERSION
 from user_workflows.plan.graph import Graph
-from user_workflows.plan.model import Plan, PlanEdge, PlanGraph, PlanNode
-from user_workflows.plan.segments import find_segments, is_cheap, known_effect
+from user_workflows.plan.model import Home, Plan, PlanEdge, PlanGraph, PlanNode
+from user_workflows.plan.segments import find_segments, is_carried, is_cheap, known_effect
 
 
 def compile_plan(definition: Definition, *, plugins: Registry) -> Plan:
@@ -72,10 +72,13 @@ def _compile_node(
     config, body = node.config, None
     if isinstance(kind, ControlNode) and kind.is_loop:
         config, body = _compile_loop(node, catalogue)
+    home: Home = "inline" if isinstance(kind, ControlNode) else "activity"
+    if node.plugin_id == "foreach" and body is not None and is_carried(body):
+        home = "batch"
     return PlanNode(
         id=node.id,
         plugin=node.plugin_id,
-        home="inline" if isinstance(kind, ControlNode) else "activity",
+        home=home,
         config=config,
         label=node.label,
         default_port=ports[0] if ports else "output",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from user_workflows.definition.control_nodes import DEFAULT_CONCURRENCY
 from user_workflows.plan.graph import Graph
-from user_workflows.plan.model import Forecast, Plan, PlanGraph, PlanNode
+from user_workflows.plan.model import BATCH_ITEMS, Forecast, Plan, PlanGraph, PlanNode
 
 #: scheduled, started, completed: a workflow task as well as an activity
 _TASK = 3
@@ -64,6 +64,9 @@ def _cost(graph: PlanGraph) -> _Cost:
 def _cost_of(node: PlanNode) -> _Cost:
     if node.body is not None:
         rounds, at_a_time = _rounds(node)
+        if node.home == "batch":
+            batches = math.ceil(rounds / node.config.get("batchSize", BATCH_ITEMS))
+            return _Cost(activities=batches, levels=batches)
         body = _cost(node.body)
         return _Cost(
             activities=rounds * body.activities,

@@ -16,7 +16,11 @@ PLAN_FORMAT = 1
 #: inline    evaluated inside the workflow, at no cost in history events
 #: segment   one step of several that share an activity
 #: activity  one plugin call in an activity of its own
-Home = Literal["inline", "segment", "activity"]
+#: batch     a loop whose items are walked by activities, many at a time
+Home = Literal["inline", "segment", "activity", "batch"]
+
+#: the most items of a loop that one activity is given, where the loop does not say
+BATCH_ITEMS = 250
 
 
 class PlanEdge(Struct, frozen=True, kw_only=True, omit_defaults=True):

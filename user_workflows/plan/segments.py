@@ -12,7 +12,7 @@ from msgspec import structs
 from plugins.sdk.effect import Effect
 from plugins.sdk.plugin import Plugin
 from user_workflows.definition.shape import has_template
-from user_workflows.plan.model import PlanEdge, PlanNode
+from user_workflows.plan.model import PlanEdge, PlanGraph, PlanNode
 
 #: a step that may take longer than this has an activity of its own, in seconds
 LONGEST_STEP = 60.0
@@ -21,6 +21,9 @@ LONGEST_STEP = 60.0
 LONGEST = 40
 
 _DATA_NODES = frozenset({"set", "filter", "merge"})
+
+#: what an activity may walk besides cheap steps
+_INLINE_NODES = frozenset({"if", "switch", *_DATA_NODES})
 
 
 class _NotKnownYet(Exception):
@@ -57,6 +60,13 @@ def known_effect(plugin: Plugin, config: Mapping[str, Any]) -> Effect | None:
 def is_cheap(node: PlanNode, effect: Effect | None, *, isolate: bool) -> bool:
     """Return whether a plugin's node may share an activity with others."""
     return effect in ("pure", "read") and not isolate and not node.disabled and node.timeout <= LONGEST_STEP
+
+
+def is_carried(body: PlanGraph) -> bool:
+    """Return whether an activity may walk the whole body of a loop: cheap steps, and what decides between them."""
+    steps = [node for node in body.nodes if node.home == "segment"]
+    rest = [node for node in body.nodes if node.home != "segment"]
+    return bool(steps) and all(node.plugin in _INLINE_NODES for node in rest)
 
 
 def find_segments(

@@ -62,6 +62,9 @@ async def walk(whole: PlanGraph, call: Step, given: Any = None, *, journal: Jour
         async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
             raise AssertionError("these graphs have no segments")
 
+        async def breathe(self, nodes: int) -> None:
+            """Nothing outside a workflow has to rest."""
+
     walked = Walk(
         GraphState(whole, journal or Journal()),
         templates=Templates(),

@@ -1,0 +1,111 @@
+"""A `foreach` whose body is cheap: its items are walked by activities, many at a time.
+
+A hundred thousand items so cost a thousand events. Nothing in such a body acts on the world, so a batch that is cut off
+is walked again.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from temporalio import workflow
+from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import ActivityError
+
+from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, collected, items_of, round_failed
+from user_workflows.interpreter.messages import BatchCall, BatchResult, ExecutionError, StartExecution
+from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.segments import asked_for
+from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, STEP_QUEUE
+from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.plan.model import BATCH_ITEMS
+
+BATCH = "foreach.batch"
+
+#: the most bytes of JSON that the items of one batch take
+BATCH_BYTES = 256 * 1024
+
+#: a batch stops by itself after a while; lost workers are noticed by their heartbeats
+_LONGEST = timedelta(hours=24)
+
+
+async def run_batches(
+    start: StartExecution, walk: Walk, state: NodeState, scope: Scope, *, on_call: Callable[[], None]
+) -> Performed:
+    """Walk the body for every item, batch after batch, and leave with the results in the order of the items.
+
+    Raises:
+        StepFailed: an item failed and errors are not collected, or the items are not a list that may be walked.
+    """
+    items = items_of(walk, state, scope)
+    call = _call(start, walk, state)
+    results: list[Any] = []
+    failures: dict[int, ExecutionError] = {}
+    while len(results) < len(items):
+        batch = _next_batch(items, len(results), state.node.config.get("batchSize", BATCH_ITEMS))
+        on_call()
+        done = await _run(msgspec.structs.replace(call, first=len(results), items=batch), state)
+        results += done.results
+        failures.update(done.errors)
+        if failures and not call.collects:
+            number = min(failures)
+            raise round_failed(number, failures[number])
+    return collected(results, failures)
+
+
+def _next_batch(items: Sequence[Any], first: int, most: int) -> tuple[Any, ...]:
+    """Return the items that come next: at least one, and no more than a payload should carry."""
+    size = 0
+    for count, item in enumerate(items[first : first + most]):
+        size += len(msgspec.json.encode(item))
+        if size > BATCH_BYTES and count:
+            return tuple(items[first : first + count])
+    return tuple(items[first : first + most])
+
+
+async def _run(call: BatchCall, state: NodeState) -> BatchResult:
+    last = call.first + len(call.items) - 1
+    try:
+        result: BatchResult = await workflow.execute_activity(
+            BATCH,
+            call,
+            result_type=BatchResult,
+            task_queue=STEP_QUEUE,
+            start_to_close_timeout=_LONGEST,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=f"{state.node.label or state.node.id}: items {call.first} to {last}",
+            priority=Priority(fairness_key=call.tenant_id),
+        )
+    except ActivityError as error:
+        raise error.cause or error from error
+    return result
+
+
+def _call(start: StartExecution, walk: Walk, state: NodeState) -> BatchCall:
+    node = state.node
+    if node.body is None:
+        raise ValueError(f"node {node.id} has no body")
+    seen, outer = asked_for(walk, [node, *node.body.nodes])
+    return BatchCall(
+        tenant_id=start.tenant_id,
+        execution_id=start.execution_id,
+        workflow_id=start.workflow_id,
+        version=start.version,
+        origin_id=start.origin_id,
+        generation=start.generation,
+        traceparent=start.trigger.traceparent,
+        # One activity walks the whole body: there is nothing to be handed on from it.
+        graph=msgspec.structs.replace(node.body, segments=()),
+        loop=msgspec.structs.replace(node, body=None),
+        seen=seen,
+        outer=outer,
+        path=state.path,
+        first=0,
+        items=(),
+        concurrency=node.config.get("concurrency", DEFAULT_CONCURRENCY),
+        collects=node.config.get("continueOnItemError", False),
+    )
