@@ -61,6 +61,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.definition.validate",
         "user_workflows.errors",
         "user_workflows.events",
+        "user_workflows.execution_views",
         "user_workflows.executions",
         "user_workflows.explainer",
         "user_workflows.feed",

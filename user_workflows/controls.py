@@ -11,7 +11,8 @@ from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, reaching_temporal
 from user_workflows.errors import Conflict, InvalidInput
-from user_workflows.executions import Execution, Executions, or_conflict
+from user_workflows.execution_views import Execution
+from user_workflows.executions import Executions, or_conflict
 from user_workflows.interpreter.messages import ExecutionStatus, Seed, TriggerCall
 from user_workflows.plan.model import Plan, PlanGraph
 from user_workflows.redo import Redo, before, foresee, seed_of

@@ -12,7 +12,8 @@ from msgspec import Struct
 from user_workflows.definition.model import Trigger
 from user_workflows.definition.trigger_configs import EventConfig
 from user_workflows.errors import InvalidInput
-from user_workflows.executions import Execution, Executions
+from user_workflows.execution_views import Execution
+from user_workflows.executions import Executions
 from user_workflows.expressions import ExpressionError, Template, compile_template
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.starts import StartRequest

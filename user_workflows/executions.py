@@ -1,4 +1,4 @@
-"""Executions as the API shows them: started, read, listed, waited for and controlled."""
+"""Executions: started, read, listed, waited for and stopped."""
 
 import asyncio
 import contextlib
@@ -6,82 +6,29 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
-from sqlalchemy import Row, Select, delete, select
+from sqlalchemy import Select, delete, select
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
 from plugins.storage.database import Database
-from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import Conflict, EngineUnavailable, NotFound
-from user_workflows.interpreter.messages import (
-    ExecutionError,
-    ExecutionStatus,
-    StepError,
-    StepStatus,
-    TriggerCall,
-    workflow_id,
+from user_workflows.execution_views import (
+    Execution,
+    Page,
+    StepPage,
+    read_execution,
+    read_step,
+    unreached_step,
 )
+from user_workflows.interpreter.messages import TriggerCall, workflow_id
 from user_workflows.reconcile import Reconciler
-from user_workflows.records import OPEN_STATUSES, path_key, result_place, step_place
-from user_workflows.rounds import Path, Places, rounds_of
-from user_workflows.starts import StartRequest, Starts, input_place
+from user_workflows.records import path_key
+from user_workflows.rounds import Places, rounds_of
+from user_workflows.starts import StartRequest, Starts
 from user_workflows.store import execution_tags, executions, steps
 from user_workflows.workflows import Workflows
-
-
-class Execution(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One run of one version."""
-
-    id: str
-    workflow_id: str
-    version: int
-    origin_id: str | None
-    status: ExecutionStatus
-    input: Any
-    output: Any
-    error: ExecutionError | None
-    trigger: dict[str, Any]
-    tags: tuple[str, ...]
-    created_at: datetime
-    started_at: datetime | None
-    closed_at: datetime | None
-    history_events: int | None
-    billable_actions: int | None
-
-    @property
-    def is_closed(self) -> bool:
-        return self.status not in OPEN_STATUSES
-
-
-class Step(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One node within one execution."""
-
-    node_id: str
-    path: Path = ()
-    status: StepStatus = "pending"
-    attempt: int = 0
-    input: Any = None
-    output: Any = None
-    port: str | None = None
-    error: StepError | None = None
-    reason: str | None = None
-    started_at: datetime | None = None
-    closed_at: datetime | None = None
-
-
-class StepPage(Struct, frozen=True, kw_only=True):
-    items: tuple[Step, ...]
-    #: give it back as `cursor` for what follows; ``None`` at the end
-    next_cursor: str | None
-
-
-class Page(Struct, frozen=True, kw_only=True):
-    items: tuple[Execution, ...]
-    #: give it back as `cursor` for what follows; ``None`` at the end
-    next_cursor: str | None
 
 
 class Executions:
@@ -134,10 +81,11 @@ class Executions:
         return await self._read(tenant_id, execution_id)
 
     async def wait(self, tenant_id: str, execution_id: str, timeout: float) -> Execution:
-        """Return an execution when it is closed, or as it is after `timeout` seconds."""
-        execution = await self._read(tenant_id, execution_id)
-        if execution.is_closed:
-            return execution
+        """Return an execution when it is closed, or as it is after `timeout` seconds.
+
+        Raises:
+            NotFound: no such execution of this tenant.
+        """
         try:
             async with asyncio.timeout(timeout), reaching_temporal():
                 await self._handle(tenant_id, execution_id).result()
@@ -221,7 +169,7 @@ class Executions:
         found = [(known.get((node_id, path_key(path))), node_id, path) for node_id, path in places.items]
         return StepPage(
             items=tuple(
-                _unreached(node_id, execution, path) if row is None else _step(row, sealer)
+                unreached_step(node_id, execution, path) if row is None else read_step(row, sealer)
                 for row, node_id, path in found
             ),
             next_cursor=places.next_cursor,
@@ -327,7 +275,7 @@ class Executions:
             for execution_id, tag in tagged:
                 tags[execution_id] = (*tags.get(execution_id, ()), tag)
         sealer = await self._vault.sealer(tenant_id)
-        return tuple(_execution(row, tags.get(row.id, ()), sealer) for row in rows)
+        return tuple(read_execution(row, tags.get(row.id, ()), sealer) for row in rows)
 
 
 async def or_conflict(call: Any, execution_id: str) -> None:
@@ -337,56 +285,3 @@ async def or_conflict(call: Any, execution_id: str) -> None:
         if is_not_found(error):
             raise Conflict(f"execution {execution_id} is closed, or has not begun yet") from error
         raise
-
-
-def _execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Execution:
-    result: dict[str, Any] = {}
-    if row.result_sealed is not None:
-        result = sealer.open_json(row.result_sealed, result_place(row.id))
-    error = result.get("error")
-    return Execution(
-        id=row.id,
-        workflow_id=row.workflow_id,
-        version=row.version,
-        origin_id=row.origin_id,
-        status=row.status,
-        input=sealer.open_json(row.input_sealed, input_place(row.id)),
-        output=result.get("output"),
-        error=None
-        if error is None
-        else ExecutionError(type=error["type"], message=error["message"], node_id=error.get("nodeId")),
-        trigger={name: value for name, value in row.trigger.items() if value is not None},
-        tags=tags,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        closed_at=row.closed_at,
-        history_events=row.history_events,
-        billable_actions=row.billable_actions,
-    )
-
-
-def _unreached(node_id: str, execution: Execution, path: Path = ()) -> Step:
-    """Return the step of a node that nothing was recorded of."""
-    if not execution.is_closed:
-        return Step(node_id=node_id, path=path)
-    reason = f"the execution was {execution.status} before this node was reached"
-    return Step(node_id=node_id, path=path, status="skipped", reason=reason, closed_at=execution.closed_at)
-
-
-def _step(row: "Row[Any]", sealer: Sealer) -> Step:
-    place = step_place(row.execution_id, row.node_id, row.path)
-    detail = sealer.open_json(row.detail_sealed, place)
-    error = detail["error"]
-    return Step(
-        node_id=row.node_id,
-        path=tuple(int(part) for part in row.path.split(".") if part),
-        status=row.status,
-        attempt=row.attempt,
-        input=None if row.input_sealed is None else sealer.open_json(row.input_sealed, place),
-        output=detail["output"],
-        port=detail["port"],
-        error=None if error is None else StepError(**error),
-        reason=detail["reason"],
-        started_at=row.started_at,
-        closed_at=row.closed_at,
-    )

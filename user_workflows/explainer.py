@@ -15,7 +15,8 @@ from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, InvalidInput, NotFound
-from user_workflows.executions import Execution, Executions
+from user_workflows.execution_views import Execution
+from user_workflows.executions import Executions
 from user_workflows.interpreter.messages import StepError, workflow_id
 from user_workflows.plan.model import PlanGraph, PlanNode
 from user_workflows.records import path_key, step_place

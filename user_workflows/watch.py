@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from user_workflows.executions import Execution, Executions
+from user_workflows.execution_views import Execution
+from user_workflows.executions import Executions
 from user_workflows.feed import FeedReader, is_place
 from user_workflows.records import OPEN_STATUSES
 

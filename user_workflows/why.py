@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from user_workflows.executions import Execution
+from user_workflows.execution_views import Execution
 from user_workflows.interpreter.messages import StepError, StepStatus
 from user_workflows.plan.model import PlanGraph, PlanNode
 

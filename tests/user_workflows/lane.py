@@ -23,7 +23,8 @@ from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
 from user_workflows.client import connect
 from user_workflows.controls import Controls
-from user_workflows.executions import Execution, Executions, Step
+from user_workflows.execution_views import Execution, Step
+from user_workflows.executions import Executions
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules

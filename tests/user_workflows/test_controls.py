@@ -9,7 +9,7 @@ import pytest
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.errors import Conflict, InvalidInput, NotFound
-from user_workflows.executions import Execution, Step
+from user_workflows.execution_views import Execution, Step
 
 #: a timeout this long gives a step an activity of its own
 ALONE = "2m"

@@ -12,7 +12,7 @@ from plugins.storage.database import Database
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.errors import InvalidInput, NotFound
-from user_workflows.executions import Execution
+from user_workflows.execution_views import Execution
 from user_workflows.explainer import Explainer
 from user_workflows.interpreter.messages import StepError
 from user_workflows.plan.model import PlanEdge, PlanGraph, PlanNode

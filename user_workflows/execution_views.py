@@ -1,0 +1,120 @@
+"""Executions and steps as the API shows them, read from their rows."""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Row
+
+from plugins.vault.cipher import Sealer
+from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, StepError, StepStatus
+from user_workflows.records import OPEN_STATUSES, result_place, step_place
+from user_workflows.rounds import Path
+from user_workflows.starts import input_place
+
+
+class Execution(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One run of one version."""
+
+    id: str
+    workflow_id: str
+    version: int
+    origin_id: str | None
+    status: ExecutionStatus
+    input: Any
+    output: Any
+    error: ExecutionError | None
+    trigger: dict[str, Any]
+    tags: tuple[str, ...]
+    created_at: datetime
+    started_at: datetime | None
+    closed_at: datetime | None
+    history_events: int | None
+    billable_actions: int | None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.status not in OPEN_STATUSES
+
+
+class Step(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One node within one execution."""
+
+    node_id: str
+    path: Path = ()
+    status: StepStatus = "pending"
+    attempt: int = 0
+    input: Any = None
+    output: Any = None
+    port: str | None = None
+    error: StepError | None = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    closed_at: datetime | None = None
+
+
+class StepPage(Struct, frozen=True, kw_only=True):
+    items: tuple[Step, ...]
+    #: give it back as `cursor` for what follows; ``None`` at the end
+    next_cursor: str | None
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    items: tuple[Execution, ...]
+    #: give it back as `cursor` for what follows; ``None`` at the end
+    next_cursor: str | None
+
+
+def read_execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Execution:
+    """Return the execution of a row, opened."""
+    result: dict[str, Any] = {}
+    if row.result_sealed is not None:
+        result = sealer.open_json(row.result_sealed, result_place(row.id))
+    error = result.get("error")
+    return Execution(
+        id=row.id,
+        workflow_id=row.workflow_id,
+        version=row.version,
+        origin_id=row.origin_id,
+        status=row.status,
+        input=sealer.open_json(row.input_sealed, input_place(row.id)),
+        output=result.get("output"),
+        error=None
+        if error is None
+        else ExecutionError(type=error["type"], message=error["message"], node_id=error.get("nodeId")),
+        trigger={name: value for name, value in row.trigger.items() if value is not None},
+        tags=tags,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        closed_at=row.closed_at,
+        history_events=row.history_events,
+        billable_actions=row.billable_actions,
+    )
+
+
+def unreached_step(node_id: str, execution: Execution, path: Path = ()) -> Step:
+    """Return the step of a node that nothing was recorded of."""
+    if not execution.is_closed:
+        return Step(node_id=node_id, path=path)
+    reason = f"the execution was {execution.status} before this node was reached"
+    return Step(node_id=node_id, path=path, status="skipped", reason=reason, closed_at=execution.closed_at)
+
+
+def read_step(row: "Row[Any]", sealer: Sealer) -> Step:
+    """Return the step of a row, opened."""
+    place = step_place(row.execution_id, row.node_id, row.path)
+    detail = sealer.open_json(row.detail_sealed, place)
+    error = detail["error"]
+    return Step(
+        node_id=row.node_id,
+        path=tuple(int(part) for part in row.path.split(".") if part),
+        status=row.status,
+        attempt=row.attempt,
+        input=None if row.input_sealed is None else sealer.open_json(row.input_sealed, place),
+        output=detail["output"],
+        port=detail["port"],
+        error=None if error is None else StepError(**error),
+        reason=detail["reason"],
+        started_at=row.started_at,
+        closed_at=row.closed_at,
+    )
