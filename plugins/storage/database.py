@@ -70,6 +70,7 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading; nothing done on it is kept."""
         async with self.engine.connect() as connection:
+            await connection.execution_options(reads=True)
             yield connection
 
     @asynccontextmanager
@@ -136,7 +137,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes the lock at once: upgrading a read lock later fails without waiting. A reader takes none: each of
-    # its statements sees one state, and a transaction would cost four more visits to the driver's thread.
-    if connection.get_execution_options().get("writes"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # A writer takes the lock at once: upgrading a read lock later fails without waiting. `Database.read` takes none:
+    # each of its statements sees one state, and a transaction would cost four more visits to the driver's thread.
+    options = connection.get_execution_options()
+    if not options.get("reads"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN DEFERRED")

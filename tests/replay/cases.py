@@ -294,4 +294,77 @@ CASES = (
         input=3,
         is_retried=True,
     ),
+    Case(
+        name="segment",
+        definition={
+            "variables": {"base": 100},
+            "nodes": [
+                node("first", values={"x": "{{ vars.base }}"}),
+                node("a", "test.echo", value="{{ nodes.first.output.x + input.x }}"),
+                node("between", values={"y": "{{ nodes.a.output * 2 }}"}),
+                node("b", "test.echo", value="{{ nodes.between.output.y + nodes.a.output }}"),
+                node("act", "test.flaky"),
+                node("c", "test.echo", value="{{ nodes.b.output }}"),
+            ],
+            "edges": edges("first>a", "a>between", "between>b", "b>act", "act>c"),
+        },
+    ),
+    Case(
+        name="segment-goes-on-remotely",
+        definition={
+            "nodes": [
+                node("quick", "test.echo", value=1),
+                node(
+                    "unsteady",
+                    "test.unsteady",
+                    name="remote",
+                    failures=1,
+                    retry={"maxAttempts": 3, "initialInterval": "1500ms", "backoff": 1},
+                ),
+                node("after", "test.echo", value="{{ input }}"),
+            ],
+            "edges": edges("quick>unsteady", "unsteady>after"),
+        },
+    ),
+    Case(
+        name="batches",
+        definition={
+            "nodes": [
+                node(
+                    "each",
+                    "foreach",
+                    items="{{ input }}",
+                    batchSize=2,
+                    continueOnItemError=True,
+                    nodes=[
+                        node("call", "test.echo", value="{{ 10 / item }}"),
+                        node("half", values={"n": "{{ input / 2 }}"}),
+                    ],
+                    edges=edges("call>half"),
+                    result="{{ nodes.half.output.n }}",
+                ),
+                node("after", values={"got": "{{ nodes.each.output }}", "failed": "{{ size(nodes.each.error) }}"}),
+            ],
+            "edges": edges("each>after"),
+        },
+        input=[1, 0, 5, 2, 10],
+    ),
+    Case(
+        name="rest-in-a-long-loop",
+        definition={
+            "nodes": [
+                node(
+                    "each",
+                    "foreach",
+                    items="{{ input }}",
+                    nodes=[node("double", values={"n": "{{ item * 2 }}"}), node("size", values={"n": "{{ input.n }}"})],
+                    edges=edges("double>size"),
+                    result="{{ nodes.size.output.n }}",
+                ),
+                node("sum", values={"n": "{{ size(nodes.each.output) }}"}),
+            ],
+            "edges": edges("each>sum"),
+        },
+        input=list(range(600)),
+    ),
 )

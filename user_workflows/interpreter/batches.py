@@ -17,7 +17,7 @@ from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, collected, items_of, round_failed
 from user_workflows.interpreter.messages import BatchCall, BatchResult, ExecutionError, StartExecution
 from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.segments import asked_for
+from user_workflows.interpreter.segments import asked_for, stop_if_cancelled
 from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, STEP_QUEUE
 from user_workflows.interpreter.walk import Performed, Walk
 from user_workflows.plan.model import BATCH_ITEMS
@@ -44,6 +44,7 @@ async def run_batches(
     results: list[Any] = []
     failures: dict[int, ExecutionError] = {}
     while len(results) < len(items):
+        stop_if_cancelled()
         batch = _next_batch(items, len(results), state.node.config.get("batchSize", BATCH_ITEMS))
         on_call()
         done = await _run(msgspec.structs.replace(call, first=len(results), items=batch), state)

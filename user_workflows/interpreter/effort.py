@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 #: nodes of loop bodies that one activation walks; counted, never timed, so that a replay rests at the same places
-NODES_AT_A_TIME = 2_000
+NODES_AT_A_TIME = 500
 
 #: as short as may be: it is the new activation that counts
 _REST = timedelta(milliseconds=1)

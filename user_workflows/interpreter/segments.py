@@ -1,5 +1,6 @@
 """Segments: one activity that makes a chain of cheap calls, called again until the chain is at its end."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -37,6 +38,7 @@ async def run_segment(
     on_marker()
     actions = 1
     while result.resume_in is not None:
+        stop_if_cancelled()
         if result.resume_in > 0:
             await workflow.sleep(result.resume_in)
             actions += 1
@@ -44,6 +46,17 @@ async def run_segment(
         result = await _run_remotely(call, summary)
         actions += 1
     return result.outcomes, actions
+
+
+def stop_if_cancelled() -> None:
+    """Let a cancellation through that came while an activity was ending by itself, and which that end swallowed.
+
+    Raises:
+        asyncio.CancelledError: the running task was asked to stop.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _run_locally(call: SegmentCall, summary: str) -> SegmentResult:
