@@ -101,7 +101,9 @@ async def _together(tasks: "list[asyncio.Task[None]]") -> None:
         await asyncio.gather(*tasks)
     except _BROKEN:
         for task in tasks:
-            task.cancel()
+            # Asked once only: a second time would break off a round that is closing.
+            if not task.cancelling():
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
 

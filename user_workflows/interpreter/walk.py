@@ -138,7 +138,9 @@ class Walk:
     async def close(self, reason: str) -> None:
         """Cancel what still runs, wait until it has stopped, and settle everything else."""
         for task in self._running.values():
-            task.cancel()
+            # Asked once only: a second time would break off a loop that is closing its rounds.
+            if not task.cancelling():
+                task.cancel()
         if self._running:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
         self._keep_what_settled()

@@ -233,3 +233,30 @@ async def test_items_must_be_a_list_that_is_not_too_long(items: Any, type: str) 
     with pytest.raises(ExecutionFailed) as failed:
         await walk(graph(loop("foreach", body, {"items": "{{ input }}"})), double, items)
     assert failed.value.error.type == type
+
+
+async def test_a_loop_that_is_stopped_closes_every_round_however_long_each_takes_to_stop() -> None:
+    entered: list[int] = []
+
+    async def hold(config: dict[str, Any]) -> Any:
+        entered.append(config["n"])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # A step acknowledges its cancellation later than its neighbours.
+            for _ in range(10 * config["n"]):
+                await asyncio.sleep(0)
+
+    journal = Journal()
+    body = graph(step("inner", {"n": "{{ item }}"}))
+    walking = asyncio.create_task(walk(graph(loop("foreach", body, {"items": [0, 1, 2]})), hold, journal=journal))
+    while len(entered) < 3:
+        await asyncio.sleep(0)
+    walking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await walking
+    assert {s.path: s.status for s in journal.all() if s.node.id == "inner"} == {
+        (0,): "canceled",
+        (1,): "canceled",
+        (2,): "canceled",
+    }
