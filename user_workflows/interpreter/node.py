@@ -25,6 +25,8 @@ class NodeState(Struct):
     reason: str | None = None
     started_at: datetime | None = None
     closed_at: datetime | None = None
+    #: what its performer needs to go on in a later run of the execution, such as a deadline; plain JSON data
+    kept: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_settled(self) -> bool:

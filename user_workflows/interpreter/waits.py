@@ -1,8 +1,8 @@
 """The `wait` node: for a duration, until a moment, or for a named signal."""
 
 from collections import deque
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -39,6 +39,8 @@ async def run_wait(
 ) -> Ports:
     """Wait as the rendered `config` says, and return the port to leave by.
 
+    A wait that has begun keeps its deadline in `NodeState.kept`, and so goes on where it was.
+
     Args:
         graph: what the node lies in.
         state: of the node.
@@ -49,32 +51,50 @@ async def run_wait(
     Raises:
         StepFailed: the rendered duration or moment cannot be read.
     """
+    if not state.kept:
+        try:
+            state.kept, reason = _begin(config)
+        except (TypeError, ValueError) as error:
+            raise StepFailed(StepError(type="config.invalid", message=f"wait: {error}")) from error
+        graph.wait(state, reason)
+        tell()
+    seconds = seconds_until(state.kept["until"])
+    name = state.kept.get("signal")
+    if name is None:
+        if seconds is not None and seconds > 0:
+            await workflow.sleep(seconds)
+        return {"output": state.input}
     try:
-        if (name := config.get("signal")) is not None:
-            timeout = config.get("timeout")
-            graph.wait(state, f"waiting for signal {name!r}" + (f", at most {timeout}" if timeout else ""))
-            tell()
-            return await _signal(signals, str(name), None if timeout is None else parse_duration(timeout))
-        if (duration := config.get("duration")) is not None:
-            seconds, reason = parse_duration(duration), f"waiting for {duration}"
-        else:
-            until = _moment(config.get("until"))
-            seconds = (until - workflow.now()).total_seconds()
-            reason = f"waiting until {until.isoformat()}"
-    except (TypeError, ValueError) as error:
-        raise StepFailed(StepError(type="config.invalid", message=f"wait: {error}")) from error
-    graph.wait(state, reason)
-    tell()
-    if seconds > 0:
-        await workflow.sleep(seconds)
-    return {"output": state.input}
-
-
-async def _signal(signals: Signals, name: str, timeout: float | None) -> Ports:
-    try:
-        return {"output": await signals.take(name, timeout)}
+        return {"output": await signals.take(name, seconds)}
     except TimeoutError:
         return {"timeout": None}
+
+
+def _begin(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return what a wait keeps, and why it waits.
+
+    Raises:
+        TypeError, ValueError: the duration or moment cannot be read.
+    """
+    if (name := config.get("signal")) is not None:
+        timeout = config.get("timeout")
+        until = None if timeout is None else _after(timeout)
+        return {"signal": str(name), "until": until}, (
+            f"waiting for signal {name!r}" + (f", at most {timeout}" if timeout else "")
+        )
+    if (duration := config.get("duration")) is not None:
+        return {"until": _after(duration)}, f"waiting for {duration}"
+    moment = _moment(config.get("until"))
+    return {"until": moment.isoformat()}, f"waiting until {moment.isoformat()}"
+
+
+def seconds_until(moment: str | None) -> float | None:
+    """Return how long it is until a deadline that a node keeps; negative when it has passed, ``None`` without one."""
+    return None if moment is None else (datetime.fromisoformat(moment) - workflow.now()).total_seconds()
+
+
+def _after(duration: str) -> str:
+    return (workflow.now() + timedelta(seconds=parse_duration(duration))).isoformat()
 
 
 def _moment(value: Any) -> datetime:

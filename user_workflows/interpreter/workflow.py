@@ -47,6 +47,8 @@ class Interpreter:
         self._start = start
         self._journal = Journal(0 if earlier is None else earlier.seq)
         self._signals = Signals()
+        #: what other parts of the system told nodes that wait for them, by what they wait for
+        self._told = Signals()
         self._valve = Valve()
         self._is_closing = False
         self._billable_actions = 1 if earlier is None else 1 + earlier.billable_actions
@@ -99,6 +101,11 @@ class Interpreter:
     def on_signal(self, name: str, payload: Any = None) -> None:
         """Keep a named signal for the `wait` node that awaits it, now or later."""
         self._signals.put(name, payload)
+
+    @workflow.signal(name="tell")
+    def on_tell(self, about: str, what: Any = None) -> None:
+        """Keep what a node that waits for another part of the system is told, such as the end of a child."""
+        self._told.put(about, what)
 
     @workflow.signal(name="pause")
     def on_pause(self) -> None:
