@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,6 @@ from user_workflows.interpreter.messages import (
     BatchResult,
     ExecutionError,
     ExecutionRecord,
-    StepOutcome,
 )
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
@@ -131,12 +130,6 @@ class _Batch:
                 attempt += 1
             else:
                 return Performed({outcome.port: outcome.output}, attempt)
-
-    async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
-        raise NotImplementedError("a batch walks its body without segments")
-
-    async def breathe(self, nodes: int) -> None:
-        raise NotImplementedError("a batch holds no loops")
 
     def record(self, attempt: int) -> ExecutionRecord:
         """Return the record of every step of every item, newer than that of an earlier attempt."""

@@ -1,9 +1,7 @@
 """The activity of a segment: walks a chain of cheap steps, each with its own retries, timeout and record."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 from temporalio import activity
@@ -20,7 +18,6 @@ from user_workflows.interpreter.messages import (
     SegmentCall,
     SegmentResult,
     StepError,
-    StepOutcome,
     StepRecord,
 )
 from user_workflows.interpreter.node import NodeState
@@ -138,12 +135,6 @@ class _Segment:
             else:
                 self._attempt = 1
                 return Performed({outcome.port: outcome.output}, attempt)
-
-    async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
-        raise NotImplementedError("a segment holds no segments")
-
-    async def breathe(self, nodes: int) -> None:
-        raise NotImplementedError("a segment holds no loops")
 
     def _tell(self, state: NodeState, attempt: int, error: StepError | None) -> None:
         """Tell of a step that takes a while: one that runs locally is told of by the workflow, once it has ended."""

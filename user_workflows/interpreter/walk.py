@@ -5,7 +5,7 @@ carries an execution inside a workflow, the rounds of a loop's body, and the seg
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import Any, Protocol
@@ -54,12 +54,12 @@ class Performer(Protocol):
         """
         ...
 
+
+class SegmentPerformer(Protocol):
+    """Carries out chains of nodes at once, for a walk that has segments."""
+
     async def perform_segment(self, walk: "Walk", chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
         """Perform a chain of nodes, the first with the input `given`, and return how each ended, as far as it came."""
-        ...
-
-    async def breathe(self, nodes: int) -> None:
-        """Return when the round of a loop, a walk over so many nodes, may begin."""
         ...
 
 
@@ -74,6 +74,8 @@ class Walk:
         performer: carries out the nodes that are not inline.
         clock: tells the time; inside a workflow, the workflow's.
         pause: called before the walk waits, when everything that could begin has begun.
+        segments: carries out the graph's segments; without it their nodes are performed one by one.
+        breathe: awaited before the round of a loop, a walk over so many nodes, begins.
         valve: while it is closed nothing begins; what runs may finish.
     """
 
@@ -87,6 +89,8 @@ class Walk:
         performer: Performer,
         clock: Callable[[], datetime],
         pause: Callable[[], None],
+        segments: SegmentPerformer | None = None,
+        breathe: Callable[[int], Awaitable[None]] | None = None,
         valve: Valve | None = None,
     ) -> None:
         self.graph = graph
@@ -94,7 +98,11 @@ class Walk:
         self.seen = seen
         self._given = given
         self._performer = performer
-        self._segments = {node_id: chain[at:] for chain in graph.plan.segments for at, node_id in enumerate(chain)}
+        self._segments = segments
+        chains = graph.plan.segments if segments is not None else ()
+        #: what is left of a node's segment from that node on
+        self._rest = {node_id: chain[at:] for chain in chains for at, node_id in enumerate(chain)}
+        self._breathe = breathe
         self._clock = clock
         self._pause = pause
         self._valve = valve or Valve()
@@ -158,12 +166,15 @@ class Walk:
             performer=self._performer,
             clock=self._clock,
             pause=self._pause,
+            segments=self._segments,
+            breathe=self._breathe,
             valve=self._valve,
         )
 
     async def breathe(self, nodes: int) -> None:
         """Return when the round of a loop, a walk over so many nodes, may begin."""
-        await self._performer.breathe(nodes)
+        if self._breathe is not None:
+            await self._breathe(nodes)
 
     def scope(self, given: Any) -> Scope:
         """Return what the expressions of a node with this input see."""
@@ -184,17 +195,17 @@ class Walk:
             self.graph.complete(state, {node.default_port: given}, self._clock())
         elif node.plugin in EVALUATORS:
             self._evaluate(state, self.scope(given))
-        elif (chain := self._segments.get(node.id)) is not None:
-            self._begin_segment(chain, given)
+        elif self._segments is not None and (chain := self._rest.get(node.id)) is not None:
+            self._begin_segment(self._segments, chain, given)
         else:
             self._keep_running(node.id, self._run(state, self.scope(given)))
 
-    def _begin_segment(self, chain: Sequence[str], given: Any) -> None:
+    def _begin_segment(self, segments: SegmentPerformer, chain: Sequence[str], given: Any) -> None:
         """Begin a chain of nodes, up to the first that is to be skipped, or sees another input than what arrives."""
         head = chain[0]
         apart = {*self._skipping, *self.graph.edited} - {head}
         self._chains[head] = [*takewhile(lambda node_id: node_id not in apart, chain)]
-        self._keep_running(head, self._run_segment(self._chains[head], given))
+        self._keep_running(head, self._run_segment(segments, self._chains[head], given))
 
     def _keep_running(self, node_id: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._running[node_id] = asyncio.create_task(work, name=node_id)
@@ -231,9 +242,9 @@ class Walk:
             settled = self._ended(node_id, ending)
         self._settled.put_nowait(settled)
 
-    async def _run_segment(self, chain: Sequence[str], given: Any) -> None:
+    async def _run_segment(self, segments: SegmentPerformer, chain: Sequence[str], given: Any) -> None:
         try:
-            outcomes = await self._performer.perform_segment(self, chain, given)
+            outcomes = await segments.perform_segment(self, chain, given)
             settled = _Settled(chain[0], outcomes=outcomes)
         except Exception as ending:
             settled = self._ended(chain[0], ending)
@@ -275,9 +286,9 @@ class Walk:
             if node_id in self._skipping:
                 self.graph.skip(self.graph.nodes[node_id], self._skipping[node_id], self._clock())
         head = self.graph.nodes[chain[0]]
-        if not head.is_settled:
+        if self._segments is not None and not head.is_settled:
             # Nothing in a segment acts: what comes before the skipped node is made again.
-            self._begin_segment(chain, head.input)
+            self._begin_segment(self._segments, chain, head.input)
 
     def _fail(self, state: NodeState, error: StepError) -> None:
         self.graph.fail(state, error, self._clock())

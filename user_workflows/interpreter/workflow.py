@@ -73,6 +73,8 @@ class Interpreter:
             performer=self,
             clock=workflow.now,
             pause=self._tell,
+            segments=self,
+            breathe=self._effort.spend,
             valve=self._valve,
         )
 
@@ -166,9 +168,6 @@ class Interpreter:
 
     def _count_call(self) -> None:
         self._billable_actions += 1
-
-    async def breathe(self, nodes: int) -> None:
-        await self._effort.spend(nodes)
 
     def _count_marker(self) -> None:
         length = workflow.info().get_current_history_length()
