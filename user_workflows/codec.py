@@ -19,6 +19,7 @@ from temporalio.converter import (
     DataConverter,
     DefaultFailureConverterWithEncodedAttributes,
     EncodingPayloadConverter,
+    JSONProtoPayloadConverter,
     PayloadCodec,
     SerializationContext,
     WithSerializationContext,
@@ -58,7 +59,8 @@ class JsonPayloadConverter(EncodingPayloadConverter):
 
 class PayloadConverter(CompositePayloadConverter):
     def __init__(self) -> None:
-        super().__init__(BinaryNullPayloadConverter(), JsonPayloadConverter())
+        # Protobuf is what the SDK itself answers Temporal's UI with, about a workflow.
+        super().__init__(BinaryNullPayloadConverter(), JSONProtoPayloadConverter(), JsonPayloadConverter())
 
 
 class TenantCodec(PayloadCodec, WithSerializationContext):

@@ -13,6 +13,14 @@ from user_workflows.rounds import Path
 from user_workflows.starts import input_place
 
 
+class Stuck(Struct, frozen=True, kw_only=True):
+    """An execution does not move though it should."""
+
+    #: and what to do about it
+    reason: str
+    since: datetime
+
+
 class Execution(Struct, frozen=True, kw_only=True, rename="camel"):
     """One run of one version."""
 
@@ -31,6 +39,8 @@ class Execution(Struct, frozen=True, kw_only=True, rename="camel"):
     closed_at: datetime | None
     history_events: int | None
     billable_actions: int | None
+    #: set while it does not move though it should
+    stuck: Stuck | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -89,6 +99,7 @@ def read_execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Ex
         closed_at=row.closed_at,
         history_events=row.history_events,
         billable_actions=row.billable_actions,
+        stuck=None if row.stuck_reason is None else Stuck(reason=row.stuck_reason, since=row.stuck_since),
     )
 
 

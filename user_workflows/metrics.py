@@ -13,5 +13,6 @@ DURATION = Histogram(
 REPAIRED = Counter(
     "executions_repaired_total", "Records that were closed from what Temporal says, by status.", ["status"]
 )
+STUCK = Counter("executions_stuck_total", "Checks that found an execution which does not move though it should.")
 RECORDS_DELAYED = Counter("executions_records_delayed_total", "Records that could not be written at once.")
 FEED_LOST = Counter("executions_feed_lost_total", "Records that watchers of the live feed were not told of.")

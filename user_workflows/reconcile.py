@@ -20,10 +20,11 @@ from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, NotFound
 from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, workflow_id
-from user_workflows.metrics import REPAIRED
+from user_workflows.metrics import REPAIRED, STUCK
 from user_workflows.records import OPEN_STATUSES, result_place
 from user_workflows.starts import Starts
 from user_workflows.store import executions, steps
+from user_workflows.watchdog import PATIENCE, Trouble, find_trouble
 
 #: a record that was written or compared this recently is taken as it is
 FRESH = timedelta(seconds=2)
@@ -46,13 +47,30 @@ _log = structlog.get_logger(__name__)
 
 
 class Reconciler:
-    """Brings single records back in line with Temporal."""
+    """Brings single records back in line with Temporal.
 
-    def __init__(self, *, database: Database, vault: Vault, temporal: Client, starts: Starts) -> None:
+    Args:
+        database: holds the records.
+        vault: opens and seals them.
+        temporal: decides.
+        starts: repeats a start that was cut off.
+        patience: how long a task of an execution may wait for a worker before its record says so.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        temporal: Client,
+        starts: Starts,
+        patience: timedelta = PATIENCE,
+    ) -> None:
         self._database = database
         self._vault = vault
         self._temporal = temporal
         self._starts = starts
+        self._patience = patience
 
     async def is_due(self, tenant_id: str, execution_id: str) -> bool:
         """Return whether an open record is old enough to be compared again."""
@@ -98,7 +116,7 @@ class Reconciler:
     ) -> None:
         status = _CLOSED.get(description.status) if description.status is not None else None
         if status is None:
-            await self._touch(tenant_id, execution_id)
+            await self._watch(tenant_id, execution_id, find_trouble(description, now(), patience=self._patience))
             return
         if await self._is_followed(tenant_id, execution_id, description.run_id):
             await self._mend_absent(tenant_id, execution_id)
@@ -142,9 +160,20 @@ class Reconciler:
             error = ExecutionError(type="execution.lost", message="the workflow engine no longer knows this execution")
         await self._close(tenant_id, execution_id, "failed", output=None, error=error, closed_at=now())
 
-    async def _touch(self, tenant_id: str, execution_id: str) -> None:
+    async def _watch(self, tenant_id: str, execution_id: str, trouble: Trouble | None) -> None:
+        """Note that the execution is open, and whether it moves."""
+        noted: dict[str, Any] = {"stuck_reason": None, "stuck_since": None}
+        if trouble is not None:
+            noted = {"stuck_reason": trouble.reason, "stuck_since": trouble.since}
         async with self._database.transaction() as connection:
-            await connection.execute(update(executions).where(*_is(tenant_id, execution_id)).values(checked_at=now()))
+            await connection.execute(
+                update(executions)
+                .where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
+                .values(checked_at=now(), **noted)
+            )
+        if trouble is not None:
+            STUCK.inc()
+            _log.warning("execution.stuck", tenant_id=tenant_id, execution_id=execution_id, reason=trouble.reason)
 
     async def _close(
         self,
@@ -170,6 +199,8 @@ class Reconciler:
                     error_type=None if error is None else error.type,
                     closed_at=closed_at,
                     checked_at=now(),
+                    stuck_reason=None,
+                    stuck_since=None,
                     history_events=history_events,
                 )
             )

@@ -204,6 +204,9 @@ _UPDATE_EXECUTION = (
         started_at=bindparam("started_at"),
         closed_at=bindparam("closed_at"),
         checked_at=bindparam("checked_at"),
+        # Whoever tells of itself moves.
+        stuck_reason=None,
+        stuck_since=None,
         result_sealed=bindparam("result_sealed"),
         error_type=bindparam("error_type"),
         history_events=bindparam("history_events"),

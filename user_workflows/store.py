@@ -48,6 +48,9 @@ executions = Table(
     Column("closed_at", Instant),
     #: when this row was last compared with Temporal, or written by the interpreter
     Column("checked_at", Instant, nullable=False),
+    #: why it does not move though it should, and since when
+    Column("stuck_reason", String(500)),
+    Column("stuck_since", Instant),
     Column("history_events", Integer),
     Column("billable_actions", Integer),
     PrimaryKeyConstraint("tenant_id", "id"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from user_workflows.execution_views import Execution
 from user_workflows.interpreter.messages import StepError, StepStatus
@@ -86,7 +86,11 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 def explain(node: PlanNode, around: Surroundings) -> Why:
     """Say why `node` is in the state it is in."""
     step = around.steps[node.id]
-    return _EXPLANATIONS[step.status](node, step, around)
+    why = _EXPLANATIONS[step.status](node, step, around)
+    stuck = around.execution.stuck
+    if stuck is None or why.status in _SETTLED:
+        return why
+    return structs.replace(why, reason=f"{why.reason}; the execution does not move: {stuck.reason}")
 
 
 def _pending(node: PlanNode, step: Recorded, around: Surroundings) -> Why:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from plugins.storage.database import Database
 from tests.user_workflows.drawing import edges, node
@@ -14,7 +15,7 @@ from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.errors import InvalidInput, NotFound
 from user_workflows.execution_views import Execution
 from user_workflows.explainer import Explainer
-from user_workflows.interpreter.messages import StepError
+from user_workflows.interpreter.messages import StepError, workflow_id
 from user_workflows.plan.model import PlanEdge, PlanGraph, PlanNode
 from user_workflows.why import PendingCall, Recorded, Surroundings, Why, explain
 
@@ -177,6 +178,9 @@ async def test_every_node_of_a_live_execution_is_explained(asked: Asked) -> None
     assert "behind gate" in behind.waiting_for[0].reason
     asked.lane.gates.at("why").set()
     assert (await asked.until(execution, "hold", "waiting")).reason == "waiting for signal 'go'"
+    handle = asked.lane.temporal.get_workflow_handle(workflow_id(asked.lane.tenant_id, execution.id))
+    seen_in_temporal = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    assert seen_in_temporal.current_details == "3 of 5 nodes settled\n- `hold`: waiting for signal 'go'"
     assert "port `true` was taken" in (await asked.why(execution, "never")).reason
     assert "left by port `true`" in (await asked.why(execution, "choose")).reason
     await asked.lane.executions.terminate(asked.lane.tenant_id, execution.id)

@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from user_workflows.interpreter.batches import run_batches
 from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.details import details
 from user_workflows.interpreter.effort import Effort
 from user_workflows.interpreter.emit import Emitter
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
@@ -136,6 +137,7 @@ class Interpreter:
             self._tell()
 
     def _tell(self) -> None:
+        workflow.set_current_details(details(self._walk.graph.nodes.values(), is_paused=not self._valve.is_open))
         self._emitter.flush("running" if self._valve.is_open else "paused")
 
     async def _walk_in_time(self, timeout: float | None) -> Any:
