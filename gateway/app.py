@@ -34,6 +34,7 @@ _PARTS = (
     "workflows",
     "executions",
     "explainer",
+    "responses",
     "watch",
     "events",
     "tickets",

@@ -32,6 +32,7 @@ from user_workflows.events import Events
 from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
 from user_workflows.feed import FeedReader, FeedWriter
+from user_workflows.responses import Responses
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules
 from user_workflows.watch import Watch
@@ -61,6 +62,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     starts: Starts
     executions: Executions
     explainer: Explainer
+    responses: Responses
     #: publishes what this process commits, if it runs it
     feed: FeedWriter
     watch: Watch
@@ -124,6 +126,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             explainer=Explainer(
                 database=database, vault=vault, workflows=workflows, executions=executions, temporal=temporal
             ),
+            responses=Responses(database=database, vault=vault, workflows=workflows, executions=executions),
             feed=FeedWriter(redis, vault),
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
             events=Events(workflows=workflows, executions=executions),

@@ -13,6 +13,7 @@ from litestar.params import FromPath
 from litestar.status_codes import HTTP_202_ACCEPTED
 from msgspec import Struct
 
+from gateway.answers import to_response
 from gateway.auth.permissions import PUBLIC, requires
 from gateway.errors import Absent, BadRequest, InvalidSignature
 from gateway.idempotency.middleware import scoped_key
@@ -26,12 +27,16 @@ from user_workflows.definition.trigger_configs import WebhookConfig
 from user_workflows.executions import Executions
 from user_workflows.hooks import Hook
 from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.responses import Responses
 from user_workflows.workflows import Workflows
 
 log = structlog.get_logger(__name__)
 
 #: the largest delivery, in bytes
 MAX_DELIVERY = 2**20
+
+#: seconds that a caller waits for the answer of a `respond` node
+LONGEST_WAIT = 30.0
 
 METHODS: list[Literal["GET", "POST", "PUT", "PATCH", "DELETE"]] = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -59,11 +64,17 @@ class Fired(Struct, frozen=True, rename="camel"):
 async def receive(
     request: Request[Any, Any, State],
     token: FromPath[str],
+    *,
     workflows: NamedDependency[Workflows],
     credentials: NamedDependency[Credentials],
     executions: NamedDependency[Executions],
-) -> Response[Fired]:
-    """Start an execution of the workflow that the token belongs to, once per delivery."""
+    responses: NamedDependency[Responses],
+) -> Response[Any]:
+    """Start an execution of the workflow that the token belongs to, once per delivery.
+
+    With ``respond: workflow`` the answer is that of its first `respond` node: 200 or 502 with a word on it when the
+    execution closes without one, 202 when it takes longer than half a minute.
+    """
     hook = await workflows.find_hook(token)
     if hook is None:
         raise Absent("There is no webhook under this path.")
@@ -86,6 +97,8 @@ async def receive(
         key=scoped_key("hook", hook.workflow_id, hook.trigger.id, delivery.id),
     )
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
+    if config.respond == "workflow":
+        return to_response(await responses.wait(execution, hook.tenant_id, LONGEST_WAIT))
     return Response(Fired(execution.id), headers={"Location": f"/v1/executions/{execution.id}"})
 
 

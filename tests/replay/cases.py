@@ -38,6 +38,18 @@ CASES = (
         input={"n": 2},
     ),
     Case(
+        name="respond",
+        definition={
+            "nodes": [
+                node("answer", "respond", status=201, headers={"X-N": "{{ string(input.n) }}"}, body="{{ input }}"),
+                node("after", "test.echo", value="{{ nodes.answer.output.body.n }}"),
+                node("again", "respond", body="too late"),
+            ],
+            "edges": edges("answer>after", "after>again"),
+        },
+        input={"n": 2},
+    ),
+    Case(
         name="branches-and-dead-paths",
         definition={
             "nodes": [

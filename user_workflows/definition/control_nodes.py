@@ -10,6 +10,7 @@ from plugins.host.retry import Duration
 from user_workflows.definition.durations import range_fault
 from user_workflows.definition.model import Identifier
 from user_workflows.definition.shape import Path, is_template
+from user_workflows.interpreter.responses import answer_faults
 
 #: a string that is one expression, ``{{ … }}``; the format travels into the JSON Schema, for forms
 Expression = Annotated[str, Meta(extra_json_schema={"format": "expression"})]
@@ -96,6 +97,15 @@ class WaitConfig(Config, frozen=True, kw_only=True):
     timeout: Duration | None = None
 
 
+class RespondConfig(Config, frozen=True, kw_only=True):
+    """The answer to the webhook that started the execution, if its trigger says ``respond: workflow``."""
+
+    status: Annotated[int, Meta(ge=200, le=599)] = 200
+    headers: dict[str, str] = {}
+    #: a text goes out as it is, anything else as JSON
+    body: Any = None
+
+
 class StopConfig(Config, frozen=True, kw_only=True):
     status: Literal["completed", "failed"] = "completed"
     message: str | None = None
@@ -170,6 +180,20 @@ def _check_wait(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("until",), 'must be a moment with an offset, like "2030-01-31T09:00:00Z"'
 
 
+def _check_respond(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    if is_template(config.get("headers")):
+        return
+    headers = config.get("headers")
+    # A value that has yet to be rendered is checked then; what is no text the type has told of.
+    written = {
+        name: "" if is_template(value) or not isinstance(value, str) else value
+        for name, value in (headers.items() if isinstance(headers, dict) else ())
+    }
+    status = config.get("status", 200)
+    known = status if isinstance(status, int) and 200 <= status <= 599 else 200
+    yield from answer_faults({"status": known, "headers": written, "body": config.get("body")})
+
+
 def _is_moment(text: str) -> bool:
     try:
         return datetime.fromisoformat(text).tzinfo is not None
@@ -228,6 +252,12 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             config=WaitConfig,
             ports=_wait_ports,
             check=_check_wait,
+        ),
+        ControlNode(
+            id="respond",
+            description="Answer the webhook that started the execution; the execution goes on",
+            config=RespondConfig,
+            check=_check_respond,
         ),
         ControlNode(id="stop", description="End the execution here", config=StopConfig, ports=lambda config: ()),
     )

@@ -25,14 +25,15 @@ def check_triggers(drawing: Drawing, faults: Faults) -> None:
         type = trigger.get("type")
         config = trigger.get("config", {})
         if isinstance(type, str) and type in CONFIGS and isinstance(config, dict):
-            _Check(index, faults).check(type, config)
+            _Check(index, drawing, faults).check(type, config)
 
 
 class _Check:
     """The check of one trigger's config."""
 
-    def __init__(self, index: int, faults: Faults) -> None:
+    def __init__(self, index: int, drawing: Drawing, faults: Faults) -> None:
         self._index = index
+        self._drawing = drawing
         self._faults = faults
 
     def check(self, type: str, config: dict[str, Any]) -> None:
@@ -70,9 +71,9 @@ class _Check:
             message = f"this release cannot verify the signatures of {scheme} yet, and refuses its calls"
             self._faults.add("trigger.notYet", self._path("scheme"), message, severity="warning")
 
-        if config.get("respond") == "workflow":
-            message = "this release has no respond node yet; calls are answered at once with the execution's id"
-            self._faults.add("trigger.notYet", self._path("respond"), message, severity="warning")
+        if config.get("respond") == "workflow" and not any(node.plugin_id == "respond" for node in self._drawing.nodes):
+            message = "no respond node is drawn: whoever calls waits for the end of the execution, and gets no answer"
+            self._faults.add("trigger.neverAnswers", self._path("respond"), message, severity="warning")
 
     def _check_event(self, config: dict[str, Any]) -> None:
         condition = config.get("filter")

@@ -8,6 +8,7 @@ from msgspec import Struct
 from user_workflows.expressions import Meter
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.messages import StepError
+from user_workflows.interpreter.responses import answer_of
 from user_workflows.interpreter.templates import Templates
 from user_workflows.plan.model import PlanNode
 
@@ -78,6 +79,10 @@ def _filter(node: PlanNode, templates: Templates, scope: Scope) -> Ports:
     return {"output": kept}
 
 
+def _respond(node: PlanNode, templates: Templates, scope: Scope) -> Ports:
+    return {"output": answer_of(templates.at(node).render(scope))}
+
+
 def _stop(node: PlanNode, templates: Templates, scope: Scope) -> Stop:
     config = templates.at(node).render(scope)
     return Stop(
@@ -122,5 +127,6 @@ EVALUATORS: Mapping[str, Evaluate] = {
     "set": _set,
     "merge": _merge,
     "filter": _filter,
+    "respond": _respond,
     "stop": _stop,
 }

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.routes import hooks
 from plugins.sdk.credential import Secret
 from plugins.signing import StandardWebhooks
 from tests.gateway.application import Headers
@@ -17,13 +18,15 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"order": 4711}'
 
 
-async def hook(client: httpx.AsyncClient, headers: Headers, **config: Any) -> str:
+async def hook(
+    client: httpx.AsyncClient, headers: Headers, *, definition: dict[str, Any] | None = None, **config: Any
+) -> str:
     """Activate a workflow with a webhook trigger and return the path of its URL."""
     credential = {"type": "signing", "name": "hook", "data": {"secret": SECRET}}
     secret = (await client.post("/v1/credentials", headers=headers, json=credential)).json()["id"]
-    definition = {
+    seen = {"id": "seen", "pluginId": "set", "config": {"values": {"all": "{{ trigger }}"}}}
+    definition = (definition or {"nodes": [seen]}) | {
         "triggers": [{"id": "order", "type": "webhook", "config": {"secret": secret, **config}}],
-        "nodes": [{"id": "seen", "pluginId": "set", "config": {"values": {"all": "{{ trigger }}"}}}],
     }
     made = await client.post("/v1/workflows", headers=headers, json={"name": "Hook", "definition": definition})
     where = made.headers["location"]
@@ -128,3 +131,93 @@ async def test_a_delivery_is_measured_and_parsed_only_when_it_is_signed(
     broken = b"{broken"
     assert (await client.post(url, content=broken)).status_code == 401
     assert (await client.post(url, headers=signed(broken), content=broken)).status_code == 400
+
+
+def responding(*nodes: dict[str, Any], edges: Any = ()) -> dict[str, Any]:
+    return {"nodes": list(nodes), "edges": [{"source": source, "target": target} for source, target in edges]}
+
+
+def respond(id: str = "answer", **config: Any) -> dict[str, Any]:
+    return {"id": id, "pluginId": "respond", "config": config}
+
+
+async def test_the_caller_gets_what_the_respond_node_says(api: httpx.AsyncClient, owner: Headers) -> None:
+    answer = respond(status=201, headers={"X-Order": "{{ string(trigger.body.order) }}"}, body="{{ trigger.body }}")
+    late = respond("late", status=500, body="too late")
+    drawn = responding(answer, late, edges=[("answer", "late")])
+    url = await hook(api, owner, definition=drawn, respond="workflow")
+    first, again = [await api.post(url, headers=signed(), content=BODY) for _ in range(2)]
+    assert (first.status_code, first.headers["x-order"], first.json()) == (201, "4711", {"order": 4711})
+    assert first.headers["content-type"].startswith("application/json")
+    # The same delivery is the same execution, and gets the same answer.
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert len((await api.get("/v1/executions", headers=owner)).json()["items"]) == 1
+
+
+async def test_the_execution_goes_on_after_its_answer(api: httpx.AsyncClient, owner: Headers) -> None:
+    wait = {"id": "wait", "pluginId": "wait", "config": {"signal": "go"}}
+    drawn = responding(respond(body="taken"), wait, edges=[("answer", "wait")])
+    url = await hook(api, owner, definition=drawn, respond="workflow")
+    answer = await api.post(url, headers=signed(), content=BODY)
+    assert (answer.status_code, answer.text) == (200, "taken")
+    (execution,) = (await api.get("/v1/executions", headers=owner)).json()["items"]
+    assert execution["status"] == "running"
+    await api.post(f"/v1/executions/{execution['id']}/terminate", headers=owner)
+
+
+async def test_an_execution_that_closes_without_an_answer_says_so(api: httpx.AsyncClient, owner: Headers) -> None:
+    url = await hook(api, owner, respond="workflow")
+    silent = await api.post(url, headers=signed(), content=BODY)
+    assert (silent.status_code, silent.json()["status"]) == (200, "completed")
+    stop = {"id": "stop", "pluginId": "stop", "config": {"status": "failed", "message": "hunter2"}}
+    failing = await hook(api, owner, definition=responding(stop), respond="workflow")
+    failed = await api.post(failing, headers=signed(), content=BODY)
+    assert (failed.status_code, failed.json()["status"]) == (502, "failed")
+    assert "hunter2" not in failed.text
+
+
+async def test_a_workflow_that_takes_too_long_to_answer_is_let_go_on(
+    api: httpx.AsyncClient, owner: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "LONGEST_WAIT", 0.3)
+    wait = {"id": "wait", "pluginId": "wait", "config": {"signal": "go"}}
+    drawn = responding(wait, respond(), edges=[("wait", "answer")])
+    answer = await api.post(
+        await hook(api, owner, definition=drawn, respond="workflow"), headers=signed(), content=BODY
+    )
+    assert answer.status_code == 202
+    await api.post(f"/v1/executions/{answer.json()['executionId']}/terminate", headers=owner)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("text/html", "text/plain"),
+        ("text/javascript", "text/plain"),
+        ("image/svg+xml", "text/plain"),
+        ("text/xml; charset=utf-16", "text/xml"),
+        ("application/problem+json", "application/problem+json"),
+    ],
+)
+async def test_an_answer_is_data_and_never_a_page_of_this_origin(
+    api: httpx.AsyncClient, owner: Headers, given: str, sent: str
+) -> None:
+    page = "<script>alert(1)</script>"
+    drawn = responding(respond(headers={"Content-Type": given, "Cache-Control": "no-store"}, body=page))
+    url = await hook(api, owner, definition=drawn, respond="workflow")
+    answer = await api.post(url, headers=signed(), content=BODY)
+    assert (answer.text, answer.headers["content-type"].removesuffix("; charset=utf-8")) == (page, sent)
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_what_must_not_be_sent_fails_the_step_when_it_is_rendered(api: httpx.AsyncClient, owner: Headers) -> None:
+    bad = respond(headers={"X-Split": "{{ 'a' + '\\r\\n' + 'Set-Cookie: b' }}"})
+    url = await hook(api, owner, definition=responding(bad), respond="workflow")
+    answer = await api.post(url, headers=signed(), content=BODY)
+    assert (answer.status_code, "set-cookie" in answer.headers) == (502, False)
+    id = answer.json()["executionId"]
+    failed = (await api.get(f"/v1/executions/{id}", headers=owner)).json()
+    assert failed["error"]["type"] == "respond.invalid"
+    assert "X-Split" in failed["error"]["message"]

@@ -422,7 +422,7 @@ def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
         errorWorkflow="wf_1",
         concurrency={"limit": 1},
         triggers=[
-            {"id": "u", "type": "webhook", "config": {"secret": "c", "scheme": "stripe", "respond": "workflow"}},
+            {"id": "u", "type": "webhook", "config": {"secret": "c", "scheme": "stripe"}},
         ],
     )
     validation = check(raw)
@@ -432,7 +432,6 @@ def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
         "/concurrency",
         "/nodes/0/compensate",
         "/triggers/0/config/scheme",
-        "/triggers/0/config/respond",
     ]
 
 
@@ -516,3 +515,29 @@ half_right = st.recursive(
 def test_validation_never_raises(raw: Any) -> None:
     validation = check(raw)
     assert validation.valid == (not any(fault.severity == "error" for fault in validation.faults))
+
+
+def test_an_answer_that_could_not_be_sent_is_refused_where_it_is_drawn() -> None:
+    headers = {"Set-Cookie": "a=b", "Connection": "close", "no name": "x", "X-Split": "a\r\nb", "X-Late": "{{ input }}"}
+    raw = drawn(
+        node("cookies", "respond", headers=headers),
+        node("teapot", "respond", status=700),
+        node("empty", "respond", status=204, body="something"),
+        node("good", "respond", status="{{ input.status }}", headers={"Location": "/there"}, body=[1]),
+    )
+    assert [fault.pointer for fault in check(raw).faults] == [
+        "/nodes/0/config/headers/Set-Cookie",
+        "/nodes/0/config/headers/Connection",
+        "/nodes/0/config/headers/no name",
+        "/nodes/0/config/headers/X-Split",
+        "/nodes/1/config/status",
+        "/nodes/2/config/body",
+    ]
+
+
+def test_a_webhook_that_waits_for_an_answer_which_is_not_drawn_is_a_warning() -> None:
+    webhook = {"id": "t", "type": "webhook", "config": {"secret": "c", "respond": "workflow"}}
+    validation = check(drawn(node("a"), triggers=[webhook]))
+    assert [fault.code for fault in validation.faults] == ["trigger.neverAnswers"]
+    assert validation.valid
+    assert check(drawn(node("a", "respond"), triggers=[webhook])).faults == ()

@@ -1,0 +1,85 @@
+"""Waiting for what a workflow answers to the webhook that started it.
+
+The answer is the output of the first `respond` node that was reached, read from the record of its step. An execution
+that ends soon is heard of by its end; one that goes on after its answer by looking again, ever more seldom. Nothing of
+it depends on Redis.
+"""
+
+import asyncio
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import select
+
+from plugins.storage.database import Database
+from plugins.vault.keys import Vault
+from user_workflows.execution_views import Execution, read_step
+from user_workflows.executions import Executions
+from user_workflows.plan.model import PlanGraph
+from user_workflows.store import steps
+from user_workflows.workflows import Workflows
+
+#: seconds from one look at the steps to the next
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.03, 0.5
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a `respond` node made."""
+
+    status: int = 200
+    headers: dict[str, str] = {}
+    body: Any = None
+
+
+class Responses:
+    """Reads the answers of executions."""
+
+    def __init__(self, *, database: Database, vault: Vault, workflows: Workflows, executions: Executions) -> None:
+        self._database = database
+        self._vault = vault
+        self._workflows = workflows
+        self._executions = executions
+
+    async def wait(self, execution: Execution, tenant_id: str, timeout: float) -> Answer | Execution:
+        """Return the answer of an execution as soon as it is there; without one, the execution.
+
+        It is closed then, or as it is after `timeout` seconds.
+        """
+        plan = (await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)).plan
+        nodes = _responding(plan)
+        ended = asyncio.create_task(self._executions.wait(tenant_id, execution.id, timeout))
+        try:
+            pause = SHORTEST_PAUSE
+            while nodes and not (await asyncio.wait({ended}, timeout=pause))[0]:
+                if (answer := await self._find(tenant_id, execution.id, nodes)) is not None:
+                    return answer
+                pause = min(pause * 1.1, LONGEST_PAUSE)
+            last = await ended
+        finally:
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
+        return await self._find(tenant_id, execution.id, nodes) or last
+
+    async def _find(self, tenant_id: str, execution_id: str, nodes: list[str]) -> Answer | None:
+        """Return the first answer that is recorded."""
+        if not nodes:
+            return None
+        query = (
+            select(steps)
+            .where(steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id)
+            .where(steps.c.node_id.in_(nodes), steps.c.status == "completed")
+            .order_by(steps.c.closed_at, steps.c.seq)
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        output = read_step(row, await self._vault.sealer(tenant_id)).output
+        return Answer(status=output["status"], headers=output["headers"], body=output["body"])
+
+
+def _responding(graph: PlanGraph) -> list[str]:
+    """Return the ids of the nodes that answer, in the bodies of loops too."""
+    found = [node.id for node in graph.nodes if node.plugin == "respond" and not node.disabled]
+    return found + [id for node in graph.nodes if node.body is not None for id in _responding(node.body)]
