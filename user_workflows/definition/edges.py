@@ -1,10 +1,8 @@
 """What may be wrong with the edges: where they lead, which port they leave by, and the cycles they close."""
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from user_workflows.definition.catalogue import ERROR_PORT
-from user_workflows.definition.control_nodes import ControlNode
 from user_workflows.definition.drawing import Drawing, DrawnEdge, DrawnGraph, DrawnNode
 from user_workflows.definition.faults import Faults
 from user_workflows.plan.graph import Graph
@@ -84,35 +82,3 @@ def _report_cycle(cycle: list[str], drawn: DrawnGraph, faults: Faults) -> None:
         "remove one of their edges"
     )
     faults.add("graph.cycle", last.path, message, node_id=cycle[0])
-
-
-def check_reach(drawing: Drawing, faults: Faults) -> None:
-    """Warn of nodes that can be seen to never run."""
-    for drawn in drawing.graphs:
-        incoming: dict[str, list[DrawnEdge]] = {}
-        for edge in drawn.edges:
-            if edge.source in drawn.by_id and edge.target in drawn.by_id:
-                incoming.setdefault(edge.target, []).append(edge)
-        for target, edges in incoming.items():
-            node = drawn.by_id[target]
-            for reason in _why_never(node, edges, drawn):
-                message = f"node {target} can never run: {reason}"
-                faults.add("node.neverRuns", (*node.path, "join"), message, node_id=target, severity="warning")
-
-
-def _why_never(node: DrawnNode, edges: list[DrawnEdge], drawn: DrawnGraph) -> Iterator[str]:
-    join = node.raw.get("join", "any")
-    count = join.get("count") if isinstance(join, dict) else None
-    if isinstance(count, int) and count > len(edges):
-        yield f"its join asks for {count} edges and it has {len(edges)}"
-    if all(drawn.by_id[edge.source].ports() == () for edge in edges):
-        yield "the execution ends at every node that leads to it"
-    if join == "all":
-        for source in {edge.source: None for edge in edges}:
-            ports = {edge.source_handle for edge in edges if edge.source == source}
-            if len(ports - {None}) > 1 and _leaves_once(drawn.by_id[source]):
-                yield f"its join asks for every edge, and {source} leaves by one port only"
-
-
-def _leaves_once(node: DrawnNode) -> bool:
-    return not (isinstance(node.kind, ControlNode) and node.kind.leaves_by_several(node.config))

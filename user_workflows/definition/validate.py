@@ -9,11 +9,12 @@ from plugins.host.registry import Registry
 from user_workflows.definition.catalogue import Catalogue
 from user_workflows.definition.drawing import read_drawing
 from user_workflows.definition.durations import range_fault
-from user_workflows.definition.edges import check_edges, check_reach
+from user_workflows.definition.edges import check_edges
 from user_workflows.definition.faults import Faults
 from user_workflows.definition.graphs import check_graphs, report_mismatch
 from user_workflows.definition.model import MAX_BYTES, Definition, Fault
 from user_workflows.definition.nodes import check_nodes
+from user_workflows.definition.reach import check_reach
 from user_workflows.definition.references import check_references
 from user_workflows.definition.shape import match
 from user_workflows.definition.triggers import check_triggers
@@ -55,7 +56,7 @@ def validate(raw: Any, *, plugins: Registry) -> Validation:
         check_graphs(drawing, faults)
         check_nodes(drawing, catalogue, faults)
         wired = {graph: check_edges(graph, drawing, faults) for graph in drawing.graphs}
-        check_reach(drawing, faults)
+        check_reach(wired, faults)
         check_references(drawing, wired, faults)
         check_triggers(drawing, faults)
     return Validation(definition=None if faults.has_errors else definition, faults=tuple(faults.found))

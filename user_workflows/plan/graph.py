@@ -33,6 +33,12 @@ class Graph:
         except nx.NetworkXUnfeasible as error:
             raise ValueError("a graph with a cycle has no order") from error
 
+    def sweep(self) -> list[str]:
+        """Return the nodes in topological order, those that lie on cycles together in the order drawn."""
+        condensed = nx.condensation(self._graph)
+        groups = (condensed.nodes[group]["members"] for group in nx.topological_sort(condensed))
+        return [node for members in groups for node in sorted(members, key=self._place.__getitem__)]
+
     def cycles(self) -> list[list[str]]:
         """Return each group of nodes that lie on cycles together, in the order of one walk round where there is one."""
         groups = [group for group in nx.strongly_connected_components(self._graph) if len(group) > 1]

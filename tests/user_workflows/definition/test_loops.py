@@ -224,7 +224,7 @@ def test_what_is_not_acted_on_yet_is_kept_with_a_warning() -> None:
 
 
 def test_a_node_in_a_body_that_can_never_run_is_a_warning() -> None:
-    branch = node("i", "if", condition="{{ true }}")
+    branch = node("i", "if", condition="{{ item > 1 }}")
     both = {**node("both"), "join": "all"}
     validation = check(drawn(each(branch, both, edges=wires(("i", "true", "both"), ("i", "false", "both")))))
     assert codes(validation) == [("node.neverRuns", "/nodes/0/config/nodes/1/join")]

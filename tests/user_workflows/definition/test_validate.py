@@ -435,25 +435,6 @@ def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
     ]
 
 
-def test_nodes_that_can_never_run_are_a_warning() -> None:
-    branch = node("i", "if", condition="{{ true }}")
-    both = {**node("both"), "join": "all"}
-    three = {**node("three"), "join": {"count": 3}}
-    raw = drawn(
-        branch, both, three, node("end", "stop"), node("after"),
-        edges=[
-            ("i", "true", "both"), ("i", "false", "both"), ("both", "three"), ("i", "true", "end"), ("end", "after"),
-        ],
-    )  # fmt: skip
-    validation = check(raw)
-    assert validation.valid
-    assert [(fault.code, fault.node_id) for fault in validation.faults] == [
-        ("node.neverRuns", "both"),
-        ("node.neverRuns", "three"),
-        ("node.neverRuns", "after"),
-    ]
-
-
 def test_limits_have_faults_of_their_own() -> None:
     many = check(drawn(*(node(f"n{index}") for index in range(1001))))
     assert codes(many) == [("definition.tooManyNodes", "/nodes")]
