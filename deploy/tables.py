@@ -4,7 +4,7 @@ from gateway.auth import keys as api_keys
 from gateway.idempotency import store as idempotency_keys
 from internal_jobs import table as jobs
 from plugins.host import ledger
-from plugins.storage import tenants
+from plugins.storage import blobs, tenants
 from plugins.storage.database import metadata
 from plugins.vault import credentials
 from plugins.vault import keys as tenant_keys
@@ -12,6 +12,6 @@ from user_workflows import store as executions
 from user_workflows import workflow_store as workflows
 
 #: Importing a module puts its tables into the one `metadata`; `tests/deploy/test_migrations.py` misses none.
-MODULES = (tenants, tenant_keys, credentials, ledger, jobs, workflows, executions, api_keys, idempotency_keys)
+MODULES = (tenants, tenant_keys, credentials, ledger, jobs, workflows, executions, blobs, api_keys, idempotency_keys)
 
 __all__ = ["MODULES", "metadata"]
