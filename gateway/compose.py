@@ -23,6 +23,7 @@ from plugins.host.invoke import Host
 from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry, discover
 from plugins.sdk.plugin import Plugin
+from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
@@ -97,7 +98,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         stack.push_async_callback(jobs.close)
         registry = discover([enqueue_plugin(jobs)], builtins=_builtins(settings))
         ledger = Ledger(database, vault)
-        temporal = await connect(vault, settings.temporal, lazy=lazy)
+        temporal = await connect(vault, Blobs(database), settings.temporal, lazy=lazy)
         workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
         starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal)
         executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)

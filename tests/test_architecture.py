@@ -37,6 +37,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.sdk.schema",
         "plugins.signing",
         "plugins.trace",
+        "plugins.storage.blobs",
         "plugins.storage.database",
         "plugins.storage.ids",
         "plugins.storage.tenants",

@@ -8,6 +8,7 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
+from plugins.storage.blobs import Blobs
 from plugins.vault.keys import Vault
 from user_workflows.codec import data_converter
 from user_workflows.errors import EngineUnavailable
@@ -18,11 +19,12 @@ RPC_TIMEOUT = timedelta(seconds=3)
 _UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
 
 
-async def connect(vault: Vault, environ: Mapping[str, str], *, lazy: bool = False) -> Client:
+async def connect(vault: Vault, blobs: Blobs, environ: Mapping[str, str], *, lazy: bool = False) -> Client:
     """Connect to the Temporal that ``TEMPORAL_*`` in `environ` names.
 
     Args:
         vault: seals what travels.
+        blobs: takes what is too large to travel.
         environ: holds ``TEMPORAL_*``.
         lazy: connect with the first call; a worker needs an open connection.
 
@@ -34,7 +36,7 @@ async def connect(vault: Vault, environ: Mapping[str, str], *, lazy: bool = Fals
     try:
         return await Client.connect(
             **config,
-            data_converter=data_converter(vault),
+            data_converter=data_converter(vault, blobs),
             retry_config=RetryConfig(initial_interval_millis=50, max_elapsed_time_millis=3_000, max_retries=5),
             connect_timeout=timedelta(seconds=2),
             lazy=lazy,

@@ -1,6 +1,8 @@
 """Payloads on Temporal: msgspec JSON → zstd → AES-GCM under the tenant's key, failures included (design §11).
 
-The tenant is read from the workflow id (``tenant/…``), which every payload's serialization context names.
+The tenant is read from the workflow id (``tenant/execution``), which every payload's serialization context names. A
+payload that is large even when it is packed is stored as a blob of that execution, and only a sealed claim to it
+travels: Temporal takes 2 MB a payload, 4 MB a message, and keeps every byte in the history.
 """
 
 import re
@@ -11,6 +13,7 @@ from typing import Any
 import msgspec
 import temporalio.converter
 import zstandard
+from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     ActivitySerializationContext,
@@ -26,14 +29,21 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
+from plugins.storage.blobs import Blobs
+from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 
 _ENCODING = b"binary/gateway-v1"
+_CLAIM = b"binary/gateway-claim-v1"
 _PLACE = "temporal"
+_CLAIM_PLACE = "temporal.claim"
 #: what the server itself says in plain, e.g. why it canceled an activity: "ACTIVITY_ID_NOT_STARTED"
 _SERVERS_WORD = re.compile(rb'"[A-Z_]{1,64}"')
-#: more than any payload that Temporal accepts can hold, so that a small one cannot unpack into all memory
-_MAX_PLAIN_BYTES = 64 * 1024 * 1024
+#: the most bytes that a payload may unpack to, so that a small one cannot fill all memory
+MAX_PLAIN_BYTES = 256 * 2**20
+#: packed bytes above which a payload is stored, and a claim to it travels: a hundred that are just below fit into one
+#: message of 4 MB
+CLAIM_BYTES = 32 * 1024
 
 _compressor = zstandard.ZstdCompressor(level=1)
 _decompressor = zstandard.ZstdDecompressor()
@@ -41,6 +51,10 @@ _decompressor = zstandard.ZstdDecompressor()
 
 class CodecError(Exception):
     """A payload cannot be sealed or opened."""
+
+
+class BlobGone(CodecError):
+    """A large payload was deleted with the execution that it belonged to."""
 
 
 class JsonPayloadConverter(EncodingPayloadConverter):
@@ -63,17 +77,49 @@ class PayloadConverter(CompositePayloadConverter):
         super().__init__(BinaryNullPayloadConverter(), JSONProtoPayloadConverter(), JsonPayloadConverter())
 
 
-class TenantCodec(PayloadCodec, WithSerializationContext):
-    """Seals every payload with the key of the tenant whose workflow it belongs to."""
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What travels instead of a large payload."""
 
-    def __init__(self, vault: Vault, tenant_id: str | None = None) -> None:
+    #: of the blob
+    id: str
+    #: of the execution that the blob lives and dies with
+    owner: str
+
+
+class TenantCodec(PayloadCodec, WithSerializationContext):
+    """Seals every payload with the key of the tenant whose workflow it belongs to.
+
+    Args:
+        vault: holds the keys.
+        blobs: takes what is too large to travel.
+        tenant_id: of the payloads' workflow.
+        owner: the execution that large payloads are stored with; ``None``: they travel whole.
+        is_local: they are of a local activity.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        blobs: Blobs,
+        tenant_id: str | None = None,
+        owner: str | None = None,
+        *,
+        is_local: bool = False,
+    ) -> None:
         self._vault = vault
+        self._blobs = blobs
         self._tenant_id = tenant_id
+        self._owner = owner
+        self._is_local = is_local
 
     def with_context(self, context: SerializationContext) -> "TenantCodec":
         match context:
             case WorkflowSerializationContext() | ActivitySerializationContext() if context.workflow_id:
-                return TenantCodec(self._vault, context.workflow_id.split("/", 1)[0])
+                tenant_id, _, rest = context.workflow_id.partition("/")
+                # Only an execution has a record to live as long as; what fires one is small.
+                owner = rest if rest and "/" not in rest else None
+                is_local = isinstance(context, ActivitySerializationContext) and context.is_local
+                return TenantCodec(self._vault, self._blobs, tenant_id, owner, is_local=is_local)
             case _:
                 return self
 
@@ -81,20 +127,31 @@ class TenantCodec(PayloadCodec, WithSerializationContext):
         if self._tenant_id is None:
             raise CodecError("a payload that belongs to no tenant's workflow cannot be sealed")
         sealer = await self._vault.sealer(self._tenant_id)
-        tenant = self._tenant_id.encode()
-        return [
-            Payload(
-                metadata={"encoding": _ENCODING, "tenant": tenant},
-                data=sealer.seal(_compressor.compress(payload.SerializeToString()), _PLACE),
-            )
-            for payload in payloads
-        ]
+        return [await self._encode(payload, sealer) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         return [await self._decode(payload) for payload in payloads]
 
+    async def _encode(self, payload: Payload, sealer: Sealer) -> Payload:
+        plain = payload.SerializeToString()
+        if len(plain) > MAX_PLAIN_BYTES:
+            raise CodecError(f"a payload of {len(plain):,} bytes is too large; at most {MAX_PLAIN_BYTES:,} travel")
+        packed = _compressor.compress(plain)
+        if self._owner is None or len(packed) <= CLAIM_BYTES or self._stays_here():
+            return _sealed(_ENCODING, sealer, packed, _PLACE)
+        # One blob for all that is the same, however often a task is repeated or a value is handed on.
+        claim = Claim(id=sealer.name(packed, self._owner), owner=self._owner)
+        await self._blobs.put(sealer.tenant_id, claim.owner, claim.id, sealer.seal(packed, _blob_place(claim)))
+        return _sealed(_CLAIM, sealer, msgspec.json.encode(claim), _CLAIM_PLACE)
+
+    def _stays_here(self) -> bool:
+        """Return whether what is encoded is the input of a local activity, which leaves neither process nor memory."""
+        # Its result is encoded inside the activity, and goes into the history.
+        return self._is_local and not activity.in_activity()
+
     async def _decode(self, payload: Payload) -> Payload:
-        if payload.metadata.get("encoding") != _ENCODING:
+        encoding = payload.metadata.get("encoding")
+        if encoding not in (_ENCODING, _CLAIM):
             if _SERVERS_WORD.fullmatch(payload.data):
                 return payload
             raise CodecError("a payload on Temporal is not sealed")
@@ -102,9 +159,27 @@ class TenantCodec(PayloadCodec, WithSerializationContext):
         if self._tenant_id not in (None, tenant_id):
             raise CodecError("a payload is sealed for another tenant than its workflow's")
         sealer = await self._vault.sealer(tenant_id)
-        return Payload.FromString(
-            _decompressor.decompress(sealer.open(payload.data, _PLACE), max_output_size=_MAX_PLAIN_BYTES)
-        )
+        if encoding == _ENCODING:
+            packed = sealer.open(payload.data, _PLACE)
+        else:
+            packed = await self._redeem(sealer, payload.data)
+        return Payload.FromString(_decompressor.decompress(packed, max_output_size=MAX_PLAIN_BYTES))
+
+    async def _redeem(self, sealer: Sealer, sealed: bytes) -> bytes:
+        claim = msgspec.json.decode(sealer.open(sealed, _CLAIM_PLACE), type=Claim)
+        content = await self._blobs.get(sealer.tenant_id, claim.id)
+        if content is None:
+            raise BlobGone(f"a large payload is gone: it was deleted with the record of execution {claim.owner}")
+        return sealer.open(content, _blob_place(claim))
+
+
+def _sealed(encoding: bytes, sealer: Sealer, data: bytes, place: str) -> Payload:
+    metadata = {"encoding": encoding, "tenant": sealer.tenant_id.encode()}
+    return Payload(metadata=metadata, data=sealer.seal(data, place))
+
+
+def _blob_place(claim: Claim) -> str:
+    return f"blob:{claim.owner}:{claim.id}"
 
 
 def plain_data_converter() -> DataConverter:
@@ -116,6 +191,6 @@ def plain_data_converter() -> DataConverter:
     )
 
 
-def data_converter(vault: Vault) -> DataConverter:
+def data_converter(vault: Vault, blobs: Blobs) -> DataConverter:
     """Return the data converter of every client and worker."""
-    return replace(plain_data_converter(), payload_codec=TenantCodec(vault))
+    return replace(plain_data_converter(), payload_codec=TenantCodec(vault, blobs))

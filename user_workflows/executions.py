@@ -10,6 +10,7 @@ from sqlalchemy import Select, delete, select
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
+from plugins.storage.blobs import delete_blobs
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
@@ -210,7 +211,10 @@ class Executions:
             await or_conflict(handle.signal("signal", args=[name, payload], rpc_timeout=RPC_TIMEOUT), execution_id)
 
     async def purge(self, before: datetime, *, limit: int = 1_000) -> int:
-        """Delete closed executions that ended before a moment, and return how many."""
+        """Delete closed executions that ended before a moment, with their blobs, and return how many.
+
+        What Temporal still holds of one by then keeps only claims to its large payloads.
+        """
         old = (
             select(executions.c.tenant_id, executions.c.id)
             .where(executions.c.closed_at < before)
@@ -223,6 +227,7 @@ class Executions:
                 await connection.execute(
                     delete(executions).where(executions.c.tenant_id == row.tenant_id, executions.c.id == row.id)
                 )
+                await delete_blobs(connection, row.tenant_id, [row.id])
         return len(rows)
 
     async def ended_run_id(self, tenant_id: str, execution_id: str) -> str | None:

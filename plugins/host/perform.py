@@ -17,7 +17,7 @@ from plugins.sdk.errors import Permanent, PluginError, Transient
 from plugins.sdk.plugin import Plugin, Port
 
 #: bytes of one output, encoded as JSON
-MAX_OUTPUT = 2 * 2**20
+MAX_OUTPUT = 8 * 2**20
 _LONGEST_REASON = 500
 
 

@@ -1,5 +1,6 @@
 """Sealing: AES-256-GCM with one tenant's keys, each sealed value bound to its tenant and its place."""
 
+import hashlib
 import os
 import struct
 import threading
@@ -54,6 +55,8 @@ class Sealer:
         self._ciphers = {version: AESGCM(key) for version, key in keys.items()}
         self._sealing = sealing
         self._tenant = tenant_id.encode()
+        # A key of its own, so that what is named says nothing about what is sealed.
+        self._naming = hashlib.blake2b(key=keys[sealing], person=b"gateway.naming").digest()
 
     def seal(self, data: bytes, place: str) -> bytes:
         """Return `data` sealed for `place`, a name such as ``execution.input:ex_01…`` that opening must repeat."""
@@ -81,6 +84,17 @@ class Sealer:
             return cipher.decrypt(nonce, body, self._binding(header, place))
         except InvalidTag:
             raise Unreadable(f"{_kind(place)} does not open: it was changed, or belongs elsewhere") from None
+
+    def name(self, data: bytes, place: str) -> str:
+        """Return a name for `data` in `place`, 40 hex digits: the same for the same data while the key is the same.
+
+        It is keyed: who sees names learns nothing of the data, nor whether two tenants hold the same.
+        """
+        # The length in front keeps place and data apart.
+        digest = hashlib.blake2b(len(place).to_bytes(4), key=self._naming, digest_size=20)
+        digest.update(place.encode())
+        digest.update(data)
+        return digest.hexdigest()
 
     def seal_json(self, value: Any, place: str) -> bytes:
         """Seal anything that msgspec can encode: JSON, zstd, seal."""

@@ -1,6 +1,7 @@
 """A whole user-workflows lane on a real Temporal server, with plugins made for tests."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from plugins.egress.guard import Guard
 from plugins.host.invoke import Host
 from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry
+from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
@@ -46,6 +48,15 @@ class Unsteady(Struct, forbid_unknown_fields=True):
     name: str
     #: how many calls fail before one succeeds
     failures: int = 0
+
+
+class Bulk(Struct, forbid_unknown_fields=True):
+    #: how large the output is, in bytes
+    size: int
+    #: what stands at its end
+    mark: str = "end"
+    #: whether it packs to almost nothing
+    packs: bool = False
 
 
 class Gate(Struct, forbid_unknown_fields=True):
@@ -86,6 +97,11 @@ def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]
         await gates.at(config.name).wait()
         return config.name
 
+    @plugin("test.bulk", version="1.0.0", effect="pure")
+    async def bulk(config: Bulk, ctx: Context) -> dict[str, str]:
+        text = "x" * config.size if config.packs else random.Random(config.size).randbytes(config.size // 2).hex()
+        return {"text": text, "mark": config.mark}
+
     calls: Counter[tuple[str | None, str]] = Counter()
 
     @plugin("test.unsteady", version="1.0.0", effect="read")
@@ -95,13 +111,14 @@ def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]
             raise Transient("not steady yet", type="test.unsteady")
         return calls[ctx.execution_id, config.name]
 
-    return [echo, flaky, gate, unsteady]
+    return [echo, flaky, gate, bulk, unsteady]
 
 
 class Lane(Struct, frozen=True, kw_only=True, eq=False):
     """What a test talks to: one tenant's workflows and executions."""
 
     tenant_id: str
+    database: Database
     vault: Vault
     workflows: Workflows
     executions: Executions
@@ -157,7 +174,7 @@ async def open_lane(
     async with database.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
     vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
-    temporal = await connect(vault, {"TEMPORAL_ADDRESS": temporal_address})
+    temporal = await connect(vault, Blobs(database), {"TEMPORAL_ADDRESS": temporal_address})
     if readable:
         plain = replace(temporal.data_converter, payload_codec=None)
         temporal = Client(temporal.service_client, namespace=temporal.namespace, data_converter=plain)
@@ -181,6 +198,7 @@ async def open_lane(
     )
     lane = Lane(
         tenant_id=tenant.id,
+        database=database,
         vault=vault,
         workflows=workflows,
         executions=executions,

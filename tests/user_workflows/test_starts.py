@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database, now
 from tests.servers import free_port_now
 from tests.user_workflows.drawing import node
@@ -53,7 +54,9 @@ class Cut:
 @pytest.fixture
 async def cut(database: Database, temporal_address: str, tmp_path: Path) -> AsyncIterator[Cut]:
     async with open_lane(database, temporal_address, tmp_path) as lane:
-        absent = await connect(lane.vault, {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port_now()}"}, lazy=True)
+        absent = await connect(
+            lane.vault, Blobs(lane.database), {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port_now()}"}, lazy=True
+        )
         starts = Starts(database=database, vault=lane.vault, workflows=lane.workflows, temporal=absent)
         reconciler = Reconciler(database=database, vault=lane.vault, temporal=lane.temporal, starts=lane.starts)
         yield Cut(lane, starts, reconciler, database)
