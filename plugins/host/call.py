@@ -33,6 +33,8 @@ class Call(Struct, frozen=True, kw_only=True):
     retry: Retry | None = None
     #: what an `unsafe` call does when an earlier attempt ended in the dark
     on_unknown: Literal["fail", "retry"] = "fail"
+    #: JSON builtins that the caller commits together with the call, before it acts; the first attempt to do so decides
+    commit: Any = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

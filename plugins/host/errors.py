@@ -7,7 +7,10 @@ RegistryError               the installed plugins do not fit together; refused a
 ├── DuplicatePlugin
 └── BrokenEntryPoint
 CallFailed                  an attempt failed; carries a `Failure`
+Overtaken                   another attempt has committed something else; carries that
 """
+
+from typing import Any
 
 from msgspec import Struct
 
@@ -57,3 +60,11 @@ class CallFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.type}: {failure.message}")
         self.failure = failure
+
+
+class Overtaken(Exception):
+    """Another attempt of this call has committed something else together with it, and that stands."""
+
+    def __init__(self, committed: Any) -> None:
+        super().__init__("another attempt has committed something else")
+        self.committed = committed

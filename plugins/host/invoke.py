@@ -12,7 +12,7 @@ import structlog
 from plugins.egress.client import EgressClient
 from plugins.host.attempt import Attempt
 from plugins.host.call import Call, Outcome
-from plugins.host.errors import CallFailed, Failure
+from plugins.host.errors import CallFailed, Failure, Overtaken
 from plugins.host.ledger import Claim, Hold, Ledger, idempotency_key
 from plugins.host.perform import MAX_OUTPUT, decode_config, effect_of, from_any_thread, perform
 from plugins.host.registry import Registry
@@ -24,7 +24,7 @@ from plugins.sdk.plugin import Plugin
 from plugins.vault.credentials import Credentials
 from plugins.vault.errors import VaultError
 
-__all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "longest_attempt"]
+__all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "Overtaken", "longest_attempt"]
 
 #: Seconds that a lease outlasts the call's timeout: time to write down how it ended.
 GRACE = 2.0
@@ -82,11 +82,11 @@ class Host:
             is_cancelled: whether the engine wants the call to stop.
 
         Raises:
-            CallFailed: and nothing else.
+            CallFailed: and, where the call commits something, `Overtaken`; nothing else.
         """
         attempt = Attempt(
             call=call,
-            key=idempotency_key(call.tenant_id, call.origin, call.step, call.generation),
+            key=_key(call),
             scrubber=Scrubber(),
             http=self._egress,
             started=time.perf_counter(),
@@ -95,6 +95,9 @@ class Host:
             outcome = await self._run(attempt, heartbeat, is_cancelled)
         except asyncio.CancelledError:
             attempt.observe("canceled")
+            raise
+        except Overtaken:
+            attempt.observe("overtaken")
             raise
         except PluginError as error:
             failure = attempt.failure(error)
@@ -116,6 +119,13 @@ class Host:
         # Raised out here, it carries no context: nothing of the plugin's exception travels with it.
         raise CallFailed(failure)
 
+    async def committed(self, call: Call) -> Any:
+        """Return what an earlier attempt of `call` has committed together with it; ``None``: nothing.
+
+        The config of the call does not matter.
+        """
+        return await self._ledger.committed(call.tenant_id, _key(call))
+
     async def _run(
         self, attempt: Attempt, heartbeat: Callable[[Any], None], is_cancelled: Callable[[], bool]
     ) -> Outcome:
@@ -136,6 +146,7 @@ class Host:
             effect=attempt.effect,
             lease=call.timeout + GRACE,
             on_unknown=call.on_unknown,
+            commit=call.commit,
         )
         found = await _stored(self._ledger.begin(claim, wait=call.timeout))
         if isinstance(found, Outcome):
@@ -253,11 +264,15 @@ class Host:
             log.error("effect.notRecorded", key=attempt.key, plugin=attempt.call.plugin, trace=_trace(error))
 
 
+def _key(call: Call) -> str:
+    return idempotency_key(call.tenant_id, call.origin, call.step, call.generation)
+
+
 async def _stored(work: Coroutine[Any, Any, T]) -> T:
     """Await what needs the database, before the call acts: its absence is a reason to try again."""
     try:
         return await work
-    except PluginError:
+    except (PluginError, Overtaken):
         raise
     except VaultError as error:
         raise Permanent(str(error), type="vault.unreadable") from error

@@ -8,7 +8,9 @@ A row is written under the call's idempotency key before it acts:
 
 A begun row whose lease ended is taken over by a repeat if the effect is idempotent (same key, so the other side acts
 once) and is *outcome unknown* if it is unsafe. Each taking raises the row's `fence`; only the holder of the newest one
-can settle it. On PostgreSQL leases are measured by the server's clock, so clocks of workers may differ.
+can settle it. What the caller commits together with the row is written with it, once: an attempt that comes with
+something else is told what stands. On PostgreSQL leases are measured by the server's clock, so clocks of workers may
+differ.
 """
 
 import asyncio
@@ -41,9 +43,11 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.host.call import Outcome
+from plugins.host.errors import Overtaken
 from plugins.sdk.effect import Effect
 from plugins.sdk.errors import Permanent, PluginError, Transient
 from plugins.storage.database import Database, Instant, metadata, now
+from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 
 T = TypeVar("T")
@@ -63,6 +67,8 @@ effects = Table(
     Column("fence", Integer, nullable=False),
     Column("lease_until", Instant, nullable=False),
     Column("outcome_sealed", LargeBinary, nullable=True),
+    #: what the caller committed together with the row
+    Column("committed_sealed", LargeBinary, nullable=True),
     Column("begun_at", Instant, nullable=False),
     Column("settled_at", Instant, nullable=True),
     PrimaryKeyConstraint("tenant_id", "id"),
@@ -90,6 +96,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     #: seconds
     lease: float
     on_unknown: Literal["fail", "retry"] = "fail"
+    #: JSON builtins to be committed together with the row; ``None``: nothing
+    commit: Any = None
 
 
 class Hold(Struct, frozen=True, kw_only=True):
@@ -116,13 +124,16 @@ class Ledger:
         Raises:
             Permanent: ``effect.outcomeUnknown``, or the stored failure of an earlier attempt.
             Transient: ``effect.inProgress``, the other attempt outlasted `wait`; nothing happened in this one.
+            Overtaken: an earlier attempt committed something else together with the row.
         """
+        # Asked for before a transaction is open: keys come from the same database.
+        sealer = None if claim.commit is None else await self._vault.sealer(claim.tenant_id)
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + wait, _FIRST_PAUSE
         row: Row[Any] | None = None
         while True:
             if row is None or not _is_live(row):
-                found = await self._take_undisturbed(claim)
+                found = await self._take_undisturbed(claim, sealer)
                 if isinstance(found, Hold):
                     return found
                 row = found
@@ -141,7 +152,16 @@ class Ledger:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.6, _LONGEST_PAUSE)
             async with self._database.read() as connection:
-                row = await self._look(connection, claim)
+                row = await self._look(connection, claim, sealer)
+
+    async def committed(self, tenant_id: str, key: str) -> Any:
+        """Return what was committed together with a row; ``None``: nothing, or there is no such row."""
+        query = select(effects.c.committed_sealed).where(*_is(tenant_id, key))
+        async with self._database.read() as connection:
+            sealed = (await connection.execute(query)).scalar_one_or_none()
+        if sealed is None:
+            return None
+        return (await self._vault.sealer(tenant_id)).open_json(sealed, _commit_place(key))
 
     async def finish(self, hold: Hold, outcome: Outcome) -> bool:
         """Store what the call gave; return whether `hold` was still good for it."""
@@ -170,8 +190,8 @@ class Ledger:
             done = await connection.execute(delete(effects).where(tuple_(effects.c.tenant_id, effects.c.id).in_(old)))
         return done.rowcount
 
-    async def _take_undisturbed(self, claim: Claim) -> "Hold | Row[Any] | None":
-        taking = asyncio.ensure_future(self._take(claim))
+    async def _take_undisturbed(self, claim: Claim, sealer: Sealer | None) -> "Hold | Row[Any] | None":
+        taking = asyncio.ensure_future(self._take(claim, sealer))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -181,7 +201,8 @@ class Ledger:
                 await self.release(held)
             raise
 
-    async def _take(self, claim: Claim) -> "Hold | Row[Any] | None":
+    async def _take(self, claim: Claim, sealer: Sealer | None) -> "Hold | Row[Any] | None":
+        commit = None if sealer is None else sealer.seal_json(claim.commit, _commit_place(claim.key))
         fresh = {
             "tenant_id": claim.tenant_id,
             "id": claim.key,
@@ -192,13 +213,14 @@ class Ledger:
             "state": "begun",
             "fence": 1,
             "lease_until": self._in(claim.lease),
+            "committed_sealed": commit,
             "begun_at": now(),
         }
         insert = self._database.insert(effects).values(fresh).on_conflict_do_nothing().returning(effects.c.fence)
         async with self._database.transaction() as connection:
             if (await connection.execute(insert)).one_or_none() is not None:
                 return Hold(tenant_id=claim.tenant_id, key=claim.key, fence=1)
-            row = await self._look(connection, claim)
+            row = await self._look(connection, claim, sealer)
             # `None`: what the insert met was purged in between, and may be inserted now.
             if row is None or _is_live(row) or row.state == "done":
                 return row
@@ -217,9 +239,14 @@ class Ledger:
                 return Hold(tenant_id=claim.tenant_id, key=claim.key, fence=row.fence + 1)
             return row
 
-    async def _look(self, connection: AsyncConnection, claim: Claim) -> Row[Any] | None:
+    async def _look(self, connection: AsyncConnection, claim: Claim, sealer: Sealer | None) -> Row[Any] | None:
         query = select(effects, self._in(0).label("clock")).where(*_is(claim.tenant_id, claim.key))
-        return (await connection.execute(query)).one_or_none()
+        row = (await connection.execute(query)).one_or_none()
+        if sealer is not None and row is not None and row.committed_sealed is not None:
+            committed = sealer.open_json(row.committed_sealed, _commit_place(claim.key))
+            if committed != claim.commit:
+                raise Overtaken(committed)
+        return row
 
     async def _stored(self, claim: Claim, row: Row[Any]) -> Outcome:
         sealer = await self._vault.sealer(claim.tenant_id)
@@ -275,3 +302,7 @@ def _is_live(row: Row[Any]) -> bool:
 
 def _place(key: str) -> str:
     return f"effect.outcome:{key}"
+
+
+def _commit_place(key: str) -> str:
+    return f"effect.commit:{key}"

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from plugins import Effect, Permanent, Transient
 from plugins.host.call import Outcome
+from plugins.host.errors import Overtaken
 from plugins.host.ledger import Claim, Hold, Ledger, effects, idempotency_key
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
@@ -194,3 +195,38 @@ async def test_what_is_old_is_purged_and_what_is_at_work_is_kept(
     assert await ledger.purge(soon) == 1
     async with database.read() as connection:
         assert [row.id for row in await connection.execute(select(effects))] == ["live"]
+
+
+async def test_what_is_committed_with_a_row_is_there_from_the_moment_it_is_begun(
+    ledger: Ledger, database: Database, tenant_id: str
+) -> None:
+    assert await ledger.committed(tenant_id, "k") is None
+    await take(ledger, claim(tenant_id, commit=["canary"]))
+    assert await ledger.committed(tenant_id, "k") == ["canary"]
+    async with database.read() as connection:
+        stored = (await connection.execute(select(effects.c.committed_sealed))).scalar_one()
+    assert b"canary" not in stored
+
+
+@pytest.mark.parametrize("state", ["begun", "released", "done"])
+async def test_an_attempt_that_comes_with_something_else_is_told_what_stands(
+    ledger: Ledger, tenant_id: str, state: str
+) -> None:
+    hold = await take(ledger, claim(tenant_id, commit=[1]))
+    if state == "released":
+        await ledger.release(hold)
+    elif state == "done":
+        await ledger.finish(hold, OUTCOME)
+    with pytest.raises(Overtaken) as caught:
+        await ledger.begin(claim(tenant_id, commit=[2]), wait=0)
+    assert caught.value.committed == [1]
+    assert await ledger.committed(tenant_id, "k") == [1]
+
+
+async def test_an_attempt_that_comes_with_the_same_goes_on_as_ever(ledger: Ledger, tenant_id: str) -> None:
+    hold = await take(ledger, claim(tenant_id, commit=[1]))
+    assert (await refusal(ledger, claim(tenant_id, commit=[1]))).type == "effect.inProgress"
+    await ledger.release(hold)
+    again = await take(ledger, claim(tenant_id, commit=[1]))
+    await ledger.finish(again, OUTCOME)
+    assert await ledger.begin(claim(tenant_id, commit=[1]), wait=0) == OUTCOME
