@@ -322,6 +322,21 @@ CASES = (
         },
     ),
     Case(
+        name="segment-that-acts",
+        definition={
+            "nodes": [
+                node("a", "test.echo", value="{{ input }}"),
+                node("between", values={"y": "{{ nodes.a.output * 2 }}"}),
+                node("act", "test.flaky", failures=1, pause=1.2, value="{{ input.y }}"),
+                node("b", "test.echo", value="{{ input.value }}"),
+                node("softly", "test.flaky", permanent=True, onError="continue"),
+                node("c", values={"of": "{{ nodes.softly.error.type }}", "y": "{{ nodes.b.output }}"}),
+            ],
+            "edges": edges("a>between", "between>act", "act>b", "b>softly", "softly>c"),
+        },
+        input=4,
+    ),
+    Case(
         name="segment-goes-on-remotely",
         definition={
             "nodes": [

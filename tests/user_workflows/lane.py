@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from temporalio.client import Client
 
 from plugins import Context, Permanent, Plugin, Transient, plugin
@@ -42,6 +42,10 @@ class Flaky(Struct, forbid_unknown_fields=True):
     #: how many attempts fail before one succeeds
     failures: int = 0
     permanent: bool = False
+    #: seconds between two attempts
+    pause: float = 0.05
+    #: what comes back with the outcome
+    value: Any = UNSET
 
 
 class Unsteady(Struct, forbid_unknown_fields=True):
@@ -88,8 +92,8 @@ def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]
         if config.permanent:
             raise Permanent("it will never work", type="test.permanent", status=404)
         if ctx.attempt <= config.failures:
-            raise Transient("not yet", type="test.transient", effect="none", retry_after=0.05)
-        return {"attempt": ctx.attempt}
+            raise Transient("not yet", type="test.transient", effect="none", retry_after=config.pause)
+        return {"attempt": ctx.attempt} | ({} if config.value is UNSET else {"value": config.value})
 
     @plugin("test.gate", version="1.0.0", effect="read")
     async def gate(config: Gate, ctx: Context) -> str:

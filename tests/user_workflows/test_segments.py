@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from typing import Any
 
+from plugins.host.ledger import idempotency_key
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.execution_views import Execution
@@ -133,3 +134,34 @@ async def test_cancelling_reaches_into_a_segment(lane: Lane) -> None:
     await lane.executions.cancel(lane.tenant_id, execution.id)
     execution = await lane.finish(execution)
     assert execution.status == "canceled"
+
+
+async def test_reads_and_the_effect_after_them_are_one_activity(lane: Lane) -> None:
+    drawn = chain(
+        node("a", "test.echo", value=1),
+        node("data", values={"x": "{{ input + 1 }}"}),
+        node("b", "test.echo", value="{{ input.x }}"),
+        node("act", "test.flaky"),
+        node("c", "test.echo", value="{{ nodes.b.output }}"),
+    )
+    execution = await lane.run(drawn)
+    assert execution.output == {"c": 2}
+    assert await activities(lane, execution) == ["segment.run"]
+    steps = await lane.steps(execution)
+    assert [(step.status, step.attempt) for step in steps.values()] == [("completed", 1)] * 5
+    key = idempotency_key(lane.tenant_id, execution.id, "act", 1)
+    assert [call for call in lane.keys if call[2] == key] == [("act", 1, key)]
+
+
+async def test_the_back_off_of_an_effect_is_a_timer_and_what_was_committed_before_it_stays(lane: Lane) -> None:
+    drawn = chain(
+        node("count", "test.unsteady", name="committed"),
+        node("act", "test.flaky", failures=1, pause=1.2, value="{{ input }}"),
+        node("after", values={"counted": "{{ nodes.count.output }}"}),
+    )
+    execution = await lane.run(drawn)
+    assert execution.output == {"after": {"counted": 1}}
+    assert await activities(lane, execution) == ["segment.run", "segment.run"]
+    key = idempotency_key(lane.tenant_id, execution.id, "act", 1)
+    assert [attempt for _, attempt, used in lane.keys if used == key] == [1, 2]
+    assert (await lane.steps(execution))["act"].output == {"attempt": 2, "value": 1}

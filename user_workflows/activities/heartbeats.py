@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from temporalio import activity
 
@@ -11,13 +12,13 @@ HEARTBEAT_INTERVAL = 4.0
 
 
 @contextlib.asynccontextmanager
-async def heartbeats() -> AsyncIterator[None]:
-    """Heartbeat for as long as the block runs."""
+async def heartbeats(checkpoint: Callable[[], Any] = lambda: None) -> AsyncIterator[None]:
+    """Heartbeat for as long as the block runs, each time with what `checkpoint` returns."""
 
     async def beat() -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_INTERVAL)
-            activity.heartbeat()
+            activity.heartbeat(checkpoint())
 
     task = asyncio.create_task(beat())
     try:

@@ -1,12 +1,20 @@
-"""The activity of a segment: walks a chain of cheap steps, each with its own retries, timeout and record."""
+"""The activity of a segment: walks a chain of steps, each with its own retries, timeout and record.
+
+What was settled outlives the activity in two ways. Its heartbeats carry it, so that a lost worker's successor goes on
+about where that one was; they are throttled, so only steps lie behind them that may be made again. And the step that
+acts, the last, commits it together with its row in the ledger: from then on every attempt goes on from there.
+"""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 import structlog
 from temporalio import activity
 
-from plugins.host.invoke import CallFailed, Host
+from plugins.host.invoke import CallFailed, Host, Overtaken
 from plugins.trace import logged_trace
 from user_workflows.activities.calls import host_call, ignore_heartbeat, step_error
 from user_workflows.activities.heartbeats import heartbeats
@@ -18,17 +26,18 @@ from user_workflows.interpreter.messages import (
     SegmentCall,
     SegmentResult,
     StepError,
+    StepOutcome,
     StepRecord,
 )
 from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.segments import LOCAL_BUDGET, SEGMENT
+from user_workflows.interpreter.segments import LOCAL_BUDGET, LONGEST_PAUSE, SEGMENT
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.walk import Performed, Walk
 from user_workflows.records import RecordWriter
 
-#: a longer back-off, in seconds, is waited for by the workflow
-LONGEST_PAUSE = 1.0
+#: the most bytes of JSON that a heartbeat carries
+CHECKPOINT_BYTES = 256 * 1024
 
 #: segments of one tenant, and of all, that a worker runs locally at a time: local work bypasses the server's fairness
 LOCAL_PER_TENANT = 16
@@ -68,8 +77,9 @@ class SegmentActivity:
                 del self._local[call.tenant_id]
 
     async def _run_remotely(self, call: SegmentCall) -> SegmentResult:
-        async with heartbeats():
-            return await _Segment(call, self._host, self._records).walk(budget=None)
+        segment = _Segment(_from_checkpoint(call), self._host, self._records)
+        async with heartbeats(segment.checkpoint):
+            return await segment.walk(budget=None)
 
 
 class _Segment:
@@ -79,13 +89,29 @@ class _Segment:
         self._call = call
         self._host = host
         self._records = records
-        self._graph = GraphState(call.graph, Journal(), path=call.path, outer=call.outer)
+        self._graph = self._fresh_graph()
         #: of the step that comes next
         self._attempt = call.attempt
+        #: the last step has begun to act, or to find out whether it may
+        self._acts = False
+        self._checkpoint: SegmentResult | None = None
 
     async def walk(self, budget: float | None) -> SegmentResult:
-        for outcome in self._call.outcomes:
-            self._graph.apply(outcome, self._call.given)
+        outcomes = await self._committed() or self._call.outcomes
+        if len(outcomes) > len(self._call.outcomes):
+            self._attempt = 1
+        while True:
+            try:
+                return await self._walk_from(outcomes, budget)
+            except Overtaken as overtaken:
+                # Another attempt of this segment came first to the step that acts; what it saw is what counts.
+                outcomes = _read_commit(overtaken.committed)
+
+    async def _walk_from(self, outcomes: Sequence[StepOutcome], budget: float | None) -> SegmentResult:
+        self._graph = self._fresh_graph()
+        for outcome in outcomes:
+            if outcome.node_id in self._graph.nodes:
+                self._graph.apply(outcome, self._call.given)
         walk = Walk(
             self._graph,
             templates=templates_of(self._call.tenant_id, self._call.workflow_id, self._call.version),
@@ -106,18 +132,48 @@ class _Segment:
             resume_in = 0.0
         except _Paused as paused:
             resume_in, self._attempt = paused.seconds, paused.attempt
-        settled = tuple(self._graph.outcomes())
-        await walk.close("the segment goes on later")
-        return SegmentResult(outcomes=settled, resume_in=resume_in, attempt=self._attempt)
+        except asyncio.CancelledError:
+            if not self._acts:
+                raise
+            # What is committed together with the effect is handed over, for it will not be seen again.
+            resume_in = 0.0
+        finally:
+            await walk.close("the segment goes on later")
+        return SegmentResult(outcomes=tuple(self._graph.outcomes()), resume_in=resume_in, attempt=self._attempt)
+
+    def checkpoint(self) -> SegmentResult | None:
+        """Return how far the walk has come, as far as a heartbeat may carry it."""
+        come = SegmentResult(outcomes=tuple(self._graph.outcomes()), resume_in=0.0, attempt=self._attempt)
+        if len(msgspec.json.encode(come)) <= CHECKPOINT_BYTES:
+            self._checkpoint = come
+        return self._checkpoint
+
+    def _fresh_graph(self) -> GraphState:
+        return GraphState(self._call.graph, Journal(), path=self._call.path, outer=self._call.outer)
+
+    async def _committed(self) -> Sequence[StepOutcome]:
+        """Return what an earlier attempt has committed together with the step that acts."""
+        acting = self._call.graph.acting
+        if acting is None:
+            return ()
+        return _read_commit(await self._host.committed(host_call(self._call, self._graph.nodes[acting.id], None, 1)))
+
+    def _commit(self, state: NodeState) -> Any:
+        """Return what is to be committed together with a step: all before it, if it is the one that acts."""
+        if not state.node.acts:
+            return None
+        return msgspec.to_builtins(self._graph.outcomes()) or None
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         config = walk.templates.at(state.node).render(scope)
+        commit = self._commit(state)
+        self._acts = state.node.acts
         while True:
             attempt = self._attempt
             self._tell(state, attempt, None)
             try:
                 outcome = await self._host.invoke(
-                    host_call(self._call, state, config, attempt),
+                    msgspec.structs.replace(host_call(self._call, state, config, attempt), commit=commit),
                     heartbeat=ignore_heartbeat,
                     is_cancelled=activity.is_cancelled,
                 )
@@ -163,3 +219,16 @@ class _Segment:
                 ),
             )
         )
+
+
+def _from_checkpoint(call: SegmentCall) -> SegmentCall:
+    """Return the call as the heartbeats of a lost attempt have left it."""
+    details = activity.info().heartbeat_details
+    if not details or details[0] is None:
+        return call
+    come = msgspec.convert(details[0], SegmentResult)
+    return msgspec.structs.replace(call, outcomes=come.outcomes, attempt=come.attempt)
+
+
+def _read_commit(committed: Any) -> tuple[StepOutcome, ...]:
+    return msgspec.convert(committed or (), tuple[StepOutcome, ...])

@@ -1,4 +1,4 @@
-"""Segments: one activity that makes a chain of cheap calls, called again until the chain is at its end."""
+"""Segments: one activity that makes a chain of calls, called again until the chain is at its end."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -8,8 +8,9 @@ from typing import Any
 from msgspec import structs
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError, CancelledError
+from temporalio.exceptions import ActivityError, CancelledError, is_cancelled_exception
 
+from plugins.host.retry import DEFAULT
 from user_workflows.interpreter.messages import SegmentCall, SegmentResult, StartExecution, StepOutcome
 from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, STEP_QUEUE
 from user_workflows.interpreter.walk import Walk
@@ -20,6 +21,9 @@ SEGMENT = "segment.run"
 #: seconds that a segment has as a local activity; what is not done by then goes on in an ordinary one
 LOCAL_BUDGET = 1.5
 
+#: a longer back-off, in seconds, is waited for by the workflow
+LONGEST_PAUSE = 1.0
+
 _LOCAL_TIMEOUT = timedelta(seconds=5)
 
 
@@ -29,22 +33,31 @@ async def run_segment(
     """Run a chain of steps and return how they ended, and the billable actions that it took.
 
     First as a local activity, at the cost of one event; what takes longer goes on in an ordinary activity, and a long
-    back-off is a timer: it holds no worker's slot.
+    back-off is a timer: it holds no worker's slot. A chain that acts is an ordinary activity from its beginning: a
+    local one that is cut off would leave its effect in the dark. Cancelled, such a chain returns what it has settled,
+    for that may be committed together with an effect that is under way.
     """
     graph = walk.graph.plan.cut_out(chain)
     call = _call(start, walk, graph, given)
     summary = " → ".join(node.label or node.id for node in graph.nodes)
-    result = await _run_locally(call, summary)
-    on_marker()
-    actions = 1
-    while result.resume_in is not None:
-        stop_if_cancelled()
-        if result.resume_in > 0:
-            await workflow.sleep(result.resume_in)
+    actions = 0
+    result = SegmentResult(outcomes=(), resume_in=0.0)
+    if graph.acting is None:
+        result = await _run_locally(call, summary)
+        on_marker()
+        actions = 1
+    try:
+        while result.resume_in is not None:
+            stop_if_cancelled()
+            if result.resume_in > 0:
+                await workflow.sleep(result.resume_in)
+                actions += 1
+            call = structs.replace(call, local=False, outcomes=result.outcomes, attempt=result.attempt)
             actions += 1
-        call = structs.replace(call, local=False, outcomes=result.outcomes, attempt=result.attempt)
-        result = await _run_remotely(call, summary)
-        actions += 1
+            result = await _run_remotely(call, summary)
+    except (Exception, asyncio.CancelledError) as error:
+        if graph.acting is None or not result.outcomes or not is_cancelled_exception(error):
+            raise
     return result.outcomes, actions
 
 
@@ -73,20 +86,20 @@ async def _run_locally(call: SegmentCall, summary: str) -> SegmentResult:
     except ActivityError as error:
         if isinstance(error.cause, CancelledError):
             raise error.cause from error
-        # Nothing in a segment acts: what was cut off here is made again there.
+        # Nothing acts that runs locally: what was cut off here is made again there.
         return SegmentResult(outcomes=(), resume_in=0.0)
     return result
 
 
 async def _run_remotely(call: SegmentCall, summary: str) -> SegmentResult:
-    longest = sum(2 * node.timeout for node in call.graph.nodes if node.home == "segment")
+    longest = sum((_longest(node) for node in call.graph.nodes if node.home == "segment"), timedelta())
     try:
         result: SegmentResult = await workflow.execute_activity(
             SEGMENT,
             call,
             result_type=SegmentResult,
             task_queue=STEP_QUEUE,
-            start_to_close_timeout=timedelta(seconds=longest) + GRACE,
+            start_to_close_timeout=longest,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -96,6 +109,11 @@ async def _run_remotely(call: SegmentCall, summary: str) -> SegmentResult:
     except ActivityError as error:
         raise error.cause or error from error
     return result
+
+
+def _longest(node: PlanNode) -> timedelta:
+    """How long all attempts of a step may take, with the pauses between them that an activity waits for itself."""
+    return (node.retry or DEFAULT).max_attempts * (timedelta(seconds=2 * node.timeout) + GRACE)
 
 
 def _call(start: StartExecution, walk: Walk, graph: PlanGraph, given: Any) -> SegmentCall:

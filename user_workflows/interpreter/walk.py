@@ -273,6 +273,8 @@ class Walk:
             state = self.graph.apply(outcome, self._given)
             if state.status == "failed":
                 _raise_if_fatal(state)
+        if settled.outcomes:
+            self._skip_unsettled(chain)
         if settled.error is not None:
             self._fail(state, settled.error)
         elif settled.performed is not None:
@@ -282,13 +284,17 @@ class Walk:
             self._settle_skipped(chain)
 
     def _settle_skipped(self, chain: Sequence[str]) -> None:
-        for node_id in chain:
-            if node_id in self._skipping:
-                self.graph.skip(self.graph.nodes[node_id], self._skipping[node_id], self._clock())
+        self._skip_unsettled(chain)
         head = self.graph.nodes[chain[0]]
         if self._segments is not None and not head.is_settled:
-            # Nothing in a segment acts: what comes before the skipped node is made again.
+            # Nothing has acted: what comes before the skipped node is made again.
             self._begin_segment(self._segments, chain, head.input)
+
+    def _skip_unsettled(self, chain: Sequence[str]) -> None:
+        for node_id in chain:
+            state = self.graph.nodes[node_id]
+            if node_id in self._skipping and not state.is_settled:
+                self.graph.skip(state, self._skipping[node_id], self._clock())
 
     def _fail(self, state: NodeState, error: StepError) -> None:
         self.graph.fail(state, error, self._clock())

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from plugins.host.registry import Registry
 from plugins.sdk.duration import parse_duration
+from plugins.sdk.effect import EFFECTFUL, Effect
 from plugins.sdk.plugin import Plugin
 from user_workflows.definition.catalogue import Catalogue, ports_of
 from user_workflows.definition.control_nodes import BODY_KEYS, ControlNode
@@ -15,7 +16,7 @@ from user_workflows.definition.model import Definition, Edge, JoinCount, Node, S
 from user_workflows.expressions import EVALUATOR_VERSION
 from user_workflows.plan.graph import Graph
 from user_workflows.plan.model import Home, Plan, PlanEdge, PlanGraph, PlanNode
-from user_workflows.plan.segments import find_segments, is_carried, is_cheap, known_effect
+from user_workflows.plan.segments import find_segments, is_carried, known_effect, may_share
 
 
 def compile_plan(definition: Definition, *, plugins: Registry) -> Plan:
@@ -47,11 +48,13 @@ def _compile_graph(drawn_nodes: Sequence[Node], drawn_edges: Sequence[Edge], cat
     order = Graph(drawn, ((edge.source, edge.target) for edge in drawn_edges)).order()
     edges = tuple(_compile_edge(edge, ports) for edge in drawn_edges)
     nodes = [_compile_node(drawn[id], catalogue, ports[id], tuple(incoming[id]), tuple(outgoing[id])) for id in order]
-    segments = find_segments(nodes, edges, {node.id: _is_cheap(node, drawn[node.id], catalogue) for node in nodes})
-    shared = {id for chain in segments for id in chain}
+    effects = {node.id: effect for node in nodes if (effect := _shared_effect(node, drawn[node.id], catalogue))}
+    segments = find_segments(nodes, edges, effects)
+    shared = {id for chain in segments for id in chain if id in effects}
     return PlanGraph(
         nodes=tuple(
-            replace(node, home="segment") if node.id in shared and node.home == "activity" else node for node in nodes
+            replace(node, home="segment", acts=effects[node.id] in EFFECTFUL) if node.id in shared else node
+            for node in nodes
         ),
         edges=edges,
         segments=segments,
@@ -104,9 +107,12 @@ def _compile_loop(node: Node, catalogue: Catalogue) -> tuple[dict[str, Any], Pla
     return config, _compile_graph(body.nodes, body.edges, catalogue)
 
 
-def _is_cheap(node: PlanNode, drawn: Node, catalogue: Catalogue) -> bool:
+def _shared_effect(node: PlanNode, drawn: Node, catalogue: Catalogue) -> Effect | None:
+    """Return the effect of a plugin's node that may share an activity; ``None``: it may not, or only a run tells."""
     kind = _kind(drawn, catalogue)
-    return isinstance(kind, Plugin) and is_cheap(node, known_effect(kind, node.config), isolate=drawn.isolate)
+    if not isinstance(kind, Plugin) or not may_share(node, isolate=drawn.isolate):
+        return None
+    return known_effect(kind, node.config)
 
 
 def _compile_edge(edge: Edge, ports: Mapping[str, tuple[str, ...]]) -> PlanEdge:

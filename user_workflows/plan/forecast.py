@@ -29,11 +29,11 @@ class _Cost(NamedTuple):
 def forecast(plan: Plan) -> Forecast:
     """Predict the cost of an execution in which every node runs once and succeeds at once.
 
-    A segment is taken to fit into its local activity: one marker, and no workflow task of its own. Each wait for
-    something outside the workflow brings one more workflow task; waits that run side by side are taken to share
-    theirs. A chain comes out exactly, a plan with branches may cost a little more. Skipped branches cost nothing,
-    retries add to it. A `foreach` over a list that is drawn costs as many rounds as that has items; how often any other
-    loop goes round is not known, and it is taken to go once.
+    A segment in which nothing acts is taken to fit into its local activity: one marker, and no workflow task of its
+    own. One that acts is one activity. Each wait for something outside the workflow brings one more workflow task;
+    waits that run side by side are taken to share theirs. A chain comes out exactly, a plan with branches may cost a
+    little more. Skipped branches cost nothing, retries add to it. A `foreach` over a list that is drawn costs as many
+    rounds as that has items; how often any other loop goes round is not known, and it is taken to go once.
     """
     cost = _cost(plan)
     return Forecast(
@@ -50,11 +50,12 @@ def forecast(plan: Plan) -> Forecast:
 
 
 def _cost(graph: PlanGraph) -> _Cost:
+    acting = {node.id: node.acts for node in graph.nodes}
     costs = {node.id: _cost_of(node) for node in graph.nodes if not node.disabled}
     drawn = Graph((node.id for node in graph.nodes), ((edge.source, edge.target) for edge in graph.edges))
     return _Cost(
         activities=sum(cost.activities for cost in costs.values()),
-        markers=sum(cost.markers for cost in costs.values()) + len(graph.segments),
+        markers=sum(cost.markers for cost in costs.values()) + sum(not acting[chain[-1]] for chain in graph.segments),
         timers=sum(cost.timers for cost in costs.values()),
         signals=sum(cost.signals for cost in costs.values()),
         levels=drawn.levels({id: cost.levels for id, cost in costs.items()}),
@@ -78,7 +79,7 @@ def _cost_of(node: PlanNode) -> _Cost:
     if node.plugin == "wait":
         signals = int("signal" in node.config)
         return _Cost(timers=int(not signals or "timeout" in node.config), signals=signals, levels=1)
-    return _Cost(activities=1, levels=1) if node.home == "activity" else _Cost()
+    return _Cost(activities=1, levels=1) if node.home == "activity" or node.acts else _Cost()
 
 
 def _rounds(loop: PlanNode) -> tuple[int, int]:

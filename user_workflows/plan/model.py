@@ -14,7 +14,7 @@ from plugins.host.retry import Retry
 PLAN_FORMAT = 1
 
 #: inline    evaluated inside the workflow, at no cost in history events
-#: segment   one step of several that share an activity
+#: segment   one step of several that share an activity; at most the last of them acts
 #: activity  one plugin call in an activity of its own
 #: batch     a loop whose items are walked by activities, many at a time
 Home = Literal["inline", "segment", "activity", "batch"]
@@ -54,6 +54,8 @@ class PlanNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: slot → credential id
     credentials: dict[str, str] = field(default_factory=dict)
     disabled: bool = False
+    #: the step of a segment that is effectful, its last
+    acts: bool = False
     #: of a loop: what is walked for each item or round
     body: "PlanGraph | None" = None
 
@@ -66,6 +68,11 @@ class PlanGraph(Struct, frozen=True, kw_only=True, omit_defaults=True):
     edges: tuple[PlanEdge, ...]
     #: chains of nodes that one activity runs
     segments: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def acting(self) -> PlanNode | None:
+        """The step by which this graph, cut out as a segment, ends and acts."""
+        return self.nodes[-1] if self.nodes and self.nodes[-1].acts else None
 
     def graphs(self) -> "Iterator[PlanGraph]":
         """Yield this graph and the bodies of all loops in it, each after the graph that it is drawn in."""

@@ -1,7 +1,7 @@
-"""Segments: chains of cheap calls that one activity makes, step by step (design §7).
+"""Segments: chains of calls that one activity makes, step by step (design §7).
 
-A segment holds `pure` and `read` steps, and the data nodes between them. Nothing in it acts on the world, so a segment
-that is cut off may be made again from any of its steps.
+A segment holds `pure` and `read` steps, the data nodes between them, and at most one step that acts on the world, as
+its last. What comes before that one may be made again from any of its steps, until the last begins.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import structs
 
-from plugins.sdk.effect import Effect
+from plugins.sdk.effect import EFFECTFUL, Effect
 from plugins.sdk.plugin import Plugin
 from user_workflows.definition.shape import has_template
 from user_workflows.plan.model import PlanEdge, PlanGraph, PlanNode
@@ -57,40 +57,44 @@ def known_effect(plugin: Plugin, config: Mapping[str, Any]) -> Effect | None:
         return None
 
 
-def is_cheap(node: PlanNode, effect: Effect | None, *, isolate: bool) -> bool:
+def may_share(node: PlanNode, *, isolate: bool) -> bool:
     """Return whether a plugin's node may share an activity with others."""
-    return effect in ("pure", "read") and not isolate and not node.disabled and node.timeout <= LONGEST_STEP
+    return not isolate and not node.disabled and node.timeout <= LONGEST_STEP
 
 
 def is_carried(body: PlanGraph) -> bool:
     """Return whether an activity may walk the whole body of a loop: cheap steps, and what decides between them."""
     steps = [node for node in body.nodes if node.home == "segment"]
     rest = [node for node in body.nodes if node.home != "segment"]
+    if any(node.acts for node in steps):
+        return False
     return bool(steps) and all(node.plugin in _INLINE_NODES for node in rest)
 
 
 def find_segments(
-    nodes: Sequence[PlanNode], edges: Sequence[PlanEdge], cheap: Mapping[str, bool]
+    nodes: Sequence[PlanNode], edges: Sequence[PlanEdge], effects: Mapping[str, Effect]
 ) -> tuple[tuple[str, ...], ...]:
-    """Return the segments of a graph: each a chain of node ids that begins and ends with a cheap step.
+    """Return the segments of a graph: each a chain of node ids that begins with a cheap step and ends with any.
 
     Args:
         nodes: in topological order.
         edges: of the same graph.
-        cheap: which nodes may be steps of a segment.
+        effects: of the nodes that may be steps of a segment; a cheap one is `pure` or `read`.
     """
     by_id = {node.id: node for node in nodes}
     taken: set[str] = set()
     segments = []
     for node in nodes:
-        if not cheap.get(node.id) or node.id in taken:
+        if effects.get(node.id, "unsafe") in EFFECTFUL or node.id in taken:
             continue
         chain = [node.id]
         while len(chain) < LONGEST and (follower := _follower(by_id[chain[-1]], by_id, edges)) is not None:
-            if not (cheap.get(follower.id) or follower.plugin in _DATA_NODES) or follower.id in taken:
+            if not (follower.id in effects or follower.plugin in _DATA_NODES) or follower.id in taken:
                 break
             chain.append(follower.id)
-        while not cheap.get(chain[-1]):
+            if effects.get(follower.id) in EFFECTFUL:
+                break
+        while chain[-1] not in effects:
             chain.pop()
         taken.update(chain)
         segments.append(tuple(chain))

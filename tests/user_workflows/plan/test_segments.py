@@ -34,8 +34,23 @@ def test_a_chain_of_reads_and_the_data_between_them_is_one_segment() -> None:
     assert segments(drawn, "a>b", "b>c", "c>d") == (("a", "b", "c"),)
 
 
-def test_a_segment_ends_before_what_acts_branches_or_joins() -> None:
-    assert segments([get("a"), post("b"), get("c")], "a>b", "b>c") == (("a",), ("c",))
+def test_a_segment_ends_with_the_first_step_that_acts() -> None:
+    drawn = [get("a"), node("b", values={}), post("c"), post("d"), get("e"), post("f")]
+    assert segments(drawn, "a>b", "b>c", "c>d", "d>e", "e>f") == (("a", "b", "c"), ("e", "f"))
+    assert segments([post("a"), post("b")], "a>b") == ()
+
+
+@pytest.mark.parametrize("options", [{"isolate": True}, {"timeout": "2m"}, {"disabled": True}])
+def test_a_step_that_acts_and_is_long_or_asks_for_it_stays_alone(options: dict[str, Any]) -> None:
+    assert segments([get("a"), post("b") | options], "a>b") == (("a",),)
+
+
+def test_a_step_of_which_only_a_run_tells_whether_it_acts_stays_alone() -> None:
+    unclear = node("b", "http.request", method="{{ trigger.method }}", url="https://example.com")
+    assert segments([get("a"), unclear], "a>b") == (("a",),)
+
+
+def test_a_segment_ends_before_what_branches_or_joins() -> None:
     assert segments([get("a"), get("b"), get("c")], "a>b", "a>c") == (("a",), ("b",), ("c",))
     assert segments([get("a"), get("b"), get("c")], "a>c", "b>c") == (("a",), ("b",), ("c",))
     check = node("if", "if", condition="{{ true }}")
