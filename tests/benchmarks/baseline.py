@@ -1,5 +1,6 @@
 """What a Temporal user would write by hand for the same work: the baseline of every ratio."""
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import activity, workflow
@@ -22,6 +23,19 @@ class TenActivities:
         for _ in range(10):
             value = await workflow.execute_activity(read, value, start_to_close_timeout=timedelta(seconds=30))
         return value
+
+
+@workflow.defn(name="baseline.thousand")
+class ThousandActivities:
+    """A thousand activities, side by side."""
+
+    @workflow.run
+    async def run(self) -> list[int]:
+        calls = [
+            workflow.execute_activity(read, value, start_to_close_timeout=timedelta(seconds=60))
+            for value in range(1_000)
+        ]
+        return list(await asyncio.gather(*calls))
 
 
 @workflow.defn(name="baseline.empty")

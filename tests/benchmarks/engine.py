@@ -25,7 +25,7 @@ from plugins.host.registry import Registry
 from plugins.storage.database import Database, metadata
 from plugins.storage.ids import new_id
 from tests import servers
-from tests.benchmarks.baseline import QUEUE, Empty, TenActivities, read
+from tests.benchmarks.baseline import QUEUE, Empty, TenActivities, ThousandActivities, read
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.definition.validate import validate
@@ -55,6 +55,21 @@ async def latency(run: Run) -> float:
         await run()
         taken.append(time.perf_counter() - began)
     return statistics.median(taken)
+
+
+async def once(run: Run) -> float:
+    """Seconds of one call."""
+    began = time.perf_counter()
+    await run()
+    return time.perf_counter() - began
+
+
+async def processor_time(run: Run) -> float:
+    """Seconds of this process's CPU for one call, of `CALLS` one after the other: client, worker and their plugins."""
+    began = time.process_time()
+    for _ in range(CALLS):
+        await run()
+    return (time.process_time() - began) / CALLS
 
 
 async def throughput(run: Run) -> float:
@@ -97,7 +112,11 @@ async def measure(lane: Lane, plain: Client) -> list[Figure]:
 
     reads = await published(chain_of(lambda i: node(f"n{i}", "test.echo", value="{{ input }}")))
     inline = await published(chain_of(lambda i: node(f"n{i}", values={"n": i})))
-    ten, empty = by_hand(TenActivities.run), by_hand(Empty.run)
+    apart = await published(chain_of(lambda i: node(f"n{i}", "test.echo", value=i) | {"isolate": True}))
+    items = await published(
+        {"nodes": [node("each", "foreach", items=[*range(1_000)], nodes=[node("n", "test.echo", value="{{ item }}")])]}
+    )
+    ten, thousand, empty = by_hand(TenActivities.run), by_hand(ThousandActivities.run), by_hand(Empty.run)
 
     figures = []
     ours, theirs = await side_by_side(latency, reads, ten)
@@ -123,6 +142,18 @@ async def measure(lane: Lane, plain: Client) -> list[Figure]:
             wanted="≤ 1.2 ×",
         )
     )
+    ours, theirs = await side_by_side(processor_time, apart, ten)
+    figures.append(
+        Figure(
+            name="ten isolated nodes: CPU of client and worker",
+            ours=f"{ours * 1e3:.1f} ms",
+            baseline=f"{theirs * 1e3:.1f} ms",
+            ratio=f"{ours / theirs:.2f} ×",
+            wanted="≤ 1.4 ×",
+        )
+    )
+    ours, theirs = await side_by_side(once, items, thousand)
+    figures.append(faster("foreach of 1,000 cheap items: latency", ours, theirs, "≥ 10 ×"))
     figures.append(compiling())
     return figures
 
@@ -182,7 +213,9 @@ async def main() -> None:
             async with database.engine.begin() as connection:
                 await connection.run_sync(metadata.create_all)
             plain = await Client.connect(server.address)
-            by_hand = Worker(plain, task_queue=QUEUE, workflows=[TenActivities, Empty], activities=[read])
+            by_hand = Worker(
+                plain, task_queue=QUEUE, workflows=[TenActivities, ThousandActivities, Empty], activities=[read]
+            )
             async with open_lane(database, server.address, folder) as lane, by_hand:
                 figures = await measure(lane, plain)
             await database.close()
