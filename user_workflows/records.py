@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from msgspec import UNSET, structs
-from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy import Insert, bindparam, func, select, tuple_
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -84,6 +84,7 @@ class RecordWriter:
         self._database = database
         self._vault = vault
         self._published = published
+        self._upsert = upsert_steps(database)
         self._loop = asyncio.get_running_loop()
         self._pending: dict[_Key, ExecutionRecord] = {}
         self._waiters: dict[_Key, list[asyncio.Future[None]]] = {}
@@ -151,15 +152,27 @@ class RecordWriter:
             tenant_id: await self._vault.sealer(tenant_id) for tenant_id in {record.tenant_id for record in records}
         }
         async with self._database.transaction() as connection:
-            written = await write_records(self._database, connection, records, sealers)
+            written = await write_records(connection, records, sealers, self._upsert)
         self._published(written)
 
 
+def upsert_steps(database: Database) -> Insert:
+    """Return the statement that writes steps, each unless a newer record of it is there.
+
+    Built once: SQLAlchemy takes longer to build it than SQLite to carry it out.
+    """
+    insert = database.insert(steps)
+    changed: dict[str, Any] = {name: insert.excluded[name] for name in _STEP_COLUMNS}
+    changed["input_sealed"] = func.coalesce(insert.excluded.input_sealed, steps.c.input_sealed)
+    return insert.on_conflict_do_update(
+        index_elements=["tenant_id", "execution_id", "node_id", "path"],
+        set_=changed,
+        where=steps.c.seq < insert.excluded.seq,
+    )
+
+
 async def write_records(
-    database: Database,
-    connection: AsyncConnection,
-    records: Collection[ExecutionRecord],
-    sealers: dict[str, Sealer],
+    connection: AsyncConnection, records: Collection[ExecutionRecord], sealers: dict[str, Sealer], upsert: Insert
 ) -> Sequence[ExecutionRecord]:
     """Bring rows up to date with `records`, and return those that count: rows that are gone or closed stay."""
     keys = [(record.tenant_id, record.execution_id) for record in records]
@@ -177,17 +190,7 @@ async def write_records(
     await connection.execute(_UPDATE_EXECUTION, [_execution_row(r, sealers[r.tenant_id], at) for r in records])
     step_rows = [_step_row(r, step, sealers[r.tenant_id]) for r in records for step in r.steps]
     if step_rows:
-        upsert = database.insert(steps)
-        changed: dict[str, Any] = {name: upsert.excluded[name] for name in _STEP_COLUMNS}
-        changed["input_sealed"] = func.coalesce(upsert.excluded.input_sealed, steps.c.input_sealed)
-        await connection.execute(
-            upsert.on_conflict_do_update(
-                index_elements=["tenant_id", "execution_id", "node_id", "path"],
-                set_=changed,
-                where=steps.c.seq < upsert.excluded.seq,
-            ),
-            step_rows,
-        )
+        await connection.execute(upsert, step_rows)
     return records
 
 
