@@ -8,10 +8,23 @@ from plugins.storage import blobs, tenants
 from plugins.storage.database import metadata
 from plugins.vault import credentials
 from plugins.vault import keys as tenant_keys
+from user_workflows import approval_store as approvals
 from user_workflows import store as executions
 from user_workflows import workflow_store as workflows
 
 #: Importing a module puts its tables into the one `metadata`; `tests/deploy/test_migrations.py` misses none.
-MODULES = (tenants, tenant_keys, credentials, ledger, jobs, workflows, executions, blobs, api_keys, idempotency_keys)
+MODULES = (
+    tenants,
+    tenant_keys,
+    credentials,
+    ledger,
+    jobs,
+    workflows,
+    executions,
+    approvals,
+    blobs,
+    api_keys,
+    idempotency_keys,
+)
 
 __all__ = ["MODULES", "metadata"]

@@ -35,6 +35,7 @@ _PARTS = (
     "executions",
     "explainer",
     "responses",
+    "approvals",
     "watch",
     "events",
     "tickets",

@@ -27,6 +27,7 @@ from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from user_workflows.approvals import Approvals
 from user_workflows.client import connect
 from user_workflows.controls import Controls
 from user_workflows.events import Events
@@ -64,6 +65,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     executions: Executions
     explainer: Explainer
     responses: Responses
+    approvals: Approvals
     #: publishes what this process commits, if it runs it
     feed: FeedWriter
     watch: Watch
@@ -128,6 +130,9 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
                 database=database, vault=vault, workflows=workflows, executions=executions, temporal=temporal
             ),
             responses=Responses(database=database, vault=vault, workflows=workflows, executions=executions),
+            approvals=Approvals(
+                database=database, vault=vault, jobs=jobs, temporal=temporal, public_url=settings.public_url
+            ),
             feed=FeedWriter(redis, vault),
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
             events=Events(workflows=workflows, executions=executions),

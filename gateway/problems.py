@@ -20,6 +20,7 @@ from user_workflows.errors import (
     Conflict,
     EngineUnavailable,
     FeedUnavailable,
+    InvalidData,
     InvalidDefinition,
     InvalidInput,
     NotFound,
@@ -196,6 +197,11 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     InvalidDefinition: _definition,
     InvalidInput: lambda error: Description(
         "invalid-body", "A value cannot be used.", [BodyFault(error.pointer, error.detail)]
+    ),
+    InvalidData: lambda error: Description(
+        "invalid-body",
+        "What was filled in does not fit the form.",
+        [BodyFault(pointer, message) for pointer, message in error.faults],
     ),
     StaleRevision: lambda error: Description("precondition-failed", _sentence(error.message)),
     Conflict: lambda error: Description("conflict", _sentence(error.message)),

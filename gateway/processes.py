@@ -73,6 +73,7 @@ async def run_user_workflows_worker(settings: Settings) -> None:
             registry=platform.registry,
             host=platform.host,
             starts=platform.starts,
+            approvals=platform.approvals,
             feed=platform.feed,
             stop=stop,
         )

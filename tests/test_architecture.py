@@ -55,6 +55,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "internal_jobs.worker",
     ),
     "user_workflows": (
+        "user_workflows.approvals",
         "user_workflows.client",
         "user_workflows.controls",
         "user_workflows.definition.model",
@@ -67,6 +68,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.explainer",
         "user_workflows.feed",
         "user_workflows.hooks",
+        "user_workflows.interpreter.approvals",
         "user_workflows.interpreter.messages",
         "user_workflows.interpreter.responses",
         "user_workflows.plan.compile",
@@ -112,6 +114,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     # one implementation of each
     "alembic": ("gateway.migrate", "gateway.cli.checks", "gateway.up.bootstrap"),
     "cryptography": ("plugins.vault",),
+    "jsonschema": ("user_workflows.definition.forms",),
     "pickle": (),
 }
 

@@ -4,6 +4,7 @@
     ├── NotFound            no such object of this tenant
     ├── InvalidDefinition   a definition has faults
     ├── InvalidInput        a value given with a request cannot be used
+    ├── InvalidData         what a person filled in does not fit the form
     ├── Conflict            the object's present state does not allow it
     │   └── StaleRevision   the draft has changed since the caller read it
     ├── EngineUnavailable   Temporal cannot be reached
@@ -51,6 +52,15 @@ class InvalidInput(WorkflowsError):
         #: JSON Pointer (RFC 6901) into the request body
         self.pointer = pointer
         self.detail = detail
+
+
+class InvalidData(WorkflowsError):
+    """What a person filled in does not fit the form; each fault is named."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(message for _, message in faults))
+        #: JSON Pointer (RFC 6901) into the request body, and what is wrong there
+        self.faults = tuple(faults)
 
 
 class Conflict(WorkflowsError):

@@ -24,6 +24,7 @@ from user_workflows.activities.close import CloseActivity
 from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.step import step_activities
+from user_workflows.approvals import Approvals
 from user_workflows.feed import FeedWriter
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.steps import STEP_QUEUE
@@ -63,6 +64,7 @@ async def run_worker(
     registry: Registry,
     host: Host,
     starts: Starts,
+    approvals: Approvals,
     stop: asyncio.Event,
     feed: FeedWriter | None = None,
     max_concurrent_steps: int = 100,
@@ -77,12 +79,12 @@ async def run_worker(
         BatchActivity(host, records).run,
         FireActivity(starts).start,
     ]
-    background = [asyncio.create_task(work) for work in (records.run(), _sweep(reconciler))]
+    background = [asyncio.create_task(work) for work in (records.run(), _sweep(reconciler, approvals))]
     if feed is not None:
         background.append(asyncio.create_task(feed.run()))
     try:
         async with (
-            _execution_worker(temporal, records, segments),
+            _execution_worker(temporal, records, segments, approvals),
             _step_worker(temporal, steps, max_concurrent_steps),
         ):
             _log.info("worker.ready", plugins=len(list(registry)))
@@ -94,12 +96,14 @@ async def run_worker(
         await asyncio.gather(*background, return_exceptions=True)
 
 
-def _execution_worker(temporal: Client, records: RecordWriter, segments: SegmentActivity) -> Worker:
+def _execution_worker(
+    temporal: Client, records: RecordWriter, segments: SegmentActivity, approvals: Approvals
+) -> Worker:
     return Worker(
         temporal,
         task_queue=EXECUTION_QUEUE,
         workflows=[Interpreter, Fire],
-        activities=[CloseActivity(records).close, segments.run],
+        activities=[CloseActivity(records).close, segments.run, approvals.open],
         interceptors=[LendEmit(records)],
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -119,11 +123,12 @@ def _step_worker(temporal: Client, activities: Sequence[Callable[..., Any]], con
     )
 
 
-async def _sweep(reconciler: Reconciler) -> None:
+async def _sweep(reconciler: Reconciler, approvals: Approvals) -> None:
     while True:
         await asyncio.sleep(SWEEP_INTERVAL)
         try:
             await reconciler.sweep()
+            await approvals.retell()
         except Exception:
             # Nothing is lost: the next round finds the same rows.
             _log.exception("sweep.failed")

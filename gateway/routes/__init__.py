@@ -2,6 +2,7 @@
 
 from gateway.routes import (
     api_keys,
+    approvals,
     controls,
     credentials,
     definitions,
@@ -36,6 +37,7 @@ ROUTES = [
     *streams.ROUTES,
     *controls.ROUTES,
     *hooks.ROUTES,
+    *approvals.ROUTES,
     *events.ROUTES,
     *plugins.ROUTES,
     *credentials.ROUTES,

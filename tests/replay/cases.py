@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from tests.user_workflows.drawing import edges, node
+from user_workflows.interpreter.approvals import Decision
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -17,6 +18,9 @@ class Case(Struct, frozen=True, kw_only=True):
     cancel_at: str | None = None
     #: pause once this gate has been reached, and resume when its node, of the same name, has completed
     pause_at: str | None = None
+    #: decide so, link by link, once this node waits
+    decide_at: str | None = None
+    decisions: tuple[Decision, ...] = ()
     #: skip this node once it waits
     skip: str | None = None
     #: once it has failed, retry it; the history is that of the retry
@@ -48,6 +52,24 @@ CASES = (
             "edges": edges("answer>after", "after>again"),
         },
         input={"n": 2},
+    ),
+    Case(
+        name="approval",
+        definition={
+            "nodes": [
+                node("ask", "approval", title="Pay {{ input.n }}?", required=2, deadline="1h"),
+                node("pay", "test.echo", value="{{ size(nodes.ask.approved.decisions) }}"),
+                node("no", values={}),
+            ],
+            "edges": edges("ask.approved>pay", "ask.rejected>no"),
+        },
+        input={"n": 2},
+        decide_at="ask",
+        decisions=("approved", "approved"),
+    ),
+    Case(
+        name="approval-expires",
+        definition={"nodes": [node("ask", "approval", title="?", deadline="1s", onDeadline="rejected")]},
     ),
     Case(
         name="branches-and-dead-paths",

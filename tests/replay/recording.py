@@ -105,6 +105,11 @@ async def record(lane: Lane, case: Case) -> Recording:
         lane.gates.at(case.pause_at).set()
         await _until(lane, execution, case.pause_at, "completed")
         await lane.controls.resume(lane.tenant_id, execution.id)
+    if case.decide_at is not None:
+        await _until(lane, execution, case.decide_at, "waiting")
+        (opened,) = await lane.approvals.list(lane.tenant_id, execution.id)
+        for link, decision in zip(opened.links, case.decisions, strict=True):
+            await lane.approvals.decide(link.token, decision, comment=None, data=None)
     if case.skip is not None:
         await _until(lane, execution, case.skip, "waiting")
         await lane.controls.skip(lane.tenant_id, execution.id, case.skip)

@@ -12,6 +12,8 @@ from typing import Any
 from msgspec import UNSET, Struct
 from temporalio.client import Client
 
+from internal_jobs.client import Jobs
+from internal_jobs.wake import Waker
 from plugins import Context, Permanent, Plugin, Transient, plugin
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
@@ -23,6 +25,7 @@ from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from user_workflows.approvals import Approvals
 from user_workflows.client import connect
 from user_workflows.controls import Controls
 from user_workflows.execution_views import Execution, Step
@@ -127,6 +130,8 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
     workflows: Workflows
     executions: Executions
     controls: Controls
+    approvals: Approvals
+    jobs: Jobs
     starts: Starts
     temporal: Client
     gates: Gates
@@ -194,10 +199,22 @@ async def open_lane(
     workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
     starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal)
     executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)
+    # Without Redis: what is enqueued is a row, and is looked at as one.
+    jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
+    approvals = Approvals(
+        database=database, vault=vault, jobs=jobs, temporal=temporal, public_url="https://gateway.example.com"
+    )
     stop = asyncio.Event()
     worker = asyncio.create_task(
         run_worker(
-            temporal=temporal, database=database, vault=vault, registry=registry, host=host, starts=starts, stop=stop
+            temporal=temporal,
+            database=database,
+            vault=vault,
+            registry=registry,
+            host=host,
+            starts=starts,
+            approvals=approvals,
+            stop=stop,
         )
     )
     lane = Lane(
@@ -214,6 +231,8 @@ async def open_lane(
             starts=starts,
             executions=executions,
         ),
+        approvals=approvals,
+        jobs=jobs,
         starts=starts,
         temporal=temporal,
         gates=gates,
@@ -224,4 +243,5 @@ async def open_lane(
     finally:
         stop.set()
         await worker
+        await jobs.close()
         await egress.close()

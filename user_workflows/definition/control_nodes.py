@@ -1,15 +1,16 @@
 """Control nodes: the part of the vocabulary that the engine itself carries out."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
 from plugins.host.retry import Duration
-from user_workflows.definition.durations import range_fault
+from user_workflows.definition.approvals import check_approval
+from user_workflows.definition.durations import is_moment, range_fault
 from user_workflows.definition.model import Identifier
 from user_workflows.definition.shape import Path, is_template
+from user_workflows.interpreter.approvals import MOST_LINKS
 from user_workflows.interpreter.responses import answer_faults
 
 #: a string that is one expression, ``{{ … }}``; the format travels into the JSON Schema, for forms
@@ -97,6 +98,23 @@ class WaitConfig(Config, frozen=True, kw_only=True):
     timeout: Duration | None = None
 
 
+class ApprovalConfig(Config, frozen=True, kw_only=True):
+    """What people are asked, and how many of them must agree."""
+
+    title: Annotated[str, Meta(min_length=1, max_length=1_000)]
+    message: str | None = None
+    #: JSON Schema (2020-12), as drawn: what the data of an approving decision must fit
+    form: dict[str, Any] | None = None
+    #: e-mail addresses, each with a link of its own; without them whoever may run executions finds the links
+    approvers: Annotated[list[str], Meta(min_length=1, max_length=MOST_LINKS)] | Expression | None = None
+    #: approvals that are needed
+    required: Annotated[int, Meta(ge=1, le=MOST_LINKS)] = 1
+    #: a duration from now, or a moment as RFC 3339
+    deadline: str | None = None
+    #: the port to leave by when the deadline has passed
+    on_deadline: Literal["approved", "rejected", "expired"] = "expired"
+
+
 class RespondConfig(Config, frozen=True, kw_only=True):
     """The answer to the webhook that started the execution, if its trigger says ``respond: workflow``."""
 
@@ -176,7 +194,7 @@ def _check_wait(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         if fault := range_fault(config.get(key)):
             yield (key,), fault
     until = config.get("until")
-    if isinstance(until, str) and not is_template(until) and not _is_moment(until):
+    if isinstance(until, str) and not is_template(until) and not is_moment(until):
         yield ("until",), 'must be a moment with an offset, like "2030-01-31T09:00:00Z"'
 
 
@@ -192,13 +210,6 @@ def _check_respond(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     status = config.get("status", 200)
     known = status if isinstance(status, int) and 200 <= status <= 599 else 200
     yield from answer_faults({"status": known, "headers": written, "body": config.get("body")})
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
 
 
 CONTROL_NODES: Mapping[str, ControlNode] = {
@@ -252,6 +263,14 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             config=WaitConfig,
             ports=_wait_ports,
             check=_check_wait,
+        ),
+        ControlNode(
+            id="approval",
+            description="Ask people, each by a link that works once, and go on when enough of them have decided",
+            config=ApprovalConfig,
+            ports=lambda config: ("approved", "rejected", "expired"),
+            literal=frozenset({"form", "required", "onDeadline"}),
+            check=check_approval,
         ),
         ControlNode(
             id="respond",

@@ -1,4 +1,6 @@
-"""Which durations a definition may hold."""
+"""Which durations and moments a definition may hold."""
+
+from datetime import datetime
 
 from plugins.sdk.duration import parse_duration
 
@@ -18,3 +20,11 @@ def range_fault(text: object) -> str | None:
     except ValueError:
         return None
     return None if 0 < seconds <= MAX_SECONDS else "must be longer than nothing and at most ten years"
+
+
+def is_moment(text: str) -> bool:
+    """Return whether `text` is a moment with an offset, as RFC 3339 writes it."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -12,6 +12,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
+from user_workflows.interpreter.approvals import run_approval
 from user_workflows.interpreter.batches import run_batches
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.details import details
@@ -160,6 +161,13 @@ class Interpreter:
         self._billable_actions += 1
         if state.node.plugin == "wait":
             return Performed(await run_wait(walk.graph, state, config, self._signals, self._tell))
+        if state.node.plugin == "approval":
+            # What is asked of the form stays as it was drawn.
+            drawn = config | {key: state.node.config[key] for key in ("form",) if key in state.node.config}
+            ports = await run_approval(
+                self._start, walk.graph, state, drawn, self._told, tell=self._tell, on_marker=self._count_marker
+            )
+            return Performed(ports)
         result = await run_step(self._start, state, config)
         return Performed({result.port: result.output}, result.attempt)
 

@@ -79,6 +79,10 @@ def _cost_of(node: PlanNode) -> _Cost:
     if node.plugin == "wait":
         signals = int("signal" in node.config)
         return _Cost(timers=int(not signals or "timeout" in node.config), signals=signals, levels=1)
+    if node.plugin == "approval":
+        # Its links are made at once; each decision that is needed comes by a signal of its own.
+        required = node.config.get("required", 1)
+        return _Cost(markers=1, timers=int("deadline" in node.config), signals=required, levels=required)
     return _Cost(activities=1, levels=1) if node.home == "activity" or node.acts else _Cost()
 
 

@@ -64,6 +64,7 @@ async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Pla
                 registry=platform.registry,
                 host=platform.host,
                 starts=platform.starts,
+                approvals=platform.approvals,
                 feed=platform.feed,
                 stop=stop,
             )

@@ -522,3 +522,24 @@ def test_a_webhook_that_waits_for_an_answer_which_is_not_drawn_is_a_warning() ->
     assert [fault.code for fault in validation.faults] == ["trigger.neverAnswers"]
     assert validation.valid
     assert check(drawn(node("a", "respond"), triggers=[webhook])).faults == ()
+
+
+def test_an_approval_that_could_not_be_asked_is_refused_where_it_is_drawn() -> None:
+    reference = {"$ref": "https://example.com/form"}
+    raw = drawn(
+        node("form", "approval", title="?", form={"type": "objekt"}),
+        node("inside", "approval", title="?", form={"properties": {"a": reference, "b": {"pattern": "(?=x)"}}}),
+        node("people", "approval", title="?", approvers=["ann@example.com", "bob"], required=3),
+        node("when", "approval", title="?", deadline="soon", onDeadline="approved"),
+        node("never", "approval", title="?", onDeadline="rejected"),
+        node("good", "approval", title="{{ input }}", form={"properties": {"$ref": {}}}, deadline="2d"),
+    )
+    assert [fault.pointer for fault in check(raw).faults] == [
+        "/nodes/0/config/form/type",
+        "/nodes/1/config/form/properties/a/$ref",
+        "/nodes/1/config/form/properties/b/pattern",
+        "/nodes/2/config/approvers/1",
+        "/nodes/2/config/required",
+        "/nodes/3/config/deadline",
+        "/nodes/4/config/onDeadline",
+    ]

@@ -1,0 +1,157 @@
+"""Approvals: people decide by links that work once, and nothing that they decided is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.storage.blobs import Blobs
+from plugins.storage.database import Database
+from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.lane import Lane, open_lane
+from user_workflows.approvals import Approvals, OpenedApproval
+from user_workflows.client import connect
+from user_workflows.errors import Conflict, InvalidData, NotFound
+from user_workflows.execution_views import Execution
+from user_workflows.interpreter.approvals import outcome_of
+
+
+@pytest.fixture
+async def lane(database: Database, temporal_address: str, tmp_path: Path) -> AsyncIterator[Lane]:
+    async with open_lane(database, temporal_address, tmp_path) as lane:
+        yield lane
+
+
+async def asked(lane: Lane, **config: Any) -> tuple[Execution, OpenedApproval]:
+    """Start a workflow that asks, and return what it asks once it waits."""
+    ports = ("approved", "rejected", "expired")
+    definition = {
+        "nodes": [
+            node("ask", "approval", title="Pay {{ input }}?", **config),
+            *(node(port, values={"got": "{{ input }}"}) for port in ports),
+        ],
+        "edges": edges(*(f"ask.{port}>{port}" for port in ports)),
+    }
+    execution = await lane.start(await lane.publish(definition), 5)
+    async with asyncio.timeout(20):
+        while (await lane.steps(execution))["ask"].status != "waiting":
+            await asyncio.sleep(0.02)
+    (opened,) = await lane.approvals.list(lane.tenant_id, execution.id)
+    return execution, opened
+
+
+async def test_an_approval_goes_on_by_the_port_of_its_decision(lane: Lane) -> None:
+    execution, opened = await asked(lane)
+    (link,) = opened.links
+    assert (opened.title, link.decision) == ("Pay 5?", None)
+    await lane.approvals.decide(link.token, "approved", comment="fine", data=None)
+    steps = await lane.steps(await lane.finish(execution))
+    assert [steps[port].status for port in ("approved", "rejected", "expired")] == ["completed", "skipped", "skipped"]
+    (decision,) = steps["ask"].output["decisions"]
+    assert (decision["decision"], decision["comment"], decision["approver"]) == ("approved", "fine", None)
+
+
+async def test_a_token_works_once_and_says_what_stands(lane: Lane) -> None:
+    execution, opened = await asked(lane)
+    (link,) = opened.links
+    first = await lane.approvals.decide(link.token, "rejected", comment=None, data=None)
+    assert await lane.approvals.decide(link.token, "rejected", comment="again", data=None) == first
+    with pytest.raises(Conflict, match="rejected"):
+        await lane.approvals.decide(link.token, "approved", comment=None, data=None)
+    steps = await lane.steps(await lane.finish(execution))
+    assert steps["rejected"].status == "completed"
+
+
+async def test_everybody_who_is_asked_gets_a_mail_with_a_link_of_their_own(lane: Lane) -> None:
+    people = ["ann@example.com", "bob@example.com", "eve@example.com"]
+    execution, opened = await asked(lane, approvers=people, required=2, deadline="1h")
+    mails = (await lane.jobs.list(lane.tenant_id)).items
+    assert {mail.type for mail in mails} == {"email.send"}
+    for link in opened.links:
+        (mail,) = [mail for mail in mails if mail.payload["to"] == link.approver]
+        assert link.url in mail.payload["text"]
+    ann, bob, eve = opened.links
+    await lane.approvals.decide(ann.token, "approved", comment=None, data=None)
+    await lane.approvals.decide(bob.token, "rejected", comment=None, data=None)
+    async with asyncio.timeout(20):
+        while "2 of 3 have decided" not in ((await lane.steps(execution))["ask"].reason or ""):
+            await asyncio.sleep(0.02)
+    assert "1 of 2 given" in ((await lane.steps(execution))["ask"].reason or "")
+    await lane.approvals.decide(eve.token, "approved", comment=None, data=None)
+    steps = await lane.steps(await lane.finish(execution))
+    assert steps["approved"].status == "completed"
+    assert {each["approver"] for each in steps["ask"].output["decisions"]} == set(people)
+
+
+@pytest.mark.parametrize(("config", "port"), [({}, "expired"), ({"onDeadline": "rejected"}, "rejected")])
+async def test_after_the_deadline_the_node_leaves_and_the_link_is_closed(
+    lane: Lane, config: dict[str, Any], port: str
+) -> None:
+    execution, opened = await asked(lane, deadline="2s", **config)
+    steps = await lane.steps(await lane.finish(execution))
+    assert steps[port].status == "completed"
+    with pytest.raises(NotFound):
+        await lane.approvals.decide(opened.links[0].token, "approved", comment=None, data=None)
+
+
+async def test_what_ends_the_step_closes_its_links(lane: Lane) -> None:
+    execution, opened = await asked(lane, required=2)
+    await lane.executions.cancel(lane.tenant_id, execution.id)
+    await lane.finish(execution)
+    for link in opened.links:
+        with pytest.raises(NotFound):
+            await lane.approvals.show(link.token)
+    assert await lane.approvals.list(lane.tenant_id, execution.id) == ()
+
+
+async def test_data_must_fit_the_form(lane: Lane) -> None:
+    form = {"type": "object", "required": ["amount"], "properties": {"amount": {"type": "integer", "maximum": 10}}}
+    execution, opened = await asked(lane, form=form)
+    token = opened.links[0].token
+    with pytest.raises(InvalidData) as wrong:
+        await lane.approvals.decide(token, "approved", comment=None, data={"amount": 11})
+    assert [path for path, _ in wrong.value.faults] == ["/data/amount"]
+    with pytest.raises(InvalidData):
+        await lane.approvals.decide(token, "approved", comment=None, data=None)
+    await lane.approvals.decide(token, "approved", comment=None, data={"amount": 7})
+    steps = await lane.steps(await lane.finish(execution))
+    assert steps["ask"].output["decisions"][0]["data"] == {"amount": 7}
+
+
+async def test_a_decision_that_could_not_be_told_is_told_by_the_sweep(lane: Lane, database: Database) -> None:
+    execution, opened = await asked(lane)
+    away = await lane_without_temporal(lane, database)
+    decided = await away.decide(opened.links[0].token, "approved", comment=None, data=None)
+    assert decided.decision == "approved"
+    assert (await lane.executions.get(lane.tenant_id, execution.id)).status == "running"
+    assert await lane.approvals.retell() == 1
+    assert await lane.approvals.retell() == 0
+    assert (await lane.finish(execution)).status == "completed"
+
+
+async def lane_without_temporal(lane: Lane, database: Database) -> Approvals:
+    nowhere = await connect(lane.vault, Blobs(database), {"TEMPORAL_ADDRESS": "127.0.0.1:1"}, lazy=True)
+    return Approvals(
+        database=database, vault=lane.vault, jobs=lane.jobs, temporal=nowhere, public_url="https://gateway.example.com"
+    )
+
+
+@pytest.mark.parametrize(
+    ("decisions", "links", "required", "outcome"),
+    [
+        ("", 1, 1, None),
+        ("a", 3, 1, "approved"),
+        ("r", 3, 1, "rejected"),
+        ("ar", 3, 2, None),
+        ("rr", 3, 2, "rejected"),
+        ("ara", 3, 2, "approved"),
+        ("r", 2, 2, "rejected"),
+    ],
+)
+def test_it_is_rejected_as_soon_as_approval_is_out_of_reach(
+    decisions: str, links: int, required: int, outcome: str | None
+) -> None:
+    words = {"a": "approved", "r": "rejected"}
+    assert outcome_of([{"decision": words[each]} for each in decisions], links, required) == outcome

@@ -1,0 +1,368 @@
+"""Approvals: links that are made, looked at, used once, and told to the execution that waits.
+
+A decision is committed first and told then; one that could not be told is told again by the sweep, and none is lost. A
+link is open as long as its step waits: what ends the step closes its links.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Row, and_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from internal_jobs.client import JobRequest, Jobs
+from plugins.storage.database import Database, now
+from plugins.vault.cipher import Sealer
+from plugins.vault.keys import Vault
+from user_workflows.approval_store import approval_links, approvals
+from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
+from user_workflows.definition.faults import pointer
+from user_workflows.definition.forms import data_faults
+from user_workflows.errors import Conflict, EngineUnavailable, InvalidData, NotFound
+from user_workflows.interpreter.approvals import OPEN, Decision, OpenApproval, about_of, outcome_of
+from user_workflows.interpreter.messages import workflow_id
+from user_workflows.records import OPEN_STATUSES, path_key
+from user_workflows.store import executions, steps
+
+
+class Decided(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What somebody decided."""
+
+    decision: Decision
+    #: who was asked, where links went to single people
+    approver: str | None = None
+    comment: str | None = None
+    data: Any = None
+    decided_at: datetime
+
+
+class Approval(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is asked, as whoever holds a link may see it."""
+
+    title: str
+    message: str | None
+    #: JSON Schema of the `data` that a decision brings
+    form: dict[str, Any] | None
+    required: int
+    deadline: datetime | None
+    #: without what others wrote
+    decisions: tuple[Decision, ...]
+
+
+class Link(Struct, frozen=True, kw_only=True, rename="camel"):
+    approver: str | None
+    url: str
+    token: str
+    decision: Decision | None
+
+
+class OpenedApproval(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An approval that an execution waits for, for those who may act on it."""
+
+    node_id: str
+    path: tuple[int, ...]
+    title: str
+    message: str | None
+    form: dict[str, Any] | None
+    required: int
+    deadline: datetime | None
+    links: tuple[Link, ...]
+
+
+class Approvals:
+    """All approvals.
+
+    Args:
+        database: holds the rows.
+        vault: seals what is in them.
+        jobs: send the mails.
+        temporal: runs the executions that wait.
+        public_url: of this API, for the links.
+    """
+
+    def __init__(self, *, database: Database, vault: Vault, jobs: Jobs, temporal: Client, public_url: str) -> None:
+        self._database = database
+        self._vault = vault
+        self._jobs = jobs
+        self._temporal = temporal
+        self._public_url = public_url.rstrip("/")
+
+    @activity.defn(name=OPEN)
+    async def open(self, call: OpenApproval) -> None:
+        """Make the links of an approval, and the mails that carry them; a repetition makes none."""
+        sealer = await self._vault.sealer(call.tenant_id)
+        id = _id(call)
+        request = {"title": call.title, "message": call.message, "form": call.form}
+        row = {
+            "tenant_id": call.tenant_id,
+            "id": id,
+            "execution_id": call.execution_id,
+            "node_id": call.node_id,
+            "path": path_key(call.path),
+            "generation": call.generation,
+            "required": call.required,
+            "request_sealed": sealer.seal_json(request, _request_place(id)),
+            "created_at": now(),
+            "expires_at": None if call.until is None else datetime.fromisoformat(call.until),
+        }
+        insert = self._database.insert(approvals).on_conflict_do_nothing(index_elements=["tenant_id", "id"])
+        async with self._database.transaction() as connection:
+            if (await connection.execute(insert.returning(approvals.c.id), [row])).first() is None:
+                return
+            people: Sequence[str | None] = call.approvers or [None] * call.required
+            for number, approver in enumerate(people):
+                token = secrets.token_urlsafe(32)
+                link_id = f"{id}.{number:02}"
+                link = {
+                    "tenant_id": call.tenant_id,
+                    "id": link_id,
+                    "approval_id": id,
+                    "token_hash": _hash(token),
+                    "link_sealed": sealer.seal_json({"token": token, "approver": approver}, _link_place(link_id)),
+                }
+                await connection.execute(approval_links.insert().values(link))
+                if approver is not None:
+                    await self._jobs.enqueue(
+                        call.tenant_id, self._mail(call, approver, token), key=link_id, connection=connection
+                    )
+        self._jobs.wake()
+
+    async def list(self, tenant_id: str, execution_id: str) -> tuple[OpenedApproval, ...]:
+        """Return what an execution waits for, with the links.
+
+        Raises:
+            NotFound: no such execution of this tenant.
+        """
+        known = select(executions.c.id).where(executions.c.tenant_id == tenant_id, executions.c.id == execution_id)
+        query = _live().where(approvals.c.tenant_id == tenant_id, approvals.c.execution_id == execution_id)
+        async with self._database.read() as connection:
+            if (await connection.execute(known)).first() is None:
+                raise NotFound("execution", execution_id)
+            rows = (await connection.execute(query.order_by(approvals.c.created_at, approvals.c.id))).all()
+            links = {row.id: await _links(connection, tenant_id, row.id) for row in rows}
+        sealer = await self._vault.sealer(tenant_id)
+        return tuple(
+            OpenedApproval(
+                node_id=row.node_id,
+                path=tuple(int(part) for part in row.path.split(".") if part),
+                required=row.required,
+                deadline=row.expires_at,
+                links=tuple(self._read_link(link, sealer) for link in links[row.id]),
+                **sealer.open_json(row.request_sealed, _request_place(row.id)),
+            )
+            for row in rows
+            if not _is_over(row, links[row.id])
+        )
+
+    async def show(self, token: str) -> Approval:
+        """Return what the holder of a token is asked.
+
+        Raises:
+            NotFound: no such token, or it is closed.
+        """
+        async with self._database.read() as connection:
+            link = await _find(connection, token)
+            row, links = await _open_row(connection, link)
+        sealer = await self._vault.sealer(link.tenant_id)
+        return Approval(
+            required=row.required,
+            deadline=row.expires_at,
+            decisions=tuple(each.decision for each in links if each.decision is not None),
+            **sealer.open_json(row.request_sealed, _request_place(row.id)),
+        )
+
+    async def decide(self, token: str, decision: Decision, *, comment: str | None, data: Any) -> Decided:
+        """Keep a decision, and tell the execution; the same decision again is answered with the first.
+
+        Raises:
+            NotFound: no such token, or it is closed.
+            Conflict: the token was used for the other decision.
+            InvalidData: `data` does not fit the form.
+        """
+        async with self._database.read() as connection:
+            link = await _find(connection, token)
+        sealer = await self._vault.sealer(link.tenant_id)
+        written = {"comment": comment, "data": data}
+        async with self._database.transaction() as connection:
+            # One decision of an approval at a time: whether a link is open depends on the others.
+            await connection.execute(
+                select(approvals.c.id)
+                .where(approvals.c.tenant_id == link.tenant_id, approvals.c.id == link.approval_id)
+                .with_for_update()
+            )
+            link = await _find(connection, token)
+            if link.decision is not None and link.decision != decision:
+                raise Conflict(f"this link was used at {link.decided_at:%Y-%m-%dT%H:%M:%SZ}: {link.decision}")
+            if link.decision is None:
+                row, _ = await _open_row(connection, link)
+                request = sealer.open_json(row.request_sealed, _request_place(row.id))
+                # A form asks for what an approval needs; to reject, nobody has to fill it in.
+                if request["form"] is not None and (decision == "approved" or data is not None):
+                    faults = data_faults(request["form"], data)
+                    if faults:
+                        raise InvalidData([(pointer("data", *path), message) for path, message in faults])
+                change = {
+                    "decision": decision,
+                    "decision_sealed": sealer.seal_json(written, _decision_place(link.id)),
+                    "decided_at": now(),
+                }
+                await connection.execute(update(approval_links).where(*_is(link)).values(change))
+                link = await _find(connection, token)
+        await self._tell_or_leave(link)
+        return self._decided(link, sealer)
+
+    async def retell(self, *, limit: int = 200) -> int:
+        """Tell executions the decisions that they were not told of yet; return how many there were."""
+        query = select(approval_links).where(
+            approval_links.c.told_at.is_(None), approval_links.c.decided_at.is_not(None)
+        )
+        async with self._database.read() as connection:
+            links = (await connection.execute(query.order_by(approval_links.c.decided_at).limit(limit))).all()
+        for link in links:
+            await self._tell_or_leave(link)
+        return len(links)
+
+    async def _tell_or_leave(self, link: "Row[Any]") -> None:
+        """Tell of a decision; while Temporal is away it is left to the sweep."""
+        if link.told_at is not None:
+            return
+        sealer = await self._vault.sealer(link.tenant_id)
+        async with self._database.read() as connection:
+            query = select(approvals).where(approvals.c.tenant_id == link.tenant_id, approvals.c.id == link.approval_id)
+            row = (await connection.execute(query)).one()
+        path = [int(part) for part in row.path.split(".") if part]
+        handle = self._temporal.get_workflow_handle(workflow_id(link.tenant_id, row.execution_id))
+        what = {"link": link.id, "decision": self._decided(link, sealer)}
+        decided = what.pop("decision")
+        told = {
+            **what,
+            "decision": decided.decision,
+            "approver": decided.approver,
+            "comment": decided.comment,
+            "data": decided.data,
+            "decidedAt": decided.decided_at,
+        }
+        try:
+            async with reaching_temporal():
+                await handle.signal("tell", args=[about_of(row.node_id, path), told], rpc_timeout=RPC_TIMEOUT)
+        except EngineUnavailable:
+            return
+        except RPCError as error:
+            # An execution that is closed has nothing to be told.
+            if not is_not_found(error):
+                raise
+        async with self._database.transaction() as connection:
+            await connection.execute(update(approval_links).where(*_is(link)).values(told_at=now()))
+
+    def _decided(self, link: "Row[Any]", sealer: Sealer) -> Decided:
+        return Decided(
+            decision=link.decision,
+            approver=sealer.open_json(link.link_sealed, _link_place(link.id))["approver"],
+            decided_at=link.decided_at,
+            **sealer.open_json(link.decision_sealed, _decision_place(link.id)),
+        )
+
+    def _read_link(self, link: "Row[Any]", sealer: Sealer) -> Link:
+        opened = sealer.open_json(link.link_sealed, _link_place(link.id))
+        return Link(url=self._url(opened["token"]), decision=link.decision, **opened)
+
+    def _url(self, token: str) -> str:
+        return f"{self._public_url}/v1/approvals/{token}"
+
+    def _mail(self, call: OpenApproval, approver: str, token: str) -> JobRequest:
+        title = " ".join(call.title.split())[:200]
+        lines = [call.title, *([call.message] if call.message else [])]
+        lines += [] if call.until is None else [f"Please decide until {call.until}."]
+        lines += [
+            f"What is asked: {self._url(token)}",
+            'To decide, POST {"decision": "approved"} or {"decision": "rejected"} to the same address, once. '
+            "The address is yours alone: whoever has it decides in your place.",
+        ]
+        payload = {"to": approver, "subject": f"Your approval is asked for: {title}", "text": "\n\n".join(lines)}
+        return JobRequest(type="email.send", payload=payload)
+
+
+def _id(call: OpenApproval) -> str:
+    step = f"{call.tenant_id}/{call.execution_id}/{call.generation}/{about_of(call.node_id, call.path)}"
+    return f"apr_{hashlib.sha256(step.encode()).hexdigest()[:40]}"
+
+
+def _live() -> Any:
+    """Select the approvals whose step may wait still: of the present generation of an open execution."""
+    its_execution = and_(executions.c.tenant_id == approvals.c.tenant_id, executions.c.id == approvals.c.execution_id)
+    its_step = and_(
+        steps.c.tenant_id == approvals.c.tenant_id,
+        steps.c.execution_id == approvals.c.execution_id,
+        steps.c.node_id == approvals.c.node_id,
+        steps.c.path == approvals.c.path,
+    )
+    return (
+        select(approvals)
+        .join(executions, its_execution)
+        .outerjoin(steps, its_step)
+        .where(executions.c.status.in_(OPEN_STATUSES), executions.c.generation == approvals.c.generation)
+        # A step that is not recorded yet has only just begun.
+        .where(steps.c.status.is_(None) | steps.c.status.in_(("pending", "running", "waiting")))
+    )
+
+
+async def _find(connection: AsyncConnection, token: str) -> "Row[Any]":
+    query = select(approval_links).where(approval_links.c.token_hash == _hash(token))
+    link = (await connection.execute(query)).one_or_none()
+    if link is None:
+        raise NotFound("approval", "with this token")
+    return link
+
+
+async def _open_row(connection: AsyncConnection, link: "Row[Any]") -> "tuple[Row[Any], Sequence[Row[Any]]]":
+    """Return the approval of a link, and all of its links.
+
+    Raises:
+        NotFound: it is closed; said as of a token that never was.
+    """
+    query = _live().where(approvals.c.tenant_id == link.tenant_id, approvals.c.id == link.approval_id)
+    row = (await connection.execute(query)).one_or_none()
+    links = await _links(connection, link.tenant_id, link.approval_id)
+    if row is None or _is_over(row, links):
+        raise NotFound("approval", "with this token")
+    return row, links
+
+
+async def _links(connection: AsyncConnection, tenant_id: str, approval_id: str) -> "Sequence[Row[Any]]":
+    query = select(approval_links).where(
+        approval_links.c.tenant_id == tenant_id, approval_links.c.approval_id == approval_id
+    )
+    return (await connection.execute(query.order_by(approval_links.c.id))).all()
+
+
+def _is_over(row: "Row[Any]", links: "Sequence[Row[Any]]") -> bool:
+    decisions = [{"decision": link.decision} for link in links if link.decision is not None]
+    is_late = row.expires_at is not None and row.expires_at <= now()
+    return is_late or outcome_of(decisions, len(links), row.required) is not None
+
+
+def _is(link: "Row[Any]") -> tuple[Any, Any]:
+    return approval_links.c.tenant_id == link.tenant_id, approval_links.c.id == link.id
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+def _request_place(id: str) -> str:
+    return f"approval.request:{id}"
+
+
+def _link_place(id: str) -> str:
+    return f"approval.link:{id}"
+
+
+def _decision_place(id: str) -> str:
+    return f"approval.decision:{id}"
