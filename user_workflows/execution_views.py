@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import Row
 
 from plugins.vault.cipher import Sealer
-from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, StepError, StepStatus
+from user_workflows.interpreter.messages import Compensation, ExecutionError, ExecutionStatus, StepError, StepStatus
 from user_workflows.records import OPEN_STATUSES, result_place, step_place
 from user_workflows.rounds import Path
 from user_workflows.starts import input_place
@@ -61,6 +62,8 @@ class Step(Struct, frozen=True, kw_only=True, rename="camel"):
     reason: str | None = None
     started_at: datetime | None = None
     closed_at: datetime | None = None
+    #: of a completed step of a failed execution that has a `compensate` action: how it went to undo it
+    compensation: Compensation | None = None
 
 
 class StepPage(Struct, frozen=True, kw_only=True):
@@ -128,4 +131,6 @@ def read_step(row: "Row[Any]", sealer: Sealer) -> Step:
         reason=detail["reason"],
         started_at=row.started_at,
         closed_at=row.closed_at,
+        # Rows of earlier releases do not have it.
+        compensation=msgspec.convert(detail.get("compensation"), Compensation | None),
     )

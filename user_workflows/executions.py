@@ -176,8 +176,13 @@ class Executions:
             next_cursor=places.next_cursor,
         )
 
-    async def cancel(self, tenant_id: str, execution_id: str) -> None:
+    async def cancel(self, tenant_id: str, execution_id: str, *, compensate: bool = False) -> None:
         """Ask an execution to stop; it ends as ``canceled`` when its running steps have acknowledged.
+
+        Args:
+            tenant_id: whose it is.
+            execution_id: which one.
+            compensate: undo what has completed, by the `compensate` actions of its nodes.
 
         Raises:
             NotFound: no such execution of this tenant.
@@ -185,6 +190,8 @@ class Executions:
         """
         handle = await self.open_handle(tenant_id, execution_id)
         async with reaching_temporal():
+            if compensate:
+                await or_conflict(handle.signal("compensate", rpc_timeout=RPC_TIMEOUT), execution_id)
             await or_conflict(handle.cancel(rpc_timeout=RPC_TIMEOUT), execution_id)
 
     async def terminate(self, tenant_id: str, execution_id: str, reason: str = "terminated by the API") -> None:

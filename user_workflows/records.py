@@ -246,6 +246,7 @@ def _step_row(record: ExecutionRecord, step: StepRecord, sealer: Sealer) -> dict
         "ports": None if step.ports is UNSET else step.ports,
         "error": step.error,
         "reason": step.reason,
+        "compensation": None if step.compensation is UNSET else step.compensation,
     }
     return {
         "tenant_id": record.tenant_id,

@@ -45,20 +45,31 @@ def seed_of(plan: Plan, rows: "Sequence[Row[Any]]", sealer: Sealer) -> Seed:
         rows: of `steps`; those inside loops are not looked at, a loop is kept or made again as a whole.
         sealer: of the tenant.
     """
-    outcomes, skipped = [], []
+    outcomes, skipped, undone = [], [], []
     known = {row.node_id: row for row in rows if row.path == ""}
     for node in plan.nodes:
         row = known.get(node.id)
         if row is None or row.closed_at is None:
             continue
         detail = sealer.open_json(row.detail_sealed, step_place(row.execution_id, row.node_id, row.path))
-        if row.status == "skipped" and detail["reason"] == SKIPPED:
+        compensation = detail.get("compensation")
+        if compensation is not None and compensation["status"] == "completed":
+            undone.append(node.id)
+        elif row.status == "skipped" and detail["reason"] == SKIPPED:
             skipped.append(node.id)
         elif row.status == "completed" and node.plugin != "stop":
-            outcomes.append(_outcome(row, ports=detail["ports"] or {detail["port"]: detail["output"]}))
+            outcomes.append(
+                _outcome(row, ports=detail["ports"] or {detail["port"]: detail["output"]}, reason=detail["reason"])
+            )
         elif row.status == "failed" and node.on_error != "fail":
             outcomes.append(_outcome(row, error=detail["error"]))
-    return Seed(outcomes=tuple(outcomes), skipped=tuple(skipped))
+    # In the order of completion: what is undone later is undone in its reverse.
+    outcomes.sort(key=lambda outcome: known[outcome.node_id].seq)
+    seed = Seed(outcomes=tuple(outcomes), skipped=tuple(skipped))
+    for node_id in undone:
+        # It is made again, and so is what was made of its output.
+        seed = before(plan, node_id, seed)
+    return seed
 
 
 def before(plan: PlanGraph, node_id: str, seed: Seed) -> Seed:
@@ -108,7 +119,9 @@ def kept_nodes(plan: PlanGraph, seed: Seed) -> set[str]:
     return {node.id for node in _with_bodies([node for node in plan.nodes if node.id in seeded])}
 
 
-def _outcome(row: "Row[Any]", *, ports: Mapping[str, Any] | None = None, error: Any = None) -> StepOutcome:
+def _outcome(
+    row: "Row[Any]", *, ports: Mapping[str, Any] | None = None, error: Any = None, reason: str | None = None
+) -> StepOutcome:
     return msgspec.convert(
         {
             "node_id": row.node_id,
@@ -117,6 +130,7 @@ def _outcome(row: "Row[Any]", *, ports: Mapping[str, Any] | None = None, error: 
             "ports": ports,
             "error": error,
             "attempt": row.attempt,
+            "reason": reason,
         },
         StepOutcome,
     )

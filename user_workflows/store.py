@@ -85,7 +85,7 @@ steps = Table(
     Column("attempt", Integer, nullable=False),
     Column("error_type", String(100)),
     Column("input_sealed", LargeBinary),
-    #: ``{output, port, ports, error, reason}``
+    #: ``{output, port, ports, error, reason, compensation}``
     Column("detail_sealed", LargeBinary, nullable=False),
     Column("started_at", Instant),
     Column("closed_at", Instant),

@@ -164,15 +164,20 @@ async def show_execution(
     return await executions.get(principal.tenant_id, execution_id)
 
 
+class CancelRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    #: undo what has completed, by the `compensate` actions of its nodes
+    compensate: bool = False
+
+
 @post("/v1/executions/{execution_id:str}/cancel", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
 async def cancel_execution(
     execution_id: FromPath[str],
     principal: NamedDependency[Principal],
     executions: NamedDependency[Executions],
-    data: JSONBody[NoFields | None] = None,
+    data: JSONBody[CancelRequest | None] = None,
 ) -> Execution:
     """Ask an execution to stop; it is ``canceled`` when its running steps have acknowledged."""
-    await executions.cancel(principal.tenant_id, execution_id)
+    await executions.cancel(principal.tenant_id, execution_id, compensate=data is not None and data.compensate)
     return await executions.get(principal.tenant_id, execution_id)
 
 

@@ -399,6 +399,27 @@ CASES = (
         input=[1, 0, 5, 2, 10],
     ),
     Case(
+        name="compensation",
+        definition={
+            "nodes": [
+                {
+                    **node("order", "test.echo", value="o-1"),
+                    "compensate": {"pluginId": "test.flaky", "config": {"failures": 1}},
+                },
+                {
+                    **node("paid", values={"id": "{{ input }}"}),
+                    "compensate": {"pluginId": "test.echo", "config": {"value": "{{ nodes.paid.output.id }}"}},
+                },
+                {
+                    **node("sent", "test.echo", value=1),
+                    "compensate": {"pluginId": "test.flaky", "config": {"permanent": True}},
+                },
+                node("bad", "test.flaky", permanent=True),
+            ],
+            "edges": edges("order>paid", "paid>sent", "sent>bad"),
+        },
+    ),
+    Case(
         name="rest-in-a-long-loop",
         definition={
             "nodes": [

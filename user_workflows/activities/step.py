@@ -26,7 +26,8 @@ def step_activities(registry: Registry, host: Host, records: RecordWriter) -> li
 def _step_activity(plugin_id: str, host: Host, records: RecordWriter) -> StepActivity:
     async def run(call: StepCall) -> StepResult:
         attempt = activity.info().attempt
-        if attempt > 1:
+        is_recorded = call.seq > 0
+        if attempt > 1 and is_recorded:
             records.put(_attempt_record(call, attempt, None))
         async with heartbeats():
             structlog.contextvars.bind_contextvars(**logged_trace(call.traceparent))
@@ -35,7 +36,7 @@ def _step_activity(plugin_id: str, host: Host, records: RecordWriter) -> StepAct
                     _host_call(call, attempt), heartbeat=activity.heartbeat, is_cancelled=activity.is_cancelled
                 )
             except CallFailed as failed:
-                if failed.failure.retry_in is not None:
+                if failed.failure.retry_in is not None and is_recorded:
                     records.put(_attempt_record(call, attempt, failed.failure))
                 raise _application_error(failed.failure) from None
         return StepResult(port=outcome.port, output=outcome.output, attempt=attempt)

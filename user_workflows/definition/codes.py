@@ -24,6 +24,8 @@ CODES: Mapping[str, str] = {
     "config.invalid": "as for the definition, within a node's config",
     "config.missing": "as for the definition, within a node's config",
     "config.unknownKey": "as for the definition, within a node's config",
+    "compensate.insideLoop": "what runs inside a loop is not undone by itself; undo the loop",
+    "compensate.notPlugin": "a control node cannot undo anything",
     "credential.missing": "a required slot has no credential",
     "credential.unknownSlot": "the plugin has no such slot",
     "edge.crossesLoop": "it leads into a loop, or out of one",

@@ -21,6 +21,8 @@ class DrawnNode(Struct, frozen=True, kw_only=True, eq=False):
     config: dict[str, Any]
     credentials: dict[str, Any]
     raw: Mapping[str, Any]
+    #: what undoes it: read like a node, under the id of the one that it undoes
+    compensation: "DrawnNode | None" = None
 
     @property
     def disabled(self) -> bool:
@@ -171,6 +173,13 @@ def _read_graph(
 
 def _read_node(path: Path, raw: dict[str, Any], catalogue: Catalogue) -> DrawnNode:
     plugin_id = _text(raw.get("pluginId"))
+    undo = raw.get("compensate")
+    compensation = None
+    if isinstance(undo, dict):
+        # It is half drawn where the node is.
+        whole = {key: undo[key] for key in undo if key != "compensate"}
+        whole |= {"id": raw.get("id"), "disabled": raw.get("disabled")}
+        compensation = _read_node((*path, "compensate"), whole, catalogue)
     return DrawnNode(
         path=path,
         id=_text(raw.get("id")),
@@ -179,6 +188,7 @@ def _read_node(path: Path, raw: dict[str, Any], catalogue: Catalogue) -> DrawnNo
         config=_object(raw.get("config")),
         credentials=_object(raw.get("credentials")),
         raw=raw,
+        compensation=compensation,
     )
 
 

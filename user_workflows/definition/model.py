@@ -20,6 +20,17 @@ class JoinCount(Struct, frozen=True, forbid_unknown_fields=True):
 Join = Literal["any", "all", "first"] | JoinCount
 
 
+class Compensate(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """What undoes a completed node when its execution fails: a plugin call that sees what the node came to."""
+
+    plugin_id: str
+    config: dict[str, Any] = field(default_factory=dict)
+    #: slot → credential id
+    credentials: dict[str, str] = field(default_factory=dict)
+    retry: Retry | None = None
+    timeout: Duration = "30s"
+
+
 class Node(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     id: Identifier
     plugin_id: str
@@ -35,7 +46,7 @@ class Node(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fie
     join: Join = "any"
     #: slot → credential id
     credentials: dict[str, str] = field(default_factory=dict)
-    compensate: dict[str, Any] | None = None
+    compensate: Compensate | None = None
     isolate: bool = False
     pinned_output: Any = None
 

@@ -10,9 +10,6 @@ from user_workflows.definition.durations import range_fault
 from user_workflows.definition.faults import Faults, Severity, pointer
 from user_workflows.definition.shape import Mismatch, is_template, match
 
-#: keys that are kept with the definition, but that this engine does not act on yet
-_NOT_YET = ("compensate",)
-
 
 def check_nodes(drawing: Drawing, catalogue: Catalogue, faults: Faults) -> None:
     for node in drawing.nodes:
@@ -22,10 +19,24 @@ def check_nodes(drawing: Drawing, catalogue: Catalogue, faults: Faults) -> None:
             faults.add("node.duplicateId", (*node.path, "id"), message, node_id=node.id)
         _check_plugin(node, catalogue, faults)
         _check_times(node, faults)
-        for key in _NOT_YET:
-            if node.raw.get(key) is not None:
-                message = f"{key!r} is kept, but not acted on by this release"
-                faults.add("node.notYet", (*node.path, key), message, node_id=node.id, severity="warning")
+        if node.compensation is not None:
+            _check_compensation(node.compensation, catalogue, faults)
+    for graph in drawing.graphs:
+        for node in graph.nodes:
+            if node.compensation is not None and graph.loop is not None:
+                message = (
+                    f"what is inside the loop {graph.loop.id} is not undone by itself; draw compensate on the loop"
+                )
+                _add(node, faults, "compensate.insideLoop", ("compensate",), message)
+
+
+def _check_compensation(undo: DrawnNode, catalogue: Catalogue, faults: Faults) -> None:
+    if isinstance(undo.kind, ControlNode):
+        message = f"{undo.plugin_id} is a control node and cannot undo anything; name a plugin"
+        _add(undo, faults, "compensate.notPlugin", ("pluginId",), message)
+    else:
+        _check_plugin(undo, catalogue, faults)
+    _check_times(undo, faults)
 
 
 def _check_plugin(node: DrawnNode, catalogue: Catalogue, faults: Faults) -> None:

@@ -28,6 +28,8 @@ def check_references(drawing: Drawing, wired: Mapping[DrawnGraph, Graph], faults
     for graph in drawing.graphs:
         for node in graph.nodes:
             checker.check(node, graph)
+            if node.compensation is not None:
+                checker.check(node.compensation, graph)
 
 
 class _Checker:
@@ -117,6 +119,8 @@ class _Checker:
     def _leads_to(self, source: DrawnNode, reader: DrawnNode, drawn: DrawnGraph) -> bool:
         if reader.id is None or source.id is None:
             return True  # its missing id is the fault
+        if reader is source.compensation:
+            return True  # it runs after what it undoes
         return bool(self._upstream[drawn][reader.id] >> self._wired[drawn].place(source.id) & 1)
 
     def _no_port(self, source: DrawnNode, port: str, readable: tuple[str, ...]) -> str:

@@ -40,6 +40,13 @@ class StepError(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempts: int = 1
 
 
+class Compensation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How it went to undo a completed step of a failed execution."""
+
+    status: Literal["running", "completed", "failed"]
+    error: StepError | None = None
+
+
 class StepOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one step ended that is not made again, or not here: by ports, port → value, or with an error."""
 
@@ -49,12 +56,14 @@ class StepOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ports: dict[str, Any] | None = None
     error: StepError | None = None
     attempt: int = 1
+    #: where it was reused from, if another execution made it
+    reason: str | None = None
 
 
 class Seed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an execution begins with instead of nothing: what is kept of the one before it."""
 
-    #: in the order of the plan
+    #: none before one that it depends on
     outcomes: tuple[StepOutcome, ...] = ()
     #: nodes that were skipped by request
     skipped: tuple[str, ...] = ()
@@ -107,7 +116,7 @@ class StepCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timeout: float = 30.0
     retry: Retry | None = None
     on_unknown: Literal["fail", "retry"] = "fail"
-    #: of the record that says the step is running; attempts are recorded just above it
+    #: of the record that says the step is running; attempts are recorded just above it, without it not at all
     seq: int = 0
     traceparent: str | None = None
 
@@ -208,6 +217,8 @@ class StepRecord(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     started_at: datetime | None = None
     closed_at: datetime | None = None
+    #: where it was undone, or is being
+    compensation: Compensation | UnsetType = UNSET
 
 
 class ExecutionRecord(Struct, frozen=True, kw_only=True):

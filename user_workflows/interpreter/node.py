@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, field
 
-from user_workflows.interpreter.messages import StepError, StepRecord, StepStatus
+from user_workflows.interpreter.messages import Compensation, StepError, StepRecord, StepStatus
 from user_workflows.plan.model import PlanNode
 
 
@@ -27,6 +27,8 @@ class NodeState(Struct):
     closed_at: datetime | None = None
     #: what its performer needs to go on in a later run of the execution, such as a deadline; plain JSON data
     kept: dict[str, Any] = field(default_factory=dict)
+    #: how it went to undo it
+    compensation: Compensation | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -56,4 +58,5 @@ class NodeState(Struct):
             reason=self.reason,
             started_at=self.started_at,
             closed_at=self.closed_at,
+            compensation=self.compensation or UNSET,
         )

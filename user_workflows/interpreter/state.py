@@ -92,7 +92,7 @@ class GraphState:
         """Settle what is kept of an execution before this one."""
         self.edited = seed.inputs
         for outcome in seed.outcomes:
-            self.apply(outcome, given).reason = seed.reason
+            self.apply(outcome, given).reason = seed.reason or outcome.reason
         for node_id in seed.skipped:
             state = self.nodes[node_id]
             if not state.is_settled:

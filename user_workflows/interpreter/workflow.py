@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from user_workflows.interpreter.approvals import run_approval
 from user_workflows.interpreter.batches import run_batches
+from user_workflows.interpreter.compensation import Compensator
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.details import details
 from user_workflows.interpreter.effort import Effort
@@ -53,6 +54,8 @@ class Interpreter:
         self._told = Signals()
         self._valve = Valve()
         self._is_closing = False
+        #: statuses in which what has completed is undone
+        self._undone_in: set[ExecutionStatus] = {"failed", "timedOut"}
         self._billable_actions = 1 if earlier is None else 1 + earlier.billable_actions
         #: markers of local activities in the present workflow task: (events before it, markers)
         self._markers = (0, 0)
@@ -131,6 +134,11 @@ class Interpreter:
         if not self._is_closing:
             self._walk.skip(node_id, SKIPPED)
 
+    @workflow.signal(name="compensate")
+    def on_compensate(self) -> None:
+        """Undo what has completed, should the execution be canceled."""
+        self._undone_in.add("canceled")
+
     def _tell_change(self) -> None:
         # The final record tells the end, and nothing may come after it.
         if not self._is_closing:
@@ -195,6 +203,8 @@ class Interpreter:
         """Stop what still runs, and write the final record before the workflow closes."""
         self._is_closing = True
         await self._walk.close(_CLOSE_REASONS[status])
+        if error is not None and status in self._undone_in:
+            error = await Compensator(self._start, self._walk, self._count_call, self._tell).undo(error)
         self._billable_actions += 1
         record = self._emitter.final(
             status,

@@ -95,6 +95,23 @@ def _compile_node(
         credentials=node.credentials,
         disabled=node.disabled,
         body=body,
+        compensate=_compile_compensation(node),
+    )
+
+
+def _compile_compensation(node: Node) -> PlanNode | None:
+    undo = node.compensate
+    if undo is None or node.disabled:
+        return None
+    return PlanNode(
+        id=f"{node.id}.compensate",
+        plugin=undo.plugin_id,
+        home="activity",
+        config=undo.config,
+        label=f"undo {node.label or node.id}",
+        retry=undo.retry,
+        timeout=parse_duration(undo.timeout),
+        credentials=undo.credentials,
     )
 
 

@@ -58,6 +58,8 @@ class PlanNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     acts: bool = False
     #: of a loop: what is walked for each item or round
     body: "PlanGraph | None" = None
+    #: what undoes it when the execution fails after it has completed; a node without edges
+    compensate: "PlanNode | None" = None
 
 
 class PlanGraph(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -418,7 +418,7 @@ def test_good_triggers_have_no_faults(trigger: Any) -> None:
 
 def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
     raw = drawn(
-        {**node("a"), "compensate": {}},
+        node("a"),
         errorWorkflow="wf_1",
         concurrency={"limit": 1},
         triggers=[
@@ -430,7 +430,6 @@ def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
     assert [fault.pointer for fault in validation.faults] == [
         "/errorWorkflow",
         "/concurrency",
-        "/nodes/0/compensate",
         "/triggers/0/config/scheme",
     ]
 

@@ -1,0 +1,170 @@
+"""What a failed execution has completed is undone, on a real Temporal server."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.lane import Lane
+from user_workflows.execution_views import Execution, Step
+from user_workflows.interpreter.messages import Compensation
+
+
+def undoable(drawn: dict[str, Any], plugin: str = "test.flaky", **config: Any) -> dict[str, Any]:
+    return {**drawn, "compensate": {"pluginId": plugin, "config": config}}
+
+
+def chain(*nodes: dict[str, Any]) -> dict[str, Any]:
+    ids = [drawn["id"] for drawn in nodes]
+    return {"nodes": list(nodes), "edges": edges(*(f"{a}>{b}" for a, b in pairwise(ids)))}
+
+
+def undone(lane: Lane, since: int) -> list[str]:
+    """Return the compensations that acted since then, in order."""
+    return [step.removesuffix(".compensate") for step, *_ in lane.keys[since:] if step.endswith(".compensate")]
+
+
+def status_of(step: Step) -> str | None:
+    return None if step.compensation is None else step.compensation.status
+
+
+async def arrive(lane: Lane, gate: str) -> None:
+    async with asyncio.timeout(20):
+        await lane.gates.arrival(gate).wait()
+
+
+async def test_completed_nodes_are_undone_in_reverse_order_of_completion(lane: Lane) -> None:
+    """The order is that of completion, not of drawing: `late` is drawn first, and completes last."""
+    since = len(lane.keys)
+    definition = {
+        "nodes": [
+            undoable(node("late", "test.gate", name="late", timeout="2m")),
+            undoable(node("early", "test.gate", name="early", timeout="2m")),
+            undoable(node("never", values={})),
+            undoable(node("soft", "test.flaky", permanent=True, onError="continue")),
+            node("bad", "test.flaky", permanent=True, join="all"),
+        ],
+        "edges": edges("late>bad", "early>bad", "soft>bad", "bad>never"),
+    }
+    execution = await lane.start(await lane.publish(definition))
+    await arrive(lane, "early")
+    lane.gates.at("early").set()
+    async with asyncio.timeout(20):
+        while (await lane.steps(execution))["early"].status != "completed":
+            await asyncio.sleep(0.02)
+    lane.gates.at("late").set()
+    finished = await lane.finish(execution)
+    assert (finished.status, finished.error and finished.error.message) == ("failed", "it will never work")
+    assert undone(lane, since) == ["late", "early"]
+    steps = await lane.steps(execution)
+    assert {id: status_of(step) for id, step in steps.items()} == {
+        "late": "completed", "early": "completed", "never": None, "soft": None, "bad": None,
+    }  # fmt: skip
+    assert steps["late"].output == "late"
+
+
+async def test_an_action_sees_what_its_node_came_to_and_is_retried_under_one_key(lane: Lane) -> None:
+    since = len(lane.keys)
+    made = node("made", values={"failures": 2})
+    wanted = undoable(made, failures="{{ nodes.made.output.failures + vars.none + size(trigger.list) }}")
+    definition = chain(wanted, node("bad", "test.flaky", permanent=True)) | {"variables": {"none": 0}}
+    finished = await lane.run(definition, {"list": []})
+    calls = [call for call in lane.keys[since:] if call[0] == "made.compensate"]
+    assert [attempt for _, attempt, _ in calls] == [1, 2, 3]
+    assert len({key for *_, key in calls}) == 1
+    steps = await lane.steps(finished)
+    assert set(steps) == {"made", "bad"}
+    assert steps["made"].compensation == Compensation(status="completed")
+
+
+async def test_an_action_that_fails_is_told_and_does_not_stop_the_others(lane: Lane) -> None:
+    since = len(lane.keys)
+    finished = await lane.run(
+        chain(
+            undoable(node("first", values={})),
+            undoable(node("second", values={}), permanent=True),
+            undoable(node("third", values={}), failures="{{ 1 / 0 }}"),
+            node("bad", "test.flaky", permanent=True),
+        )
+    )
+    assert undone(lane, since) == ["second", "first"]
+    assert finished.error is not None
+    assert finished.error.message == (
+        "it will never work; compensation was incomplete: third, second could not be undone"
+    )
+    steps = await lane.steps(finished)
+    assert [status_of(steps[id]) for id in ("first", "second", "third")] == ["completed", "failed", "failed"]
+    second = steps["second"].compensation
+    assert second is not None
+    assert second.error is not None
+    assert second.error.type == "test.permanent"
+
+
+async def test_a_loop_is_undone_as_a_whole(lane: Lane) -> None:
+    since = len(lane.keys)
+    loop = node("each", "foreach", items=[1, 2], nodes=[node("in", values={})], result="{{ item }}")
+    whole = undoable(loop, failures="{{ size(nodes.each.output) - 2 }}")
+    await lane.run(chain(whole, node("bad", "test.flaky", permanent=True)))
+    assert undone(lane, since) == ["each"]
+
+
+async def test_an_execution_out_of_time_is_undone(lane: Lane) -> None:
+    since = len(lane.keys)
+    nodes = chain(undoable(node("done", values={})), node("nap", "wait", duration="1h"))
+    finished = await lane.run(nodes | {"timeout": "1s"})
+    assert (finished.status, undone(lane, since)) == ("timedOut", ["done"])
+
+
+async def _cancel_while_it_waits(lane: Lane, *, compensate: bool) -> tuple[Execution, list[str]]:
+    since = len(lane.keys)
+    definition = chain(undoable(node("done", values={})), node("nap", "wait", duration="1h"))
+    execution = await lane.start(await lane.publish(definition))
+    async with asyncio.timeout(20):
+        while (await lane.steps(execution))["nap"].status != "waiting":
+            await asyncio.sleep(0.02)
+    await lane.executions.cancel(lane.tenant_id, execution.id, compensate=compensate)
+    return await lane.finish(execution), undone(lane, since)
+
+
+async def test_a_canceled_execution_is_undone_where_that_is_asked_for(lane: Lane) -> None:
+    kept, nothing = await _cancel_while_it_waits(lane, compensate=False)
+    assert (kept.status, nothing) == ("canceled", [])
+    gone, undone = await _cancel_while_it_waits(lane, compensate=True)
+    assert (gone.status, undone) == ("canceled", ["done"])
+
+
+async def test_canceling_while_it_undoes_loses_nothing(lane: Lane) -> None:
+    since = len(lane.keys)
+    definition = chain(
+        undoable(node("first", values={})),
+        undoable(node("second", values={}), "test.gate", name="undoing"),
+        node("bad", "test.flaky", permanent=True),
+    )
+    execution = await lane.start(await lane.publish(definition))
+    await arrive(lane, "undoing")
+    async with asyncio.timeout(20):
+        while status_of((await lane.steps(execution))["second"]) != "running":
+            await asyncio.sleep(0.02)
+    await lane.executions.cancel(lane.tenant_id, execution.id)
+    lane.gates.at("undoing").set()
+    finished = await lane.finish(execution)
+    assert (finished.status, undone(lane, since)) == ("failed", ["first"])
+
+
+async def test_a_retry_makes_again_what_was_undone_and_what_came_of_it(lane: Lane) -> None:
+    """What was not undone, and came of nothing that was, is kept."""
+    since = len(lane.keys)
+    definition = chain(
+        node("kept", "test.flaky"),
+        undoable(node("made", "test.flaky")),
+        node("came", values={"x": "{{ nodes.made.output.attempt }}"}),
+        node("bad", "test.flaky", permanent=True),
+    )
+    execution = await lane.finish(await lane.start(await lane.publish(definition)))
+    await lane.controls.retry(lane.tenant_id, execution.id)
+    await lane.finish(execution)
+    order = [step for step, *_ in lane.keys[since:]]
+    assert order == ["kept", "made", "bad", "made.compensate", "made", "bad", "made.compensate"]
+    keys = {key for step, _, key in lane.keys[since:] if step == "made.compensate"}
+    assert len(keys) == 2
+    assert status_of((await lane.steps(execution))["made"]) == "completed"
