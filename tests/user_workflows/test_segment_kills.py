@@ -1,0 +1,156 @@
+"""A segment whose worker is lost at any point, any number of times: what it saw when its effect began stands."""
+
+import asyncio
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+from sqlalchemy import update
+from temporalio.testing import ActivityEnvironment
+
+from plugins import Context, plugin
+from plugins.egress.client import EgressClient
+from plugins.egress.guard import Guard
+from plugins.host.invoke import Host
+from plugins.host.ledger import Ledger, effects
+from plugins.host.registry import Registry
+from plugins.storage.database import Database, metadata, now
+from plugins.storage.tenants import create_tenant
+from plugins.vault.credentials import Credentials
+from plugins.vault.keys import MasterKey, Vault
+from tests.user_workflows.drawing import edges, node
+from user_workflows.activities.segment import SegmentActivity
+from user_workflows.definition.validate import validate
+from user_workflows.interpreter.messages import SegmentCall, SegmentResult
+from user_workflows.plan.compile import compile_plan
+from user_workflows.records import RecordWriter
+
+Effect = Literal["idempotent", "unsafe"]
+
+
+class Config(Struct):
+    value: Any = None
+
+
+class World:
+    """A world that answers each read otherwise, and in which a worker stands still for good at a chosen call."""
+
+    def __init__(self, effect: Effect) -> None:
+        self.acts: list[tuple[str, Any]] = []
+        self.stopped = asyncio.Event()
+        self._stop_in: int | None = None
+        self._answers = itertools.count()
+
+        @plugin("test.look", version="1.0.0", effect="read")
+        async def look(config: Config, ctx: Context) -> int:
+            await self._pass()
+            return next(self._answers)
+
+        @plugin("test.act", version="1.0.0", effect=effect)
+        async def act(config: Config, ctx: Context) -> Any:
+            await self._pass()
+            self.acts.append((ctx.idempotency_key, config.value))
+            await self._pass()
+            return config.value
+
+        self.registry = Registry([look, act])
+
+    def stop_in(self, points: int | None) -> None:
+        self._stop_in = points
+        self.stopped.clear()
+
+    async def _pass(self) -> None:
+        if self._stop_in is None:
+            return
+        if self._stop_in == 0:
+            self.stopped.set()
+            await asyncio.Event().wait()
+        self._stop_in -= 1
+
+
+def draw(world: World, reads: int, tenant_id: str) -> SegmentCall:
+    ids = [f"r{i}" for i in range(reads)]
+    seen = ", ".join(f"nodes.{id}.output" for id in ids)
+    nodes = [node(id, "test.look") for id in ids]
+    nodes += [node("data", values={"seen": f"{{{{ [{seen}] }}}}"}), node("act", "test.act", value="{{ input.seen }}")]
+    drawn = {
+        "nodes": nodes,
+        "edges": edges(*(f"{a['id']}>{b['id']}" for a, b in itertools.pairwise(nodes))),
+    }
+    validation = validate(drawn, plugins=world.registry)
+    assert validation.definition is not None, validation.faults
+    plan = compile_plan(validation.definition, plugins=world.registry)
+    (chain,) = plan.segments
+    return SegmentCall(
+        tenant_id=tenant_id,
+        execution_id="ex_1",
+        workflow_id="wf_1",
+        version=1,
+        origin_id="ex_1",
+        graph=plan.cut_out(chain),
+        seen={},
+        outer={},
+        given=None,
+    )
+
+
+async def live_through(effect: Effect, reads: int, stops: list[int], folder: Path) -> tuple[World, SegmentResult]:
+    """Lose a worker at each of these points, one after the other, then let one come to the end."""
+    database = Database(f"sqlite:///{folder}/gateway.db")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    async with database.transaction() as connection:
+        tenant = await create_tenant(connection, "Acme")
+    vault = Vault(database, MasterKey({1: bytes(range(32))}, 1))
+    egress = EgressClient(Guard())
+    world = World(effect)
+    host = Host(
+        registry=world.registry, ledger=Ledger(database, vault), credentials=Credentials(database, vault), egress=egress
+    )
+    segment = SegmentActivity(host, RecordWriter(database, vault))
+    call = draw(world, reads, tenant.id)
+    lost = []
+    try:
+        for point in stops:
+            world.stop_in(point)
+            running = asyncio.create_task(ActivityEnvironment().run(segment.run, call))
+            standing = asyncio.create_task(world.stopped.wait())
+            lost += [running, standing]
+            await asyncio.wait([running, standing], return_when=asyncio.FIRST_COMPLETED)
+            async with database.transaction() as connection:
+                await connection.execute(update(effects).where(effects.c.state == "begun").values(lease_until=now()))
+        world.stop_in(None)
+        return world, await ActivityEnvironment().run(segment.run, call)
+    finally:
+        for task in lost:
+            task.cancel()
+        await asyncio.gather(*lost, return_exceptions=True)
+        await egress.close()
+        await database.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    effect=st.sampled_from(["idempotent", "unsafe"]),
+    reads=st.integers(1, 3),
+    stops=st.lists(st.integers(0, 4), max_size=4),
+)
+def test_whatever_is_lost_there_is_one_effect_and_it_fits_what_was_seen(
+    effect: Effect, reads: int, stops: list[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world, result = asyncio.run(live_through(effect, reads, stops, Path(folder)))
+    assert len({key for key, _ in world.acts}) <= 1
+    assert all(value == world.acts[0][1] for _, value in world.acts), "an effect was repeated with another config"
+    if effect == "unsafe":
+        assert len(world.acts) <= 1
+    ended = {outcome.node_id: outcome for outcome in result.outcomes}
+    seen = [(ended[f"r{i}"].ports or {})["output"] for i in range(reads)]
+    if world.acts:
+        assert world.acts[0][1] == seen, "the execution goes on with other outputs than its effect was made of"
+    error = ended["act"].error
+    assert error is None or (effect, error.type) == ("unsafe", "effect.outcomeUnknown")
