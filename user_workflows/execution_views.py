@@ -22,6 +22,10 @@ class Stuck(Struct, frozen=True, kw_only=True):
     since: datetime
 
 
+#: what is shown of the trigger in a row
+_TRIGGER = ("type", "id", "executionId")
+
+
 class Execution(Struct, frozen=True, kw_only=True, rename="camel"):
     """One run of one version."""
 
@@ -92,10 +96,8 @@ def read_execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Ex
         status=row.status,
         input=sealer.open_json(row.input_sealed, input_place(row.id)),
         output=result.get("output"),
-        error=None
-        if error is None
-        else ExecutionError(type=error["type"], message=error["message"], node_id=error.get("nodeId")),
-        trigger={name: value for name, value in row.trigger.items() if value is not None},
+        error=None if error is None else msgspec.convert(error, ExecutionError),
+        trigger={name: row.trigger[name] for name in _TRIGGER if row.trigger.get(name) is not None},
         tags=tags,
         created_at=row.created_at,
         started_at=row.started_at,

@@ -17,9 +17,10 @@ from temporalio.service import RPCError
 
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
+from user_workflows.callers import restore_trigger, tell_caller
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, NotFound
-from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, workflow_id
+from user_workflows.interpreter.messages import CallEnd, ExecutionError, ExecutionStatus, workflow_id
 from user_workflows.metrics import REPAIRED, STUCK
 from user_workflows.records import OPEN_STATUSES, result_place
 from user_workflows.starts import Starts
@@ -84,14 +85,15 @@ class Reconciler:
         handle = self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
         try:
             async with reaching_temporal():
-                description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
-                await self._compare(tenant_id, execution_id, handle, description)
+                try:
+                    description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+                    await self._compare(tenant_id, execution_id, handle, description)
+                except RPCError as error:
+                    if not is_not_found(error):
+                        raise
+                    await self._mend_absent(tenant_id, execution_id)
         except EngineUnavailable:
             return
-        except RPCError as error:
-            if not is_not_found(error):
-                raise
-            await self._mend_absent(tenant_id, execution_id)
 
     async def sweep(self, *, limit: int = 200) -> int:
         """Compare the open records that nobody has written or read for a while; return how many."""
@@ -186,6 +188,7 @@ class Reconciler:
         closed_at: datetime,
         history_events: int | None = None,
     ) -> None:
+        await self._tell_caller(tenant_id, execution_id, CallEnd(status=status, output=output, error=error))
         sealer = await self._vault.sealer(tenant_id)
         sealed = sealer.seal_json({"output": output, "error": error}, result_place(execution_id))
         async with self._database.transaction() as connection:
@@ -214,6 +217,21 @@ class Reconciler:
             )
         REPAIRED.labels(status).inc()
         _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
+
+    async def _tell_caller(self, tenant_id: str, execution_id: str, end: CallEnd) -> None:
+        """Tell who waits for an execution that ended without its last step; before its record, so that it is repeated.
+
+        Raises:
+            EngineUnavailable: Temporal cannot be reached.
+        """
+        query = select(executions.c.trigger).where(
+            *_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES)
+        )
+        async with self._database.read() as connection:
+            kept = (await connection.execute(query)).scalar_one_or_none()
+        caller_id = None if kept is None else restore_trigger(kept, None).awaited_by
+        if caller_id is not None:
+            await tell_caller(self._temporal, tenant_id, caller_id, execution_id, end)
 
 
 async def _result(handle: "WorkflowHandle[Any, Any]", status: ExecutionStatus) -> tuple[Any, ExecutionError | None]:

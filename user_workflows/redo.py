@@ -144,8 +144,13 @@ def _with_bodies(nodes: Sequence[PlanNode]) -> Iterator[PlanNode]:
 
 
 def _effect(node: PlanNode, registry: Registry) -> Literal["idempotent", "unsafe"] | None:
+    if node.disabled:
+        return None
+    if node.home == "child":
+        # It starts another execution, and what that does is not known here.
+        return "unsafe"
     plugin = registry.find(node.plugin)
-    if plugin is None or node.disabled:
+    if plugin is None:
         return None
     # What only an expression will tell may be the worst.
     effect = known_effect(plugin, node.config) or "unsafe"

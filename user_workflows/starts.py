@@ -21,6 +21,7 @@ from plugins.storage.database import Database, now
 from plugins.storage.ids import new_id
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
+from user_workflows.callers import keep_trigger, restore_trigger
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.interpreter.messages import (
     SEQ_STRIDE,
@@ -167,7 +168,7 @@ class Starts:
             execution_id=execution_id,
             workflow_id=row.workflow_id,
             version=row.version,
-            trigger=TriggerCall(type=row.trigger["type"], id=row.trigger.get("id"), payload=payload),
+            trigger=restore_trigger(row.trigger, payload),
             plan=published.plan,
             origin_id=execution_id,
             generation=row.generation,
@@ -336,7 +337,7 @@ def _row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:
         "generation": 1,
         "seed_sealed": None if request.seed is None else _seal_begin(sealer, execution_id, request.seed, None),
         "start_key": request.key,
-        "trigger": {"type": request.trigger.type, "id": request.trigger.id},
+        "trigger": keep_trigger(request.trigger),
         "input_sealed": sealer.seal_json(request.trigger.payload, input_place(execution_id)),
         "created_at": at,
         "due_at": _due(at, request.delay),

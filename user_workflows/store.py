@@ -33,7 +33,7 @@ executions = Table(
     Column("seq", BigInteger, nullable=False),
     #: unique per tenant: the same key starts one execution, however often it is sent
     Column("start_key", String(255)),
-    #: ``{type, id}``
+    #: ``{type, id}``, and of what another execution started ``{executionId, callers, isAwaited}``
     Column("trigger", JSON, nullable=False),
     Column("input_sealed", LargeBinary, nullable=False),
     #: ``{seed, earlier}``: what a retry, rerun or replay begins with

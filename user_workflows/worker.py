@@ -21,6 +21,7 @@ from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.activities.batch import BatchActivity
 from user_workflows.activities.close import CloseActivity
+from user_workflows.activities.executions import CallActivities
 from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.step import step_activities
@@ -73,11 +74,14 @@ async def run_worker(
     records = RecordWriter(database, vault) if feed is None else RecordWriter(database, vault, feed.put)
     reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts)
     segments = SegmentActivity(host, records)
+    calls = CallActivities(starts)
     steps: list[Callable[..., Any]] = [
         *step_activities(registry, host, records),
         segments.run,
         BatchActivity(host, records).run,
         FireActivity(starts).start,
+        calls.call,
+        calls.start_error_workflow,
     ]
     background = [asyncio.create_task(work) for work in (records.run(), _sweep(reconciler, approvals))]
     if feed is not None:
@@ -103,7 +107,7 @@ def _execution_worker(
         temporal,
         task_queue=EXECUTION_QUEUE,
         workflows=[Interpreter, Fire],
-        activities=[CloseActivity(records).close, segments.run, approvals.open],
+        activities=[CloseActivity(records, temporal).close, segments.run, approvals.open],
         interceptors=[LendEmit(records)],
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
         workflow_runner=UnsandboxedWorkflowRunner(),

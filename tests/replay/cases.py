@@ -23,6 +23,8 @@ class Case(Struct, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...] = ()
     #: skip this node once it waits
     skip: str | None = None
+    #: another workflow, for this one to call: its id is `input.called`
+    calls: dict[str, Any] | None = None
     #: once it has failed, retry it; the history is that of the retry
     is_retried: bool = False
 
@@ -436,5 +438,34 @@ CASES = (
             "edges": edges("each>sum"),
         },
         input=list(range(600)),
+    ),
+    Case(
+        name="call",
+        definition={
+            "nodes": [
+                node("one", "workflow.call", workflowId="{{ input.called }}", input={"n": 20}),
+                node("two", "workflow.call", workflowId="{{ input.called }}", input={"n": "x"}, onError="continue"),
+                node("apart", "workflow.call", workflowId="{{ input.called }}", input={"n": 1}, mode="detach"),
+                node("after", values={"n": "{{ nodes.one.output.plus.n }}"}),
+            ],
+            "edges": edges("one>after"),
+        },
+        calls={"nodes": [node("plus", values={"n": "{{ input.n + 1 }}"})]},
+    ),
+    Case(
+        name="call-skipped",
+        definition={
+            "nodes": [node("call", "workflow.call", workflowId="{{ input.called }}"), node("after", values={})],
+            "edges": edges("call>after"),
+        },
+        calls={"nodes": [node("hold", "wait", signal="never")]},
+        skip="call",
+    ),
+    Case(
+        name="error-workflow",
+        definition={
+            "nodes": [node("bad", "test.flaky", permanent=True)],
+            "errorWorkflow": "wf_nobody",
+        },
     ),
 )

@@ -92,7 +92,8 @@ class _Capture(Interceptor):
 
 async def record(lane: Lane, case: Case) -> Recording:
     workflow = await lane.publish(case.definition)
-    trigger = TriggerCall(type="manual", payload=case.input)
+    given = case.input if case.calls is None else {"called": await lane.publish(case.calls)}
+    trigger = TriggerCall(type="manual", payload=given)
     execution = await lane.executions.start(lane.tenant_id, workflow, trigger=trigger)
     for name, payload in case.signals:
         await lane.executions.signal(lane.tenant_id, execution.id, name, payload)

@@ -1,21 +1,28 @@
 """The local activity that ends every execution: its final record, before the workflow closes (design §9)."""
 
+from msgspec import UNSET
 from temporalio import activity
+from temporalio.client import Client
 
-from user_workflows.interpreter.messages import ExecutionRecord
+from user_workflows.callers import tell_caller
+from user_workflows.interpreter.messages import CallEnd, ExecutionRecord
 from user_workflows.interpreter.workflow import CLOSE
 from user_workflows.metrics import CLOSED, DURATION
 from user_workflows.records import RecordWriter
 
 
 class CloseActivity:
-    def __init__(self, records: RecordWriter) -> None:
+    def __init__(self, records: RecordWriter, temporal: Client) -> None:
         self._records = records
+        self._temporal = temporal
 
     @activity.defn(name=CLOSE)
     async def close(self, record: ExecutionRecord) -> None:
-        """Write the final record and return when it is committed."""
+        """Write the final record and return when it is committed, and the execution that waits for this one knows."""
         await self._records.write(record)
+        if record.awaited_by is not UNSET:
+            end = CallEnd(status=record.status, output=record.output, error=record.error)
+            await tell_caller(self._temporal, record.tenant_id, record.awaited_by, record.execution_id, end)
         CLOSED.labels(record.status).inc()
         if record.closed_at is not None:
             DURATION.labels(record.status).observe((record.closed_at - record.started_at).total_seconds())

@@ -124,6 +124,16 @@ class RespondConfig(Config, frozen=True, kw_only=True):
     body: Any = None
 
 
+class CallConfig(Config, frozen=True, kw_only=True):
+    workflow_id: Annotated[str, Meta(min_length=1, max_length=100)]
+    #: instead of the published one
+    version: Annotated[int, Meta(ge=1)] | None = None
+    #: what the called workflow sees as `trigger`, and as `input` at its roots
+    input: Any = None
+    #: wait for its output, or go on with its id
+    mode: Literal["wait", "detach"] = "wait"
+
+
 class StopConfig(Config, frozen=True, kw_only=True):
     status: Literal["completed", "failed"] = "completed"
     message: str | None = None
@@ -277,6 +287,12 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             description="Answer the webhook that started the execution; the execution goes on",
             config=RespondConfig,
             check=_check_respond,
+        ),
+        ControlNode(
+            id="workflow.call",
+            description="Start another workflow, and wait for its output or go on with the execution's id",
+            config=CallConfig,
+            literal=frozenset({"mode"}),
         ),
         ControlNode(id="stop", description="End the execution here", config=StopConfig, ports=lambda config: ()),
     )

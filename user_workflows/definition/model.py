@@ -87,7 +87,8 @@ class Definition(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     triggers: tuple[Trigger, ...] = ()
     edges: tuple[Edge, ...] = ()
     timeout: Duration | None = None
-    error_workflow: str | None = None
+    #: the id of the workflow that is started when an execution fails
+    error_workflow: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
     concurrency: Concurrency | None = None
 
 

@@ -23,7 +23,7 @@ from user_workflows.definition.triggers import check_triggers
 MAX_JSON_DEPTH = 64
 
 #: keys that are kept with the definition, but that this engine does not act on yet
-_NOT_YET = ("errorWorkflow", "concurrency")
+_NOT_YET = ("concurrency",)
 
 
 class Validation(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec import UNSET
 from temporalio import workflow
 
 from user_workflows.interpreter.journal import Journal
@@ -66,6 +67,7 @@ class Emitter:
             error=error,
             history_events=history_events,
             billable_actions=billable_actions,
+            awaited_by=self._start.trigger.awaited_by or UNSET,
         )
 
     def _record(self, status: ExecutionStatus, states: Sequence[NodeState]) -> ExecutionRecord:

@@ -21,13 +21,24 @@ SEQ_STRIDE = 1_000
 class TriggerCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What started an execution."""
 
-    type: Literal["manual", "cron", "webhook", "event", "call"]
+    type: Literal["manual", "cron", "webhook", "event", "call", "error"]
     #: the trigger's id in the definition
     id: str | None = None
     #: what expressions see as `trigger`, and `input` at roots
     payload: Any = None
     #: W3C trace context that it is part of
     traceparent: str | None = None
+    #: of a ``call``, the execution that called; of an ``error``, the one that failed
+    execution_id: str | None = None
+    #: workflow ids of the executions that it is inside of, the outermost first
+    callers: tuple[str, ...] = ()
+    #: whether that execution waits to be told of the end
+    is_awaited: bool = False
+
+    @property
+    def awaited_by(self) -> str | None:
+        """The execution that waits to be told of the end."""
+        return self.execution_id if self.is_awaited else None
 
 
 class StepError(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -196,6 +207,34 @@ class ExecutionError(Struct, frozen=True, kw_only=True, rename="camel", omit_def
     type: str
     message: str
     node_id: str | None = None
+    #: what else went wrong on the way to the end, such as an error workflow that could not be started
+    note: str | None = None
+
+
+class CallStart(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The input of the activities that start one execution for another."""
+
+    tenant_id: str
+    #: what is started
+    workflow_id: str
+    trigger: TriggerCall
+    #: an equal one stands for the first execution
+    key: str
+    #: instead of the published one
+    version: int | None = None
+
+
+class CallEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a caller is told of the end of an execution that it waits for."""
+
+    status: ExecutionStatus
+    output: Any = None
+    error: ExecutionError | None = None
+
+
+def told_about(execution_id: str) -> str:
+    """Return what the end of a called execution is told about."""
+    return f"call:{execution_id}"
 
 
 class StepRecord(Struct, frozen=True, kw_only=True):
@@ -236,6 +275,8 @@ class ExecutionRecord(Struct, frozen=True, kw_only=True):
     error: ExecutionError | None = None
     history_events: int | None = None
     billable_actions: int | None = None
+    #: of the last record: the execution that is told of the end, where one waits
+    awaited_by: str | UnsetType = UNSET
 
 
 def workflow_id(tenant_id: str, execution_id: str) -> str:

@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from user_workflows.interpreter.approvals import run_approval
 from user_workflows.interpreter.batches import run_batches
+from user_workflows.interpreter.calls import CALL, run_call, start_error_workflow
 from user_workflows.interpreter.compensation import Compensator
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.details import details
@@ -176,6 +177,13 @@ class Interpreter:
                 self._start, walk.graph, state, drawn, self._told, tell=self._tell, on_marker=self._count_marker
             )
             return Performed(ports)
+        return await self._call(walk, state, config)
+
+    async def _call(self, walk: Walk, state: NodeState, config: Any) -> Performed:
+        if state.node.plugin == CALL:
+            # Of a call that waits, the end of its child is told by a signal.
+            self._billable_actions += int(config.get("mode") != "detach")
+            return Performed(await run_call(self._start, walk.graph, state, config, told=self._told, tell=self._tell))
         result = await run_step(self._start, state, config)
         return Performed({result.port: result.output}, result.attempt)
 
@@ -205,6 +213,9 @@ class Interpreter:
         await self._walk.close(_CLOSE_REASONS[status])
         if error is not None and status in self._undone_in:
             error = await Compensator(self._start, self._walk, self._count_call, self._tell).undo(error)
+        if error is not None and status != "canceled":
+            self._billable_actions += int(self._start.plan.error_workflow is not None)
+            error = await start_error_workflow(self._start, error)
         self._billable_actions += 1
         record = self._emitter.final(
             status,

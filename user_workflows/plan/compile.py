@@ -34,6 +34,7 @@ def compile_plan(definition: Definition, *, plugins: Registry) -> Plan:
         segments=graph.segments,
         variables=definition.variables,
         timeout=None if definition.timeout is None else parse_duration(definition.timeout),
+        error_workflow=definition.error_workflow,
     )
 
 
@@ -78,6 +79,8 @@ def _compile_node(
     home: Home = "inline" if isinstance(kind, ControlNode) else "activity"
     if node.plugin_id == "foreach" and body is not None and is_carried(body):
         home = "batch"
+    elif node.plugin_id == "workflow.call":
+        home = "child"
     return PlanNode(
         id=node.id,
         plugin=node.plugin_id,

@@ -83,6 +83,10 @@ def _cost_of(node: PlanNode) -> _Cost:
         # Its links are made at once; each decision that is needed comes by a signal of its own.
         required = node.config.get("required", 1)
         return _Cost(markers=1, timers=int("deadline" in node.config), signals=required, levels=required)
+    if node.home == "child":
+        # An activity starts it, and a signal tells its end to a call that waits.
+        waits = int(node.config.get("mode") != "detach")
+        return _Cost(activities=1, signals=waits, levels=1 + waits)
     return _Cost(activities=1, levels=1) if node.home == "activity" or node.acts else _Cost()
 
 

@@ -16,8 +16,9 @@ PLAN_FORMAT = 1
 #: inline    evaluated inside the workflow, at no cost in history events
 #: segment   one step of several that share an activity; at most the last of them acts
 #: activity  one plugin call in an activity of its own
+#: child     an execution of another workflow
 #: batch     a loop whose items are walked by activities, many at a time
-Home = Literal["inline", "segment", "activity", "batch"]
+Home = Literal["inline", "segment", "activity", "child", "batch"]
 
 #: the most items of a loop that one activity is given, where the loop does not say
 BATCH_ITEMS = 250
@@ -107,6 +108,8 @@ class Plan(PlanGraph, frozen=True, kw_only=True, omit_defaults=True):
     variables: dict[str, Any] = field(default_factory=dict)
     #: seconds for the whole execution; ``None``: no limit
     timeout: float | None = None
+    #: the workflow that is started when an execution fails
+    error_workflow: str | None = None
 
 
 class Forecast(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -419,7 +419,6 @@ def test_good_triggers_have_no_faults(trigger: Any) -> None:
 def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
     raw = drawn(
         node("a"),
-        errorWorkflow="wf_1",
         concurrency={"limit": 1},
         triggers=[
             {"id": "u", "type": "webhook", "config": {"secret": "c", "scheme": "stripe"}},
@@ -428,7 +427,6 @@ def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
     validation = check(raw)
     assert validation.valid
     assert [fault.pointer for fault in validation.faults] == [
-        "/errorWorkflow",
         "/concurrency",
         "/triggers/0/config/scheme",
     ]
