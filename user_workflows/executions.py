@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, delete, select
@@ -29,6 +29,7 @@ from user_workflows.records import path_key
 from user_workflows.rounds import Places, rounds_of
 from user_workflows.starts import StartRequest, Starts
 from user_workflows.store import execution_tags, executions, steps
+from user_workflows.watchdog import PATIENCE
 from user_workflows.workflows import Workflows
 
 
@@ -36,14 +37,23 @@ class Executions:
     """The executions of all tenants; every method takes the tenant of the principal that asks."""
 
     def __init__(
-        self, *, database: Database, vault: Vault, workflows: Workflows, temporal: Client, starts: Starts
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        workflows: Workflows,
+        temporal: Client,
+        starts: Starts,
+        patience: timedelta = PATIENCE,
     ) -> None:
         self._database = database
         self._vault = vault
         self._workflows = workflows
         self._temporal = temporal
         self._starts = starts
-        self._reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts)
+        self._reconciler = Reconciler(
+            database=database, vault=vault, temporal=temporal, starts=starts, patience=patience
+        )
 
     async def start(
         self,

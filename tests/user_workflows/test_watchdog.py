@@ -8,6 +8,8 @@ from typing import Any
 from plugins.storage.database import Database, now
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane, open_lane
+from user_workflows.execution_views import Stuck
+from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
 from user_workflows.interpreter.messages import StartExecution, TriggerCall, workflow_id
 from user_workflows.interpreter.workflow import EXECUTION
@@ -47,16 +49,23 @@ async def test_an_execution_that_no_worker_takes_up_says_so(
         workflow = await lane.publish({"nodes": [node("done", values={})]})
     execution = await lane.start(workflow)
 
-    async def look(**options: Any) -> None:
-        reconciler = Reconciler(
-            database=database, vault=lane.vault, temporal=lane.temporal, starts=lane.starts, **options
-        )
-        await reconciler.repair(lane.tenant_id, execution.id)
+    parts: dict[str, Any] = {
+        "database": database,
+        "vault": lane.vault,
+        "temporal": lane.temporal,
+        "starts": lane.starts,
+    }
+    impatient: dict[str, Any] = {**parts, "patience": timedelta(0)}
+    executions = Executions(**impatient, workflows=lane.workflows)
 
-    await look()
-    assert (await lane.executions.get(lane.tenant_id, execution.id)).stuck is None
-    await look(patience=timedelta(0))
-    stuck = (await lane.executions.get(lane.tenant_id, execution.id)).stuck
+    async def stuck_now() -> Stuck | None:
+        (listed,) = (await executions.list(lane.tenant_id)).items
+        return listed.stuck
+
+    await Reconciler(**parts).repair(lane.tenant_id, execution.id)
+    assert await stuck_now() is None
+    await Reconciler(**impatient).repair(lane.tenant_id, execution.id)
+    stuck = await stuck_now()
     assert stuck is not None
     assert "no user-workflows worker has taken it up" in stuck.reason
     assert timedelta(0) < now() - stuck.since < timedelta(minutes=1)
@@ -64,15 +73,15 @@ async def test_an_execution_that_no_worker_takes_up_says_so(
         database=database,
         vault=lane.vault,
         workflows=lane.workflows,
-        executions=lane.executions,
+        executions=executions,
         temporal=lane.temporal,
     )
     assert "no user-workflows worker" in (await explainer.why(lane.tenant_id, execution.id, "done")).reason
-    await look()
-    assert (await lane.executions.get(lane.tenant_id, execution.id)).stuck is None
-    await look(patience=timedelta(0))
+    await Reconciler(**parts).repair(lane.tenant_id, execution.id)
+    assert await stuck_now() is None
+    await Reconciler(**impatient).repair(lane.tenant_id, execution.id)
     await lane.executions.terminate(lane.tenant_id, execution.id)
-    assert (await lane.executions.get(lane.tenant_id, execution.id)).stuck is None
+    assert await stuck_now() is None
 
 
 async def test_an_interpreter_that_fails_again_and_again_is_trouble(

@@ -150,7 +150,7 @@ def _live_cases(node: DrawnNode, ports: tuple[str, ...], meter: Meter) -> frozen
     cases = node.config.get("cases")
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
         return None
-    live = set(ports) - {case.get("port") for case in cases}
+    live = set(ports) - {str(case.get("port")) for case in cases}
     for case in cases:
         holds = _constant(case.get("when"), meter)
         if holds is not False:

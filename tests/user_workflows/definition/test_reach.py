@@ -100,6 +100,13 @@ def test_other_faults_and_cycles_hide_nothing() -> None:
     assert {("graph.cycle", "a"), ("plugin.unknown", "x"), ("node.neverRuns", "j"), ("node.neverRuns", "k")} <= found
 
 
+def test_a_case_whose_port_is_no_name_is_a_fault_of_its_own() -> None:
+    damaged = node("s", "switch", cases=[{"port": [], "when": "{{ true }}"}, {"port": "y", "when": "{{ false }}"}])
+    raw = drawn(damaged, node("a"), edges=[("s", "y", "a")])
+    found = {(fault.code, fault.pointer) for fault in validate(raw, plugins=REGISTRY).faults}
+    assert ("config.invalid", "/nodes/0/config/cases/0/port") in found, found
+
+
 def test_a_thousand_branches_and_constant_conditions_are_swept_fast() -> None:
     slow = "{{ [1,2,3,4,5,6,7,8,9].all(x, [1,2,3,4,5,6,7,8,9].all(y, [1,2,3,4,5,6,7,8,9].all(z, x + y + z > 0))) }}"
     nodes = [node(f"n{index}", "if", condition=slow if index % 2 else "{{ trigger.x }}") for index in range(1000)]
