@@ -9,10 +9,12 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
 from litestar.exceptions.base_exceptions import LitestarException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from msgspec import Struct
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
+from gateway.body import MAX_BODY
 from gateway.errors import BodyFault, Refused
 from internal_jobs.errors import InvalidJob, JobConflict, JobNotFound
 from plugins.vault.errors import CredentialNotFound, InvalidCredential
@@ -183,12 +185,18 @@ def _framework(error: Any) -> Description:
     return Description(kind, detail, headers=error.headers or {})
 
 
+def _too_large(_error: Any) -> Description:
+    detail = f"A body may have at most {MAX_BODY:,} bytes, and less where GET /v1/limits says so."
+    return Description("body-too-large", detail)
+
+
 #: error class → its description; the nearest ancestor counts
 _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     Refused: _refused,
     # the framework
     ValidationException: _parameters,
     MethodNotAllowedException: _framework,
+    RequestEntityTooLarge: _too_large,
     HTTPException: _framework,
     LitestarException: _unforeseen,
     RecursionError: _too_deep,

@@ -75,7 +75,8 @@ async def test_a_wrong_query_parameter_is_a_bad_request_that_names_it(
 
 async def test_an_oversize_body_is_too_large(client: httpx.AsyncClient) -> None:
     body = b'{"name": "' + b"x" * 2 * 2**20 + b'"}'
-    check(await client.post("/v1/tenants", headers=ADMIN, content=body), 413, "body-too-large")
+    problem = check(await client.post("/v1/tenants", headers=ADMIN, content=body), 413, "body-too-large")
+    assert "at most 2,097,152 bytes" in str(problem["detail"])
 
 
 async def test_another_media_type_is_not_supported(client: httpx.AsyncClient) -> None:
