@@ -13,6 +13,7 @@ from plugins.storage.database import now
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.execution_views import Execution
+from user_workflows.interpreter.loops import MAX_RESULTS
 from user_workflows.interpreter.messages import workflow_id
 
 FIVE_MB = 5 * 2**20
@@ -58,6 +59,32 @@ async def test_an_output_that_is_too_large_fails_its_step_and_names_the_limit(la
     assert execution.error is not None
     assert execution.error.type == "output.tooLarge"
     assert f"at most {MAX_OUTPUT:,} are kept" in execution.error.message
+
+
+async def test_results_that_are_too_large_together_fail_their_loop(lane: Lane) -> None:
+    """Batched or not: what an execution could never end with must not leave it stuck."""
+    body = [node("bulk", "test.bulk", size=6 * 2**20, packs=True)]
+    for home in ({}, {"isolate": True}):
+        loop = node("each", "foreach", items="{{ [1, 2, 3, 4, 5, 6] }}", nodes=[body[0] | home], concurrency=1)
+        execution = await lane.run({"nodes": [loop]})
+        assert execution.status == "failed"
+        assert execution.error is not None
+        assert (execution.error.type, execution.error.node_id) == ("foreach.resultsTooLarge", "each")
+        assert f"{MAX_RESULTS:,} bytes" in execution.error.message
+
+
+async def test_an_expression_that_hands_on_too_much_fails_its_step_and_names_the_limit(lane: Lane) -> None:
+    definition = {
+        "nodes": [
+            node("bulk", "test.bulk", size=FIVE_MB),
+            node("copy", values={"text": "{{ nodes.bulk.output.text }}"}),
+        ],
+        "edges": edges("bulk>copy"),
+    }
+    execution = await lane.run(definition)
+    assert execution.error is not None
+    assert execution.error.node_id == "copy"
+    assert "larger than 1 MiB" in execution.error.message
 
 
 async def test_a_large_input_travels_by_claim(lane: Lane) -> None:

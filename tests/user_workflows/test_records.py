@@ -1,6 +1,7 @@
 """Records may come late, twice and out of order; the rows tell the newest all the same."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -137,3 +138,16 @@ def test_merging_keeps_the_newest_of_each_step_and_its_input() -> None:
     assert merged == merge(older, newer)
     assert [(s.node_id, s.seq, s.input) for s in merged.steps] == [("a", 1002, 1), ("b", 900, 2)]
     assert merged.seq == 2000
+
+
+async def test_a_record_of_megabytes_is_written_and_read(database: Database, tmp_path: Path) -> None:
+    text = random.Random(5).randbytes(5 * 2**19).hex()
+    async with writing(database, tmp_path) as writer:
+        bulk = step("bulk", 1, status="completed", input={"text": text}, output={"text": text})
+        await writer.write(record(1, bulk, status="completed", closed_at=AT, output={"text": text}))
+    sealer = await Vault(database, MasterKey.load_or_create(tmp_path / "master.json")).sealer("ten_a")
+    async with database.read() as connection:
+        execution = (await connection.execute(select(executions))).one()
+        row = (await connection.execute(select(steps))).one()
+    assert sealer.open_json(execution.result_sealed, result_place("ex_1"))["output"] == {"text": text}
+    assert sealer.open_json(row.detail_sealed, step_place("ex_1", "bulk", ""))["output"] == {"text": text}

@@ -14,7 +14,7 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError
 
 from user_workflows.interpreter.control import Scope
-from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, collected, items_of, round_failed
+from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, Room, collected, items_of, round_failed
 from user_workflows.interpreter.messages import BatchCall, BatchResult, ExecutionError, StartExecution
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.segments import asked_for, stop_if_cancelled
@@ -37,17 +37,20 @@ async def run_batches(
     """Walk the body for every item, batch after batch, and leave with the results in the order of the items.
 
     Raises:
-        StepFailed: an item failed and errors are not collected, or the items are not a list that may be walked.
+        StepFailed: an item failed and errors are not collected, the items are not a list that may be walked, or the
+            results are too large together.
     """
     items = items_of(walk, state, scope)
     call = _call(start, walk, state)
     results: list[Any] = []
     failures: dict[int, ExecutionError] = {}
+    room = Room()
     while len(results) < len(items):
         stop_if_cancelled()
         batch = _next_batch(items, len(results), state.node.config.get("batchSize", BATCH_ITEMS))
         on_call()
         done = await _run(msgspec.structs.replace(call, first=len(results), items=batch), state)
+        room.take(done.results)
         results += done.results
         failures.update(done.errors)
         if failures and not call.collects:

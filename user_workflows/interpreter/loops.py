@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.control import Scope, boolean, name_of
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
@@ -13,6 +15,8 @@ from user_workflows.interpreter.state import ERROR_PORT
 from user_workflows.interpreter.walk import Performed, Walk
 
 MAX_ITEMS = 100_000
+#: bytes of JSON that the results of one `foreach` may take together
+MAX_RESULTS = 32 * 2**20
 DEFAULT_CONCURRENCY = 10
 DEFAULT_MAX_ITERATIONS = 1_000
 
@@ -24,13 +28,15 @@ async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
     """Walk the body for every item, some at a time, and leave with the results in the order of the items.
 
     Raises:
-        StepFailed: an item failed and errors are not collected, or the items are not a list that may be walked.
+        StepFailed: an item failed and errors are not collected, the items are not a list that may be walked, or the
+            results are too large together.
     """
     items = items_of(walk, state, scope)
     collects = state.node.config.get("continueOnItemError", False)
     concurrency = state.node.config.get("concurrency", DEFAULT_CONCURRENCY)
     results: list[Any] = [None] * len(items)
     failures: dict[int, ExecutionError] = {}
+    room = Room()
 
     async def work(waiting: Iterator[tuple[int, Any]]) -> None:
         for index, item in waiting:
@@ -40,10 +46,31 @@ async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
                 if not collects:
                     raise round_failed(index, failure.error) from failure
                 failures[index] = failure.error
+            room.take(results[index])
 
     waiting = enumerate(items)
     await _together([asyncio.create_task(work(waiting)) for _ in range(min(concurrency, len(items)))])
     return collected(results, failures)
+
+
+class Room:
+    """What is left for the results of one `foreach`: an execution must be able to end with all that it holds."""
+
+    def __init__(self) -> None:
+        self._left = MAX_RESULTS
+
+    def take(self, result: Any) -> None:
+        """Count a result, or several.
+
+        Raises:
+            StepFailed: they are too large together.
+        """
+        self._left -= len(msgspec.json.encode(result))
+        if self._left < 0:
+            message = (
+                f"the results are larger than {MAX_RESULTS:,} bytes together; give a smaller `result` of each item"
+            )
+            raise StepFailed(StepError(type="foreach.resultsTooLarge", message=message))
 
 
 def collected(results: list[Any], failures: Mapping[int, ExecutionError]) -> Performed:
