@@ -10,7 +10,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.exceptions import MethodNotAllowedException
 from litestar.params import FromPath
-from litestar.status_codes import HTTP_202_ACCEPTED
+from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from msgspec import Struct
 
 from gateway.answers import to_response
@@ -20,7 +20,7 @@ from gateway.idempotency.middleware import scoped_key
 from gateway.telemetry.trace import trace_of
 from plugins.sdk.credential import Signing, SigningCredential
 from plugins.sdk.errors import Permanent
-from plugins.signing import Delivery, Hmac, InvalidSecret, Scheme, scheme_of
+from plugins.signing import Delivery, InvalidSecret, Scheme, scheme_of
 from plugins.signing import InvalidSignature as SignatureMismatch
 from plugins.vault.credentials import Credentials
 from user_workflows.definition.trigger_configs import WebhookConfig
@@ -44,14 +44,18 @@ METHODS: list[Literal["GET", "POST", "PUT", "PATCH", "DELETE"]] = ["GET", "POST"
 PLUGIN_ID = "webhook"
 _SECRET = Signing("secret")
 
-#: headers that carry secrets; the scheme's own signature headers join them
-_DROPPED = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "x-api-key", "webhook-signature", "traceparent", "tracestate"}
-)
+#: headers that carry secrets, and the caller's trace; the scheme's own signature joins them
+_DROPPED = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "traceparent", "tracestate"})
 
 
 class Fired(Struct, frozen=True, rename="camel"):
     execution_id: str
+
+
+class Challenged(Struct, frozen=True):
+    """The answer to a sender that asks whether somebody is here, before it sends anything (Slack)."""
+
+    challenge: str
 
 
 @route(
@@ -83,8 +87,10 @@ async def receive(
     if request.method not in config.methods:
         raise MethodNotAllowedException(headers={"Allow": ", ".join(config.methods)})
     body = await request.body()
-    scheme = _scheme(hook)
+    scheme = scheme_of(hook.trigger.config)
     delivery = await _verify(hook, scheme, request, body, credentials)
+    if delivery.challenge is not None:
+        return Response(Challenged(delivery.challenge), status_code=HTTP_200_OK)
     execution = await executions.start(
         hook.tenant_id,
         hook.workflow_id,
@@ -100,13 +106,6 @@ async def receive(
     if config.respond == "workflow":
         return to_response(await responses.wait(execution, hook.tenant_id, LONGEST_WAIT))
     return Response(Fired(execution.id), headers={"Location": f"/v1/executions/{execution.id}"})
-
-
-def _scheme(hook: Hook) -> Scheme:
-    try:
-        return scheme_of(hook.trigger.config)
-    except msgspec.ValidationError:
-        raise InvalidSignature("This webhook's signature scheme cannot be verified by this release.") from None
 
 
 async def _verify(
@@ -134,7 +133,7 @@ async def _verify(
 
 def _payload(request: Request[Any, Any, State], body: bytes, scheme: Scheme) -> dict[str, Any]:
     """Return what expressions see as ``trigger``."""
-    dropped = _DROPPED | ({scheme.header.lower()} if isinstance(scheme, Hmac) else set())
+    dropped = _DROPPED | {scheme.signature_header.lower()}
     return {
         "method": request.method,
         "headers": {name: value for name, value in request.headers.items() if name not in dropped},

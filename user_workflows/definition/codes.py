@@ -60,7 +60,6 @@ CODES: Mapping[str, str] = {
     "trigger.invalidCron": "not a cron expression, or one that never fires",
     "trigger.missing": "as for the definition, within a trigger",
     "trigger.neverAnswers": "a webhook waits for an answer, and no respond node is drawn",
-    "trigger.notYet": "kept, but not acted on by this release",
     "trigger.secretMissing": "a webhook without a secret",
     "trigger.secretUnknown": "on activation: its secret is no credential of this tenant",
     "trigger.secretWrongType": "on activation: its secret is not of type signing",

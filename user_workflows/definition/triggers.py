@@ -67,10 +67,6 @@ class _Check:
         if scheme != "hmac":
             for key in sorted(HMAC_OPTIONS.intersection(config)):
                 self._add("trigger.invalid", key, f'"{key}" belongs to scheme "hmac"; remove it or change the scheme')
-        if scheme in ("stripe", "github", "slack", "shopify"):
-            message = f"this release cannot verify the signatures of {scheme} yet, and refuses its calls"
-            self._faults.add("trigger.notYet", self._path("scheme"), message, severity="warning")
-
         if config.get("respond") == "workflow" and not any(node.plugin_id == "respond" for node in self._drawing.nodes):
             message = "no respond node is drawn: whoever calls waits for the end of the execution, and gets no answer"
             self._faults.add("trigger.neverAnswers", self._path("respond"), message, severity="warning")

@@ -1,9 +1,11 @@
 """Webhooks: nothing unsigned starts anything, and one delivery starts one execution."""
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -13,6 +15,8 @@ from gateway.routes import hooks
 from plugins.sdk.credential import Secret
 from plugins.signing import StandardWebhooks
 from tests.gateway.application import Headers
+from tests.plugins.signing.senders import BODY as SENT
+from tests.plugins.signing.senders import SENDERS, reordered
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"order": 4711}'
@@ -221,3 +225,53 @@ async def test_what_must_not_be_sent_fails_the_step_when_it_is_rendered(api: htt
     failed = (await api.get(f"/v1/executions/{id}", headers=owner)).json()
     assert failed["error"]["type"] == "respond.invalid"
     assert "X-Split" in failed["error"]["message"]
+
+
+@pytest.mark.parametrize("name", SENDERS)
+async def test_every_senders_delivery_starts_one_execution_when_it_comes_again_and_none_when_it_is_forged(
+    api: httpx.AsyncClient, owner: Headers, name: str
+) -> None:
+    sender = SENDERS[name]
+    url = await hook(api, owner, scheme=name, **sender.config)
+    now = int(time.time())
+    json = {"content-type": "application/json"}
+    first = await api.post(url, headers=sender.sign(SENT, now) | json, content=SENT)
+    assert first.status_code == 202, first.text
+    # The same event, signed anew where the time is signed.
+    again = await api.post(url, headers=sender.sign(SENT, now + (1 if sender.id else 0)) | json, content=SENT)
+    assert again.json() == first.json()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for byte in SENT:
+            yield bytes([byte])
+
+    chunked = await api.post(url, headers=sender.sign(SENT, now) | json, content=chunks())
+    assert chunked.json() == first.json()
+    packed = gzip.compress(SENT)
+    forged: list[tuple[Headers, bytes]] = [
+        (sender.other(sender.sign(SENT, now)), SENT),
+        (sender.sign(SENT, now), reordered(SENT)),
+        # What is signed are the bytes on the line, not what they unpack to.
+        (sender.sign(SENT, now) | {"content-encoding": "gzip"}, packed),
+    ]
+    for headers, body in forged:
+        refused = await api.post(url, headers=headers | json, content=body)
+        assert (refused.status_code, refused.json()["type"]) == (401, "/problems/invalid-signature")
+    large = b'"' + b"x" * 10 * 2**20 + b'"'
+    assert (await api.post(url, headers=sender.sign(large, now) | json, content=large)).status_code == 413
+    assert len((await api.get("/v1/executions", headers=owner)).json()["items"]) == 1
+    shown = (await api.get(first.headers["location"], headers=owner)).text
+    assert sender.sign(SENT, now)[sender.signature] not in shown
+
+
+async def test_slack_is_answered_that_somebody_is_here_and_nothing_starts(
+    client: httpx.AsyncClient, owner: Headers
+) -> None:
+    url = await hook(client, owner, scheme="slack")
+    body = b'{"challenge":"<script>3eZbrw1a</script>","type":"url_verification"}'
+    signed_by_slack = SENDERS["slack"].sign(body, int(time.time()))
+    answered = await client.post(url, headers=signed_by_slack, content=body)
+    assert (answered.status_code, answered.json()) == (200, {"challenge": "<script>3eZbrw1a</script>"})
+    assert answered.headers["content-type"].startswith("application/json")
+    assert (await client.post(url, content=body)).status_code == 401
+    assert (await client.get("/v1/executions", headers=owner)).json()["items"] == []
