@@ -69,8 +69,12 @@ async def run_worker(
     stop: asyncio.Event,
     feed: FeedWriter | None = None,
     max_concurrent_steps: int = 100,
+    max_cached_executions: int = 1_000,
 ) -> None:
-    """Serve both task queues until `stop` is set, then drain; without a `feed` nobody can watch live."""
+    """Serve both task queues until `stop` is set, then drain; without a `feed` nobody can watch live.
+
+    With no cached executions, each is replayed from its history whenever it goes on, as after the loss of a worker.
+    """
     records = RecordWriter(database, vault) if feed is None else RecordWriter(database, vault, feed.put)
     reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts)
     segments = SegmentActivity(host, records)
@@ -88,7 +92,7 @@ async def run_worker(
         background.append(asyncio.create_task(feed.run()))
     try:
         async with (
-            _execution_worker(temporal, records, segments, approvals),
+            _execution_worker(temporal, records, segments, approvals, max_cached_executions),
             _step_worker(temporal, steps, max_concurrent_steps),
         ):
             _log.info("worker.ready", plugins=len(list(registry)))
@@ -101,7 +105,7 @@ async def run_worker(
 
 
 def _execution_worker(
-    temporal: Client, records: RecordWriter, segments: SegmentActivity, approvals: Approvals
+    temporal: Client, records: RecordWriter, segments: SegmentActivity, approvals: Approvals, cached: int
 ) -> Worker:
     return Worker(
         temporal,
@@ -109,6 +113,7 @@ def _execution_worker(
         workflows=[Interpreter, Fire],
         activities=[CloseActivity(records, temporal).close, segments.run, approvals.open],
         interceptors=[LendEmit(records)],
+        max_cached_workflows=cached,
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
         workflow_runner=UnsandboxedWorkflowRunner(),
         graceful_shutdown_timeout=DRAIN,

@@ -25,6 +25,7 @@ from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from tests.user_workflows.reference.plugins import PLUGINS
 from user_workflows.approvals import Approvals
 from user_workflows.client import connect
 from user_workflows.controls import Controls
@@ -170,7 +171,7 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
 
 @asynccontextmanager
 async def open_lane(
-    database: Database, temporal_address: str, folder: Path, *, readable: bool = False
+    database: Database, temporal_address: str, folder: Path, *, readable: bool = False, forgetful: bool = False
 ) -> AsyncIterator[Lane]:
     """Open a lane with a worker of its own.
 
@@ -179,6 +180,7 @@ async def open_lane(
         temporal_address: of a real server.
         folder: for the master key.
         readable: leave histories in plain JSON, to be recorded.
+        forgetful: replay each execution whenever it goes on, as after the loss of a worker.
     """
     async with database.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
@@ -188,7 +190,7 @@ async def open_lane(
         plain = replace(temporal.data_converter, payload_codec=None)
         temporal = Client(temporal.service_client, namespace=temporal.namespace, data_converter=plain)
     gates, keys = Gates(), list[tuple[str, int, str]]()
-    registry = Registry(make_plugins(gates, keys))
+    registry = Registry([*make_plugins(gates, keys), *PLUGINS])
     egress = EgressClient(Guard())
     host = Host(
         registry=registry,
@@ -215,6 +217,7 @@ async def open_lane(
             starts=starts,
             approvals=approvals,
             stop=stop,
+            max_cached_executions=0 if forgetful else 1_000,
         )
     )
     lane = Lane(
