@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import time
+import uuid
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client
 
 from gateway.up.ports import free_port
 from gateway.up.temporal import TemporalServer
@@ -86,10 +90,24 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Temporal server for the whole session; tests share it, so they use ids and task queues of their own."""
+    """A real Temporal server for the whole session; see `own_namespace`."""
     server = temporal_server(tmp_path_factory.mktemp("temporal"))
     with running(server):
         yield server.address
+
+
+async def own_namespace(address: str) -> dict[str, str]:
+    """Make a namespace, and return the ``TEMPORAL_*`` that lead there.
+
+    Workers take what is on their queue, whoever put it there: of two with a database each, every one needs a namespace.
+    """
+    name = f"test-{uuid.uuid4().hex}"
+    client = await Client.connect(address)
+    retention = Duration(seconds=24 * 60 * 60)
+    await client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention)
+    )
+    return {"TEMPORAL_ADDRESS": address, "TEMPORAL_NAMESPACE": name}
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

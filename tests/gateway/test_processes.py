@@ -18,6 +18,7 @@ from gateway.up.ports import free_port
 from plugins.storage.database import Database, metadata
 from plugins.vault.keys import MasterKey
 from tests.gateway.application import ADMIN_KEY, Headers, new_tenant
+from tests.servers import own_namespace
 
 Environment = dict[str, str]
 
@@ -40,8 +41,7 @@ async def environment(tmp_path: Path, valkey_url: str, temporal_address: str) ->
         "GATEWAY_ADMIN_KEY": ADMIN_KEY,
         "GATEWAY_PORT": str(await free_port()),
         "GATEWAY_METRICS_PORT": str(await free_port()),
-        "TEMPORAL_ADDRESS": temporal_address,
-    }
+    } | await own_namespace(temporal_address)
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from tests.servers import own_namespace
 from tests.user_workflows.reference.plugins import PLUGINS
 from user_workflows.approvals import Approvals
 from user_workflows.client import connect
@@ -173,7 +174,7 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
 async def open_lane(
     database: Database, temporal_address: str, folder: Path, *, readable: bool = False, forgetful: bool = False
 ) -> AsyncIterator[Lane]:
-    """Open a lane with a worker of its own.
+    """Open a lane with a worker and a namespace of its own.
 
     Args:
         database: migrated.
@@ -185,7 +186,7 @@ async def open_lane(
     async with database.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
     vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
-    temporal = await connect(vault, Blobs(database), {"TEMPORAL_ADDRESS": temporal_address})
+    temporal = await connect(vault, Blobs(database), await own_namespace(temporal_address))
     if readable:
         plain = replace(temporal.data_converter, payload_codec=None)
         temporal = Client(temporal.service_client, namespace=temporal.namespace, data_converter=plain)

@@ -15,6 +15,7 @@ from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database, metadata
 from tests.gateway.application import asking, settings_over
+from tests.servers import own_namespace
 from user_workflows.worker import run_worker
 
 
@@ -53,7 +54,7 @@ def client(serving: tuple[Platform, httpx.AsyncClient]) -> httpx.AsyncClient:
 @pytest.fixture
 async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Platform]:
     """A platform over a real Temporal, with a worker."""
-    reached = structs.replace(settings, temporal={"TEMPORAL_ADDRESS": temporal_address})
+    reached = structs.replace(settings, temporal=await own_namespace(temporal_address))
     stop = asyncio.Event()
     async with open_platform(reached, lazy=False) as platform:
         worker = asyncio.create_task(
