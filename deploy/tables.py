@@ -2,6 +2,7 @@
 
 from gateway.auth import keys as api_keys
 from gateway.idempotency import store as idempotency_keys
+from internal_jobs import limits as job_limits
 from internal_jobs import table as jobs
 from plugins.host import ledger
 from plugins.storage import blobs, tenants
@@ -19,6 +20,7 @@ MODULES = (
     credentials,
     ledger,
     jobs,
+    job_limits,
     workflows,
     executions,
     approvals,

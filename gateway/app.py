@@ -31,6 +31,7 @@ _PARTS = (
     "credentials",
     "registry",
     "jobs",
+    "job_limits",
     "workflows",
     "executions",
     "explainer",

@@ -1,10 +1,9 @@
 """The installation itself: owner of what belongs to no tenant, such as its chores and its administrator's answers."""
 
 from plugins.storage.database import Database, now
-from plugins.storage.tenants import tenants
+from plugins.storage.tenants import INSTALLATION, tenants
 
-#: stands where a tenant's id is needed and there is no tenant
-INSTALLATION = "ten_installation"
+__all__ = ["INSTALLATION", "register_installation"]
 
 
 async def register_installation(database: Database) -> None:

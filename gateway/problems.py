@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from gateway.body import MAX_BODY
 from gateway.errors import BodyFault, Refused
-from internal_jobs.errors import InvalidJob, JobConflict, JobNotFound
+from internal_jobs.errors import InvalidJob, InvalidLimit, JobConflict, JobNotFound
 from plugins.vault.errors import CredentialNotFound, InvalidCredential
 from user_workflows.errors import (
     Conflict,
@@ -223,6 +223,9 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     JobNotFound: lambda error: Description("not-found", f"There is no job {error.job_id}."),
     InvalidJob: lambda error: Description(
         "invalid-body", "The job cannot be kept.", [BodyFault(error.pointer, error.detail)]
+    ),
+    InvalidLimit: lambda error: Description(
+        "invalid-body", "The limit cannot be set.", [BodyFault(error.pointer, error.detail)]
     ),
     JobConflict: lambda error: Description("conflict", _sentence(str(error))),
     # credentials

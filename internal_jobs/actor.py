@@ -9,7 +9,6 @@ from dramatiq import Actor, Broker
 from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.broker import actor_name
-from internal_jobs.jobs import Queue
 from internal_jobs.leases import Ticket
 
 _log = structlog.get_logger(__name__)
@@ -17,11 +16,11 @@ _log = structlog.get_logger(__name__)
 
 def declare_actor(
     broker: Broker,
-    queue: Queue,
+    lane: str,
     run: Callable[[Ticket], Awaitable[None]],
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    """Declare the actor of a queue, which passes each message on to `run` in `loop` and holds its thread meanwhile.
+    """Declare the actor of a lane, which passes each message on to `run` in `loop` and holds its thread meanwhile.
 
     It never fails: the message is acknowledged in any case, and a job that was not done is found in the database.
     """
@@ -39,4 +38,4 @@ def declare_actor(
         except Exception:
             _log.exception("jobs.runner_failed", tenant_id=tenant_id, job_id=job_id)
 
-    Actor(receive, broker=broker, actor_name=actor_name(queue), queue_name=queue, priority=0, options={})
+    Actor(receive, broker=broker, actor_name=actor_name(lane), queue_name=lane, priority=0, options={})

@@ -64,7 +64,8 @@ class JobsBroker(RedisBroker):
         """Tell what became of publications, in one round trip. Blocks."""
         with self.client.pipeline(transaction=False) as pipeline:
             for publication in publications:
-                queue, id = f"{self.namespace}:{publication.queue}", message_id(publication)
+                lane, id = lane_name(publication.queue, express=publication.express), message_id(publication)
+                queue = f"{self.namespace}:{lane}"
                 pipeline.hexists(f"{queue}.msgs", id)
                 pipeline.lpos(queue, id)
             found = pipeline.execute()
@@ -91,9 +92,14 @@ def consuming_broker(client: "Redis", namespace: str, heartbeat_timeout: float) 
     )
 
 
-def actor_name(queue: Queue) -> str:
-    """One generic actor per queue: a worker of any release knows it, whatever job types it knows."""
-    return f"jobs.{queue}"
+def lane_name(queue: Queue, *, express: bool) -> str:
+    """Return the name in Redis of a queue, or of its express lane."""
+    return f"{queue}.express" if express else queue
+
+
+def actor_name(lane: str) -> str:
+    """One generic actor per lane: a worker of any release knows it, whatever job types it knows."""
+    return f"jobs.{lane}"
 
 
 def message_id(publication: Publication) -> str:
@@ -101,10 +107,10 @@ def message_id(publication: Publication) -> str:
 
 
 def to_message(publication: Publication) -> "Message[None]":
-    id = message_id(publication)
+    id, lane = message_id(publication), lane_name(publication.queue, express=publication.express)
     return Message(
-        queue_name=publication.queue,
-        actor_name=actor_name(publication.queue),
+        queue_name=lane,
+        actor_name=actor_name(lane),
         args=(publication.tenant_id, publication.job_id, publication.sequence),
         kwargs={},
         options={"redis_message_id": id},

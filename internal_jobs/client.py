@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from internal_jobs.destination import destination_of
 from internal_jobs.errors import InvalidJob, JobNotFound
 from internal_jobs.group_commit import GroupCommit
 from internal_jobs.jobs import DEFAULT_TIMEOUT, MAX_PAYLOAD, Job, JobPage, JobRequest, Queue, Status
@@ -185,6 +186,7 @@ class Jobs:
             "id": id,
             "type": request.type,
             "queue": request.queue,
+            "destination": destination_of(request.payload),
             "status": "scheduled" if available > created else "queued",
             "payload_sealed": sealer.seal_json(request.payload, place("payload", id)),
             "credentials": request.credentials,

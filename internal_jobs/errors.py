@@ -3,6 +3,7 @@
 JobsError
 ├── JobNotFound   no such job of this tenant
 ├── InvalidJob    a request that cannot be kept; says where and why
+├── InvalidLimit  a limit that cannot be set; says where and why
 └── JobConflict   the job's status does not allow it
 """
 
@@ -21,6 +22,15 @@ class JobNotFound(JobsError):
 
 class InvalidJob(JobsError):
     """A job request is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}")
+        self.pointer = pointer
+        self.detail = detail
+
+
+class InvalidLimit(JobsError):
+    """A limit is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(f"{pointer}: {detail}")

@@ -102,3 +102,5 @@ class Publication(Struct, frozen=True):
     job_id: str
     queue: Queue
     sequence: int
+    #: whether it takes the express lane of its queue
+    express: bool = False

@@ -1,14 +1,19 @@
 """The relay's half of the table `jobs`: what may be published, and what was published in vain."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, bindparam, exists, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from internal_jobs.allowances import Allowances
 from internal_jobs.clock import moment
+from internal_jobs.inflight import InFlight, in_flight
 from internal_jobs.jobs import QUEUES, Publication, Queue
+from internal_jobs.limits import read_allowances, store_spent
+from internal_jobs.places import Places
 from internal_jobs.table import BACKLOG, RIPENING, WINDOW, jobs
 from internal_jobs.turns import take_turns
 from plugins.storage.database import Database
@@ -29,13 +34,16 @@ _TENANTS = text(
     """  # noqa: S608 - a condition of our own
 ).bindparams(bindparam("queue"), bindparam("after"), bindparam("limit"))
 
-_PUBLICATION = (jobs.c.tenant_id, jobs.c.id, jobs.c.queue, jobs.c.sequence)
+_PUBLICATION = (jobs.c.tenant_id, jobs.c.id, jobs.c.queue, jobs.c.sequence, jobs.c.express)
+
+#: Tenants that one pass looks at: enough to fill any window even when limits hold most of them back.
+_LINE = 100
 
 
 class Outlook(Struct, frozen=True):
     """What a relay has to do."""
 
-    #: queues with a backlog and room in their window
+    #: queues with a backlog and room in their window, or in their express lane for somebody who waits
     queues: tuple[Queue, ...]
     #: seconds until the next delayed or failed job is due; not above zero when one is
     due_in: float | None
@@ -50,25 +58,38 @@ class Outlook(Struct, frozen=True):
         return self.ripe or bool(self.queues)
 
 
+class Taken(Struct, frozen=True):
+    """What entered the window."""
+
+    #: must now be given to Redis
+    publications: list[Publication]
+    #: seconds until a rate limit lets another job through; ``None``: none holds anything back
+    again_in: float | None = None
+
+
 #: To be taken as: anything may have happened.
 EVERYTHING = Outlook(QUEUES, 0.0)
 
 
 class Outbox:
-    """Moves jobs from the backlog into the window, tenants taking turns.
+    """Moves jobs from the backlog into the window, tenants taking turns, as far as limits allow.
 
     Args:
         database: where the jobs are.
         window: jobs of one queue that are published and not begun. Enough to keep workers busy, and no more: what is
             in the window is past all fairness.
+        express: the same for the express lane of a queue, which only tenants with fewer jobs in flight take.
     """
 
-    def __init__(self, database: Database, *, window: int) -> None:
+    def __init__(self, database: Database, *, window: int, express: int = 0) -> None:
         self._database = database
         self._window = window
+        self._express = express
         # While this much of the window is still filled nobody starves, and refilling can wait for a larger batch.
         self._refill_at = window - max(1, window // 3)
         self._last_served: dict[Queue, str] = {}
+        #: whether there were limits when it last took something
+        self.is_limited = False
 
     async def outlook(self) -> Outlook:
         """Look, without writing, whether `take` has anything to do."""
@@ -78,14 +99,20 @@ class Outbox:
         ]
         for queue in QUEUES:
             looks.append(exists().where(BACKLOG, jobs.c.queue == queue))
-            looks.append(select(func.count()).where(WINDOW, jobs.c.queue == queue).scalar_subquery())
+            held = select(func.count()).where(WINDOW, jobs.c.queue == queue, jobs.c.express.is_(False))
+            looks.append(held.scalar_subquery())
         async with self._database.read() as connection:
             due_at, present, *queues = (await connection.execute(select(*looks))).one()
+            found = dict(zip(QUEUES, zip(queues[::2], queues[1::2], strict=True), strict=True))
+            ready = [queue for queue, (waits, held) in found.items() if waits and held <= self._refill_at]
+            crowded = [queue for queue, (waits, held) in found.items() if waits and held > self._refill_at]
+            if crowded and self._express:
+                flight = await in_flight(connection)
+                ready += [queue for queue in crowded if await self._has_express(connection, queue, flight)]
         due_in = None if due_at is None else (due_at - present).total_seconds()
-        found = zip(QUEUES, queues[::2], queues[1::2], strict=True)
-        return Outlook(tuple(queue for queue, waits, held in found if waits and held <= self._refill_at), due_in)
+        return Outlook(tuple(ready), due_in)
 
-    async def take(self, outlook: Outlook = EVERYTHING) -> list[Publication]:
+    async def take(self, outlook: Outlook = EVERYTHING) -> Taken:
         """Move what is due into the window, in one transaction, and return what must now be given to Redis."""
         ripen = (
             update(jobs)
@@ -98,9 +125,15 @@ class Outbox:
                 await connection.execute(_LOCK)
             if outlook.ripe:
                 await connection.execute(ripen)
+            present = (await connection.execute(select(moment(self._database)))).scalar_one()
+            flight = await in_flight(connection)
+            allowances = await read_allowances(connection, flight, present)
             for queue in QUEUES if outlook.ripe else outlook.queues:
-                taken += await self._take_from(connection, queue)
-        return taken
+                places = self._places(queue, flight)
+                taken += await self._take_from(connection, queue, places, allowances)
+            await store_spent(connection, allowances)
+        self.is_limited = bool(allowances)
+        return Taken(taken, allowances.again_in())
 
     async def give_back(self, publications: Sequence[Publication]) -> int:
         """Put publications that did not reach a worker back into the backlog; return how many were still waiting."""
@@ -121,43 +154,87 @@ class Outbox:
         async with self._database.read() as connection:
             return [Publication(*row) for row in await connection.execute(query)]
 
-    async def _take_from(self, connection: AsyncConnection, queue: Queue) -> list[Publication]:
-        in_window = await self._in_window(connection, queue)
-        free = self._window - sum(in_window.values())
-        if free <= 0:
-            return []
-        tenants = await self._tenants_in_turn(connection, queue, free)
+    def _places(self, queue: Queue, flight: Sequence[InFlight]) -> Places:
+        return Places(queue, flight, window=self._window, express=self._express)
+
+    async def _has_express(self, connection: AsyncConnection, queue: Queue, flight: Sequence[InFlight]) -> bool:
+        """Tell whether somebody waits for whom there is room in the express lane."""
+        places = self._places(queue, flight)
+        return any(places.express_for(tenant) for tenant in await self._tenants_in_turn(connection, queue))
+
+    async def _take_from(
+        self, connection: AsyncConnection, queue: Queue, places: Places, allowances: Allowances
+    ) -> list[Publication]:
+        line = await self._tenants_in_turn(connection, queue)
+        light = {tenant: share for tenant in line if (share := places.express_for(tenant))}
+        taken = await self._serve(connection, queue, light, places, allowances, express=True)
+        # Who uses less than its share has no more that may start: its places go round among the others.
+        while line and places.free > 0:
+            shares = take_turns(line, places.held, places.free)
+            served = await self._serve(connection, queue, shares, places, allowances, express=False)
+            found = Counter(one.tenant_id for one in served)
+            line = [tenant for tenant in line if tenant not in shares or found[tenant] == shares[tenant]]
+            self._last_served[queue] = list(shares)[-1]
+            taken += served
+        return taken
+
+    async def _serve(
+        self,
+        connection: AsyncConnection,
+        queue: Queue,
+        shares: Mapping[str, int],
+        places: Places,
+        allowances: Allowances,
+        *,
+        express: bool,
+    ) -> list[Publication]:
+        """Publish up to so many jobs of each tenant."""
         keys: list[tuple[str, str]] = []
-        for tenant_id, share in take_turns(tenants, in_window, free).items():
-            oldest = (
-                select(jobs.c.tenant_id, jobs.c.id)
-                .where(BACKLOG, jobs.c.queue == queue, jobs.c.tenant_id == tenant_id)
-                .order_by(jobs.c.available_at, jobs.c.id)
-                .limit(share)
-            )
-            keys += [tuple(row) for row in await connection.execute(oldest)]
-            self._last_served[queue] = tenant_id
+        for tenant_id, most in shares.items():
+            share = min(most, places.express_for(tenant_id)) if express else most
+            found = await _oldest(connection, queue, tenant_id, share, allowances)
+            places.take(tenant_id, len(found), express=express)
+            keys += found
+        return await self._publish(connection, keys, express=express)
+
+    async def _publish(
+        self, connection: AsyncConnection, keys: Sequence[tuple[str, str]], *, express: bool
+    ) -> list[Publication]:
         if not keys:
             return []
         publish = (
             update(jobs)
             .where(tuple_(jobs.c.tenant_id, jobs.c.id).in_(keys), BACKLOG)
-            .values(published_at=moment(self._database), sequence=jobs.c.sequence + 1)
+            .values(published_at=moment(self._database), sequence=jobs.c.sequence + 1, express=express)
             .returning(*_PUBLICATION)
         )
         published = {(row[0], row[1]): Publication(*row) for row in await connection.execute(publish)}
         return [published[key] for key in keys if key in published]
 
-    async def _tenants_in_turn(self, connection: AsyncConnection, queue: Queue, limit: int) -> list[str]:
-        """Return up to `limit` tenants with a backlog, beginning after the one served last."""
+    async def _tenants_in_turn(self, connection: AsyncConnection, queue: Queue) -> list[str]:
+        """Return tenants with a backlog, beginning after the one served last."""
         last = self._last_served.get(queue, "")
-        after = list((await connection.execute(_TENANTS, {"queue": queue, "after": last, "limit": limit})).scalars())
-        if not last or len(after) == limit:
+        after = list((await connection.execute(_TENANTS, {"queue": queue, "after": last, "limit": _LINE})).scalars())
+        if not last or len(after) == _LINE:
             return after
-        around = (await connection.execute(_TENANTS, {"queue": queue, "after": "", "limit": limit})).scalars()
-        return after + [tenant for tenant in around if tenant <= last][: limit - len(after)]
+        around = (await connection.execute(_TENANTS, {"queue": queue, "after": "", "limit": _LINE})).scalars()
+        return after + [tenant for tenant in around if tenant <= last][: _LINE - len(after)]
 
-    async def _in_window(self, connection: AsyncConnection, queue: Queue) -> dict[str, int]:
-        count: ColumnElement[int] = func.count()
-        query = select(jobs.c.tenant_id, count).where(WINDOW, jobs.c.queue == queue).group_by(jobs.c.tenant_id)
-        return {row[0]: row[1] for row in await connection.execute(query)}
+
+async def _oldest(
+    connection: AsyncConnection, queue: Queue, tenant_id: str, share: int, allowances: Allowances
+) -> list[tuple[str, str]]:
+    """Return the keys of a tenant's oldest jobs that limits let through."""
+    query = select(jobs.c.id, jobs.c.type, jobs.c.destination)
+    query = query.where(BACKLOG, jobs.c.queue == queue, jobs.c.tenant_id == tenant_id)
+    if allowances:
+        blocked = allowances.blocked(tenant_id)
+        if blocked.everything:
+            return []
+        if blocked.types:
+            query = query.where(jobs.c.type.not_in(blocked.types))
+        if blocked.destinations:
+            elsewhere = jobs.c.destination.not_in(blocked.destinations)
+            query = query.where(or_(jobs.c.destination.is_(None), elsewhere))
+    rows = await connection.execute(query.order_by(jobs.c.available_at, jobs.c.id).limit(share))
+    return [(tenant_id, row.id) for row in rows if allowances.admit(tenant_id, row.type, row.destination)]

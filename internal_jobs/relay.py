@@ -38,6 +38,11 @@ class Relay:
         """There may be something to publish, or room to publish it in."""
         self._woken.set()
 
+    def ended(self) -> None:
+        """A job has ended: where there are limits, it may have made room."""
+        if self._outbox.is_limited:
+            self._woken.set()
+
     async def run(self) -> None:
         """Publish until cancelled. Survives the loss of Redis and of the database."""
         pause = 0.0
@@ -62,9 +67,12 @@ class Relay:
         """Publish all there is room for; return the seconds until something is due."""
         self._woken.clear()
         while (outlook := await self._outbox.outlook()).ready:
-            taken = await self._outbox.take(outlook)
+            found = await self._outbox.take(outlook)
+            taken = found.publications
             if not taken:
-                break
+                return min(
+                    (seconds for seconds in (outlook.due_in, found.again_in) if seconds is not None), default=None
+                )
             try:
                 await self._blocking(partial(self._broker.publish, taken))
             except RedisError:

@@ -51,6 +51,7 @@ class Runner:
         vault: opens payloads, seals results.
         on_begun: called after each start: there is room in the window.
         on_due: called when a job went back: it is due at once, or at a moment to be waited for.
+        on_ended: called after each attempt: a limit may have room again.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Runner:
         vault: Vault,
         on_begun: Callable[[], None],
         on_due: Callable[[], None],
+        on_ended: Callable[[], None],
     ) -> None:
         self._leases = leases
         self._attempts = attempts
@@ -71,6 +73,7 @@ class Runner:
         self._vault = vault
         self._on_begun = on_begun
         self._on_due = on_due
+        self._on_ended = on_ended
         self._alone = asyncio.Lock()
 
     async def run(self, ticket: Ticket) -> None:
@@ -126,6 +129,8 @@ class Runner:
                 _log.warning("jobs.outcome_refused", outcome=end.status, reason="the lease was lost meanwhile")
         if end.status in ("queued", "failed"):
             self._on_due()
+        else:
+            self._on_ended()
 
     async def _attempt(self, ticket: Ticket, row: Row[Any]) -> End:
         """Make the attempt and say how it ended. Raises nothing."""

@@ -54,6 +54,8 @@ jobs = Table(
     Column("id", String(40), nullable=False),
     Column("type", String(200), nullable=False),
     Column("queue", String(20), nullable=False),
+    # digest of the host that the job calls, for limits
+    Column("destination", String(64)),
     Column("status", String(20), nullable=False),
     Column("payload_sealed", LargeBinary, nullable=False),
     Column("credentials", JSON, nullable=False),
@@ -71,6 +73,8 @@ jobs = Table(
     # counts publications; a message and a lease of an older one are void
     Column("sequence", Integer, nullable=False, server_default=text("0")),
     Column("published_at", Instant),
+    # published to the queue's express lane
+    Column("express", Boolean, nullable=False, server_default=text("false")),
     # rises with each explicit redo: a new effect, under a new idempotency key
     Column("generation", Integer, nullable=False, server_default=text("1")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from internal_jobs.actor import declare_actor
 from internal_jobs.attempts import Attempts
-from internal_jobs.broker import connect, consuming_broker, producing_broker
+from internal_jobs.broker import connect, consuming_broker, lane_name, producing_broker
 from internal_jobs.jobs import QUEUES, Queue
 from internal_jobs.leases import Leases
 from internal_jobs.outbox import Outbox
@@ -42,6 +42,8 @@ _LAST_MOMENT = 1.0
 class WorkerOptions(Struct, frozen=True, kw_only=True):
     #: attempts at a time; each queue has threads of its own, so that no class waits for another
     threads: dict[Queue, int] = field(default_factory=lambda: {"critical": 8, "default": 16, "bulk": 8})
+    #: more threads for each queue, for tenants that hold hardly any: a flood of slow jobs leaves them free
+    express: int = 4
     #: jobs of one queue given to Redis and not begun, in the whole installation
     window: int = 32
     #: seconds after which the jobs of a killed worker are taken over
@@ -81,7 +83,7 @@ async def run_worker(
     stop = stop or _stop_on_signals()
     client = connect(redis_url)
     publisher = producing_broker(client, options.namespace, options.heartbeat_timeout)
-    outbox = Outbox(database, window=options.window)
+    outbox = Outbox(database, window=options.window, express=options.window // 2)
     leases = Leases(database, length=options.lease)
     attempts = Attempts(leases, interval=options.lease / _RENEWALS)
     relay = Relay(outbox, publisher)
@@ -97,8 +99,11 @@ async def run_worker(
         vault=vault,
         on_begun=relay.wake,
         on_due=relay.wake,
+        on_ended=relay.ended,
     )
-    lanes = [_start_lane(client, options, queue, runner) for queue in QUEUES]
+    lanes = [
+        _start_lane(client, options, queue, runner, express=express) for queue in QUEUES for express in (False, True)
+    ]
     keeper = asyncio.create_task(attempts.run())
     services = [asyncio.create_task(service) for service in (relay.run(), sweeper.run(), listener.run())]
     _log.info("jobs.worker_started", threads=options.threads, types=len(registry))
@@ -112,11 +117,14 @@ async def run_worker(
         _log.info("jobs.worker_stopped")
 
 
-def _start_lane(client: "Redis", options: WorkerOptions, queue: Queue, runner: Runner) -> Worker:
-    """Start the threads of one queue: a broker and a Dramatiq worker of its own."""
+def _start_lane(client: "Redis", options: WorkerOptions, queue: Queue, runner: Runner, *, express: bool) -> Worker:
+    """Start the threads of one lane: a broker and a Dramatiq worker of its own."""
+    threads = options.express if express else options.threads[queue]
     broker = consuming_broker(client, options.namespace, options.heartbeat_timeout)
-    declare_actor(broker, queue, runner.run, asyncio.get_running_loop())
-    lane = Worker(broker, worker_timeout=_CONSUMER_TIMEOUT[queue], worker_threads=options.threads[queue])
+    declare_actor(broker, lane_name(queue, express=express), runner.run, asyncio.get_running_loop())
+    lane = Worker(broker, worker_timeout=_CONSUMER_TIMEOUT[queue], worker_threads=threads)
+    # What one worker holds in reserve, no other can begin: Dramatiq would take twice the threads.
+    lane.queue_prefetch = threads
     lane.start()
     for thread in lane.workers:
         # Dramatiq wakes idle threads as often as consumers; theirs is the time of the interpreter's lock.

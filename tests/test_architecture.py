@@ -51,6 +51,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "internal_jobs.enqueue",
         "internal_jobs.errors",
         "internal_jobs.jobs",
+        "internal_jobs.limits",
         "internal_jobs.wake",
         "internal_jobs.worker",
     ),

@@ -10,6 +10,7 @@ from gateway.routes import (
     executions,
     health,
     hooks,
+    job_limits,
     jobs,
     limits,
     me,
@@ -42,4 +43,5 @@ ROUTES = [
     *plugins.ROUTES,
     *credentials.ROUTES,
     *jobs.ROUTES,
+    *job_limits.ROUTES,
 ]

@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from plugins.storage.database import Database, Instant, metadata, now
 from plugins.storage.ids import new_id
 
+#: stands where a tenant's id is needed and there is no tenant: the installation itself
+INSTALLATION = "ten_installation"
+
 tenants = Table(
     "tenants",
     metadata,

@@ -9,7 +9,7 @@ from plugins.storage.database import Database
 
 async def publish(jobs: Jobs, database: Database, tenant: str) -> tuple[Job, Ticket]:
     job = await jobs.enqueue(tenant, JobRequest(type="x"))
-    (publication,) = await Outbox(database, window=8).take()
+    (publication,) = (await Outbox(database, window=8).take()).publications
     return job, Ticket(tenant, job.id, publication.sequence)
 
 
@@ -45,7 +45,7 @@ async def test_an_outcome_after_the_lease_was_taken_over_is_refused(
     assert await gone.reclaim([End(ticket=ticket, status="queued", counts=False)]) == 1
     assert await gone.lapsed() == []
     assert await gone.end(End(ticket=ticket, status="completed")) is False
-    (again,) = await Outbox(database, window=8).take()
+    (again,) = (await Outbox(database, window=8).take()).publications
     row_again = await Leases(database, length=30).begin(Ticket(tenant, job.id, again.sequence))
     assert isinstance(row_again, Row)
     assert (row_again.attempts, row_again.redeliveries) == (1, 1), "an interrupted attempt keeps its number"
@@ -69,7 +69,7 @@ async def test_a_suspect_begins_only_alone_and_is_cleared_by_an_orderly_end(
     assert await leases.begin(ticket) is Refusal.SUSPECT
     assert isinstance(await leases.begin(ticket, alone=True), Row)
     assert await leases.end(End(ticket=ticket, status="failed", delay=-1, error_type="x"))
-    (again,) = await Outbox(database, window=8).take()
+    (again,) = (await Outbox(database, window=8).take()).publications
     assert isinstance(await leases.begin(Ticket(tenant, job.id, again.sequence)), Row)
 
 
@@ -78,7 +78,7 @@ async def test_a_suspect_that_is_put_off_is_published_again(jobs: Jobs, database
     leases = Leases(database, length=30)
     await leases.put_off(ticket, -1)
     assert await leases.begin(ticket) is Refusal.VOID
-    (again,) = await Outbox(database, window=8).take()
+    (again,) = (await Outbox(database, window=8).take()).publications
     assert (again.job_id, again.sequence) == (job.id, ticket.sequence + 1)
 
 

@@ -53,37 +53,37 @@ async def test_a_message_that_redis_lost_is_published_again(
     jobs: Jobs, database: Database, tenant: str, outbox: Outbox, sweeper: Sweeper, due: asyncio.Event
 ) -> None:
     await jobs.enqueue(tenant, JobRequest(type="x"))
-    assert len(await outbox.take()) == 1
+    assert len((await outbox.take()).publications) == 1
     await sweeper.sweep()
     assert not due.is_set(), "it may still be on its way"
     await age(database, LOST_AFTER + 1)
     await sweeper.sweep()
     assert due.is_set()
-    assert [one.sequence for one in await outbox.take()] == [2]
+    assert [one.sequence for one in (await outbox.take()).publications] == [2]
 
 
 async def test_a_message_that_waits_in_redis_is_left_there(
     jobs: Jobs, database: Database, tenant: str, outbox: Outbox, sweeper: Sweeper, broker: JobsBroker
 ) -> None:
     await jobs.enqueue(tenant, JobRequest(type="x"))
-    broker.publish(await outbox.take())
+    broker.publish((await outbox.take()).publications)
     await age(database, STUCK_AFTER + 1)
     await sweeper.sweep()
-    assert await outbox.take() == []
+    assert (await outbox.take()).publications == []
 
 
 async def test_a_message_that_a_worker_fetched_and_forgot_is_published_again(
     jobs: Jobs, database: Database, tenant: str, outbox: Outbox, sweeper: Sweeper, broker: JobsBroker
 ) -> None:
     await jobs.enqueue(tenant, JobRequest(type="x"))
-    broker.publish(await outbox.take())
+    broker.publish((await outbox.take()).publications)
     next(broker.consume("default", prefetch=1, timeout=20))
     await age(database, LOST_AFTER + 1)
     await sweeper.sweep()
-    assert await outbox.take() == []
+    assert (await outbox.take()).publications == []
     await age(database, STUCK_AFTER)
     await sweeper.sweep()
-    assert [one.sequence for one in await outbox.take()] == [2]
+    assert [one.sequence for one in (await outbox.take()).publications] == [2]
 
 
 async def test_a_job_that_took_four_workers_down_is_dead_as_poison(
@@ -92,7 +92,7 @@ async def test_a_job_that_took_four_workers_down_is_dead_as_poison(
     job = await jobs.enqueue(tenant, JobRequest(type="x"))
     leases = Leases(database, length=-1)
     for _ in range(MAX_REDELIVERIES + 1):
-        (publication,) = await outbox.take()
+        (publication,) = (await outbox.take()).publications
         await leases.begin(Ticket(tenant, job.id, publication.sequence), alone=True)
         await sweeper.sweep()
     dead = await jobs.get(tenant, job.id)
@@ -107,7 +107,7 @@ async def test_a_running_job_that_was_asked_to_stop_is_cancelled_when_its_worker
     jobs: Jobs, database: Database, tenant: str, outbox: Outbox, sweeper: Sweeper
 ) -> None:
     job = await jobs.enqueue(tenant, JobRequest(type="x"))
-    (publication,) = await outbox.take()
+    (publication,) = (await outbox.take()).publications
     await Leases(database, length=-1).begin(Ticket(tenant, job.id, publication.sequence))
     await jobs.cancel(tenant, job.id)
     await sweeper.sweep()

@@ -1,5 +1,7 @@
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from prometheus_client import REGISTRY
@@ -7,7 +9,10 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from internal_jobs.client import JobRequest, Jobs
-from plugins.storage.database import now
+from internal_jobs.errors import JobConflict
+from internal_jobs.limits import Limit, Limits, Rate
+from plugins.storage.database import Database, now
+from plugins.vault.keys import Vault
 from tests.internal_jobs.watch import reach, reach_all, show
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -127,6 +132,48 @@ async def test_two_hundred_jobs_of_one_tenant_do_not_delay_another(jobs: Jobs, t
     finished = await reach_all(jobs, tenant, flood)
     before = sum(1 for one in finished if one.closed_at and one.closed_at < job.closed_at)
     assert before < 150, "the window, not the backlog, is what another tenant waits for"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_flood_of_slow_jobs_leaves_threads_for_another_tenant(
+    jobs: Jobs, tenant: str, other_tenant: str
+) -> None:
+    slow = JobRequest(type="crew.stubborn", payload={"value": 1.0})
+    flood = await jobs.enqueue_many(tenant, [slow] * 60)
+    await reach(jobs, tenant, flood[0].id, "running")
+    made = await jobs.enqueue_many(other_tenant, [JobRequest(type="crew.echo")] * 10)
+    finished = await reach_all(jobs, other_tenant, made)
+    last = max(job.closed_at for job in finished if job.closed_at)
+    done = (await jobs.list(tenant, status="completed", limit=60)).items
+    assert sum(1 for job in done if job.closed_at and job.closed_at < last) <= 16, "two rounds of the eight threads"
+    for job in flood:
+        with suppress(JobConflict):
+            await jobs.cancel(tenant, job.id)
+
+
+async def test_a_limit_is_kept_while_jobs_run_and_raised_live(
+    jobs: Jobs, tenant: str, database: Database, vault: Vault
+) -> None:
+    limits = Limits(database, vault)
+    await limits.put(tenant, Limit(scope="type", subject="crew.stubborn", max_concurrent=1))
+    made = await jobs.enqueue_many(tenant, [JobRequest(type="crew.stubborn", payload={"value": 0.1})] * 4)
+    finished = await reach_all(jobs, tenant, made)
+    spans = sorted((job.started_at, job.closed_at) for job in finished if job.started_at and job.closed_at)
+    assert all(start >= end for (_, end), (start, _) in pairwise(spans)), "one after the other"
+    await limits.put(tenant, Limit(scope="type", subject="crew.stubborn", max_concurrent=0))
+    held = await jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 0}))
+    await reach(jobs, tenant, (await jobs.enqueue(tenant, JobRequest(type="crew.echo"))).id)
+    assert (await reach(jobs, tenant, held.id, "queued")).attempts == 0
+    await limits.remove(tenant, "type", "crew.stubborn")
+    assert (await reach(jobs, tenant, held.id)).status == "completed"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_rate_spreads_starts_evenly(jobs: Jobs, tenant: str, database: Database, vault: Vault) -> None:
+    await Limits(database, vault).put(tenant, Limit(scope="tenant", rate=Rate(count=20)))
+    made = await jobs.enqueue_many(tenant, [JobRequest(type="crew.echo")] * 21)
+    starts = sorted(job.started_at for job in await reach_all(jobs, tenant, made) if job.started_at)
+    assert timedelta(seconds=0.8) < starts[-1] - starts[0] < timedelta(seconds=5)
 
 
 async def test_log_lines_of_an_attempt_carry_tenant_job_and_trace(jobs: Jobs, tenant: str) -> None:
