@@ -25,6 +25,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.egress.guard",
         "plugins.host.invoke",
         "plugins.host.ledger",
+        "plugins.host.perform",
         "plugins.host.registry",
         "plugins.host.retry",
         "plugins.sdk.conform",
@@ -58,6 +59,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "user_workflows": (
         "user_workflows.approvals",
         "user_workflows.client",
+        "user_workflows.codec",
         "user_workflows.controls",
         "user_workflows.definition.model",
         "user_workflows.definition.trigger_configs",
@@ -70,6 +72,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.feed",
         "user_workflows.hooks",
         "user_workflows.interpreter.approvals",
+        "user_workflows.interpreter.loops",
         "user_workflows.interpreter.messages",
         "user_workflows.interpreter.responses",
         "user_workflows.plan.compile",

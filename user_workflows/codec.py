@@ -28,10 +28,12 @@ from temporalio.converter import (
     WithSerializationContext,
     WorkflowSerializationContext,
 )
+from temporalio.exceptions import ApplicationError
 
 from plugins.storage.blobs import Blobs
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
+from user_workflows.interpreter.errors import PAYLOAD_TOO_LARGE
 
 _ENCODING = b"binary/gateway-v1"
 _CLAIM = b"binary/gateway-claim-v1"
@@ -39,8 +41,10 @@ _PLACE = "temporal"
 _CLAIM_PLACE = "temporal.claim"
 #: what the server itself says in plain, e.g. why it canceled an activity: "ACTIVITY_ID_NOT_STARTED"
 _SERVERS_WORD = re.compile(rb'"[A-Z_]{1,64}"')
-#: the most bytes that a payload may unpack to, so that a small one cannot fill all memory
-MAX_PLAIN_BYTES = 256 * 2**20
+#: the most bytes of JSON that travel as one payload
+MAX_PAYLOAD = 256 * 2**20
+#: the most bytes that a payload may unpack to, its envelope included, so that a small one cannot fill all memory
+_MAX_PLAIN = MAX_PAYLOAD + 1024
 #: packed bytes above which a payload is stored, and a claim to it travels: a hundred that are just below fit into one
 #: message of 4 MB
 CLAIM_BYTES = 32 * 1024
@@ -58,14 +62,19 @@ class BlobGone(CodecError):
 
 
 class JsonPayloadConverter(EncodingPayloadConverter):
-    """msgspec JSON, both ways."""
+    """msgspec JSON, both ways; what is too large to travel is refused where it is handed over."""
 
     @property
     def encoding(self) -> str:
         return "json/plain"
 
     def to_payload(self, value: Any) -> Payload:
-        return Payload(metadata={"encoding": b"json/plain"}, data=msgspec.json.encode(value))
+        data = msgspec.json.encode(value)
+        if len(data) > MAX_PAYLOAD:
+            # Here, and not in the codec: what fails there fails a task of Temporal's, which is repeated for ever.
+            message = f"{len(data):,} bytes of JSON are too large to be handed on; at most {MAX_PAYLOAD:,} are"
+            raise ApplicationError(message, type=PAYLOAD_TOO_LARGE, non_retryable=True)
+        return Payload(metadata={"encoding": b"json/plain"}, data=data)
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         return msgspec.json.decode(payload.data, type=Any if type_hint is None else type_hint)
@@ -134,8 +143,8 @@ class TenantCodec(PayloadCodec, WithSerializationContext):
 
     async def _encode(self, payload: Payload, sealer: Sealer) -> Payload:
         plain = payload.SerializeToString()
-        if len(plain) > MAX_PLAIN_BYTES:
-            raise CodecError(f"a payload of {len(plain):,} bytes is too large; at most {MAX_PLAIN_BYTES:,} travel")
+        if len(plain) > _MAX_PLAIN:
+            raise CodecError(f"a payload of {len(plain):,} bytes is too large; at most {_MAX_PLAIN:,} travel")
         packed = _compressor.compress(plain)
         if self._owner is None or len(packed) <= CLAIM_BYTES or self._stays_here():
             return _sealed(_ENCODING, sealer, packed, _PLACE)
@@ -163,7 +172,7 @@ class TenantCodec(PayloadCodec, WithSerializationContext):
             packed = sealer.open(payload.data, _PLACE)
         else:
             packed = await self._redeem(sealer, payload.data)
-        return Payload.FromString(_decompressor.decompress(packed, max_output_size=MAX_PLAIN_BYTES))
+        return Payload.FromString(_decompressor.decompress(packed, max_output_size=_MAX_PLAIN))
 
     async def _redeem(self, sealer: Sealer, sealed: bytes) -> bytes:
         claim = msgspec.json.decode(sealer.open(sealed, _CLAIM_PLACE), type=Claim)

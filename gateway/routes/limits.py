@@ -9,7 +9,10 @@ from gateway.routes.executions import MAX_WAIT
 from gateway.routes.hooks import MAX_DELIVERY
 from gateway.routes.jobs import MAX_BATCH
 from internal_jobs.jobs import MAX_PAYLOAD, MAX_RESULT
+from plugins.host.perform import MAX_OUTPUT
+from user_workflows.codec import MAX_PAYLOAD as MAX_HANDED_ON
 from user_workflows.definition.model import MAX_BYTES, MAX_DEPTH, MAX_NODES
+from user_workflows.interpreter.loops import MAX_ITEMS, MAX_RESULTS
 
 
 class Limits(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -19,6 +22,13 @@ class Limits(Struct, frozen=True, kw_only=True, rename="camel"):
     definition_bytes: int = MAX_BYTES
     definition_nodes: int = MAX_NODES
     definition_depth: int = MAX_DEPTH
+    #: of one plugin call
+    step_output_bytes: int = MAX_OUTPUT
+    foreach_items: int = MAX_ITEMS
+    #: of all items of one `foreach` together
+    foreach_results_bytes: int = MAX_RESULTS
+    #: of what is handed from one part of an execution to another at once, and of its output
+    payload_bytes: int = MAX_HANDED_ON
     webhook_bytes: int = MAX_DELIVERY
     job_payload_bytes: int = MAX_PAYLOAD
     job_result_bytes: int = MAX_RESULT

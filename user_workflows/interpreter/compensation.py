@@ -9,7 +9,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from user_workflows.expressions import ExpressionError
-from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.errors import StepFailed, too_large_fails_step
 from user_workflows.interpreter.messages import Compensation, ExecutionError, StartExecution, StepError
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.steps import run_step
@@ -68,7 +68,8 @@ class Compensator:
             try:
                 self._on_call()
                 config = self._walk.templates.at(undo).render(self._walk.scope(state.input))
-                await run_step(self._start, NodeState(undo), config)
+                with too_large_fails_step():
+                    await run_step(self._start, NodeState(undo), config)
             except StepFailed as failed:
                 left.append(state.node.id)
                 self._note(state, Compensation(status="failed", error=failed.error))

@@ -53,7 +53,7 @@ class Emitter:
 
         Whoever writes it has what was told before, and writes it no later.
         """
-        untold = self._journal.all() if self._must_tell_all else self._journal.take_changed()
+        untold = self._journal.all() if self._must_tell_all else self._journal.changed()
         record = self._record(status, untold)
         return ExecutionRecord(
             tenant_id=record.tenant_id,

@@ -6,9 +6,16 @@ InterpreterError
 └── ExecutionStopped   a `stop` node ended the execution as completed
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from temporalio.exceptions import ApplicationError
+
 from user_workflows.interpreter.messages import ExecutionError, StepError
+
+#: the type of the error that a payload fails with which is too large to travel
+PAYLOAD_TOO_LARGE = "payload.tooLarge"
 
 
 class InterpreterError(Exception):
@@ -37,3 +44,23 @@ class ExecutionStopped(InterpreterError):
     def __init__(self, output: Any) -> None:
         super().__init__("stopped")
         self.output = output
+
+
+def is_too_large(error: Exception) -> bool:
+    """Return whether an error says that a payload is too large to travel."""
+    return isinstance(error, ApplicationError) and error.type == PAYLOAD_TOO_LARGE
+
+
+@contextmanager
+def too_large_fails_step() -> Iterator[None]:
+    """Make a payload that is too large, for a call or as its result, the failure of the step.
+
+    Raises:
+        StepFailed: instead of what would end the whole execution without a record.
+    """
+    try:
+        yield
+    except ApplicationError as error:
+        if not is_too_large(error):
+            raise
+        raise StepFailed(StepError(type=PAYLOAD_TOO_LARGE, message=error.message)) from error

@@ -23,9 +23,13 @@ class Journal:
         key = (state.node.id, state.path)
         self._noted[key] = self._changed[key] = state
 
+    def changed(self) -> list[NodeState]:
+        """Return the nodes that changed since they were last taken."""
+        return list(self._changed.values())
+
     def take_changed(self) -> list[NodeState]:
         """Return the nodes that changed since the last call."""
-        changed = list(self._changed.values())
+        changed = self.changed()
         self._changed.clear()
         return changed
 

@@ -59,7 +59,11 @@ class SegmentPerformer(Protocol):
     """Carries out chains of nodes at once, for a walk that has segments."""
 
     async def perform_segment(self, walk: "Walk", chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
-        """Perform a chain of nodes, the first with the input `given`, and return how each ended, as far as it came."""
+        """Perform a chain of nodes, the first with the input `given`, and return how each ended, as far as it came.
+
+        Raises:
+            StepFailed: nothing is known of how they ended; the first is what failed.
+        """
         ...
 
 
@@ -246,6 +250,8 @@ class Walk:
         try:
             outcomes = await segments.perform_segment(self, chain, given)
             settled = _Settled(chain[0], outcomes=outcomes)
+        except StepFailed as failed:
+            settled = _Settled(chain[0], error=failed.error)
         except Exception as ending:
             settled = self._ended(chain[0], ending)
         self._settled.put_nowait(settled)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import structs
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
@@ -20,10 +21,22 @@ from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.details import details
 from user_workflows.interpreter.effort import Effort
 from user_workflows.interpreter.emit import Emitter
-from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
+from user_workflows.interpreter.errors import (
+    PAYLOAD_TOO_LARGE,
+    ExecutionFailed,
+    ExecutionStopped,
+    is_too_large,
+    too_large_fails_step,
+)
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.loops import run_foreach, run_while
-from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, StartExecution, StepOutcome
+from user_workflows.interpreter.messages import (
+    ExecutionError,
+    ExecutionRecord,
+    ExecutionStatus,
+    StartExecution,
+    StepOutcome,
+)
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.segments import run_segment
 from user_workflows.interpreter.state import SKIPPED, GraphState
@@ -92,8 +105,7 @@ class Interpreter:
         try:
             output = await self._walk_in_time(start.plan.timeout)
         except ExecutionFailed as failure:
-            await self._close("failed", error=failure.error)
-            raise ApplicationError(failure.error.message, type=failure.error.type, non_retryable=True) from failure
+            raise await self._failed(failure) from failure
         except TimeoutError:
             error = ExecutionError(type="execution.timeout", message=f"not done within {start.plan.timeout:g} s")
             await self._close("timedOut", error=error)
@@ -102,7 +114,10 @@ class Interpreter:
             if is_cancelled_exception(error):
                 await self._close("canceled", error=ExecutionError(type="execution.canceled", message="canceled"))
             raise
-        await self._close("completed", output=output)
+        try:
+            await self._close("completed", output=output)
+        except ExecutionFailed as failure:
+            raise await self._failed(failure) from failure
         return output
 
     @workflow.signal(name="signal")
@@ -159,6 +174,10 @@ class Interpreter:
         return self._walk.graph.result()
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
+        with too_large_fails_step():
+            return await self._perform(walk, state, scope)
+
+    async def _perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         match state.node.plugin:
             case "foreach" if state.node.home == "batch":
                 return await run_batches(self._start, walk, state, scope, on_call=self._count_call)
@@ -188,7 +207,8 @@ class Interpreter:
         return Performed({result.port: result.output}, result.attempt)
 
     async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
-        outcomes, actions = await run_segment(self._start, walk, chain, given, on_marker=self._count_marker)
+        with too_large_fails_step():
+            outcomes, actions = await run_segment(self._start, walk, chain, given, on_marker=self._count_marker)
         self._billable_actions += actions
         return outcomes
 
@@ -207,8 +227,17 @@ class Interpreter:
         before = 0 if self._start.earlier is None else self._start.earlier.history_events
         return before + length + (count if since == length else 0) + _CLOSING_EVENTS
 
+    async def _failed(self, failure: ExecutionFailed) -> ApplicationError:
+        """Close as failed, and return what the workflow ends with."""
+        await self._close("failed", error=failure.error)
+        return ApplicationError(failure.error.message, type=failure.error.type, non_retryable=True)
+
     async def _close(self, status: ExecutionStatus, *, output: Any = None, error: ExecutionError | None = None) -> None:
-        """Stop what still runs, and write the final record before the workflow closes."""
+        """Stop what still runs, and write the final record before the workflow closes.
+
+        Raises:
+            ExecutionFailed: the output is too large for anybody to be given it.
+        """
         self._is_closing = True
         await self._walk.close(_CLOSE_REASONS[status])
         if error is not None and status in self._undone_in:
@@ -225,6 +254,25 @@ class Interpreter:
             history_events=self._final_history_length(),
             billable_actions=self._billable_actions + self._effort.rests,
         )
+        try:
+            await self._write_final(record)
+        except ApplicationError as error:
+            if not is_too_large(error):
+                raise
+            # Its steps go ahead in a record of their own, which is committed no later than this one.
+            self._emitter.flush("running")
+            await self._write_slim(structs.replace(record, steps=()))
+
+    async def _write_slim(self, record: ExecutionRecord) -> None:
+        try:
+            await self._write_final(record)
+        except ApplicationError as error:
+            if not is_too_large(error):
+                raise
+            message = f"the output of the execution: {error.message}"
+            raise ExecutionFailed(ExecutionError(type=PAYLOAD_TOO_LARGE, message=message)) from error
+
+    async def _write_final(self, record: ExecutionRecord) -> None:
         await workflow.execute_local_activity(
             CLOSE,
             record,
