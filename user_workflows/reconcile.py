@@ -1,5 +1,6 @@
 """Repairs records from Temporal: what ended without its last step, and starts that were cut off (design §9)."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, NotFound
 from user_workflows.interpreter.messages import CallEnd, ExecutionError, ExecutionStatus, workflow_id
 from user_workflows.metrics import REPAIRED, STUCK
-from user_workflows.records import OPEN_STATUSES, result_place
+from user_workflows.records import LINGER, OPEN_STATUSES, result_place
 from user_workflows.starts import Starts
 from user_workflows.store import executions, steps
 from user_workflows.watchdog import PATIENCE, Trouble, find_trouble
@@ -35,6 +36,9 @@ START_GRACE = timedelta(seconds=30)
 
 #: an open execution is compared with Temporal at least this often
 SWEEP_AGE = timedelta(seconds=60)
+
+#: how long after an end what its workers told before it may still be on its way
+LAST_WORDS = timedelta(seconds=2 * LINGER)
 
 _CLOSED: dict[WorkflowExecutionStatus, ExecutionStatus] = {
     WorkflowExecutionStatus.COMPLETED: "completed",
@@ -123,6 +127,7 @@ class Reconciler:
         if await self._is_followed(tenant_id, execution_id, description.run_id):
             await self._mend_absent(tenant_id, execution_id)
             return
+        await _wait_for_last_words(description.close_time)
         output, error = await _result(handle, status)
         await self._close(
             tenant_id,
@@ -232,6 +237,13 @@ class Reconciler:
         caller_id = None if kept is None else restore_trigger(kept, None).awaited_by
         if caller_id is not None:
             await tell_caller(self._temporal, tenant_id, caller_id, execution_id, end)
+
+
+async def _wait_for_last_words(ended_at: datetime | None) -> None:
+    """Let the record of an execution that has just ended come to its last step, so that it closes with all of them."""
+    left = timedelta() if ended_at is None else ended_at + LAST_WORDS - now()
+    # Not longer than that, whatever the server's clock says.
+    await asyncio.sleep(max(0.0, min(left, LAST_WORDS).total_seconds()))
 
 
 async def _result(handle: "WorkflowHandle[Any, Any]", status: ExecutionStatus) -> tuple[Any, ExecutionError | None]:

@@ -25,6 +25,10 @@ from user_workflows.store import executions, steps
 
 OPEN_STATUSES = ("queued", "running", "paused")
 
+#: seconds between two transactions of a busy worker: what is told meanwhile shares the next, so that a short execution
+#: is written once. Nobody who watches notices, and a worker that dies loses no more than a replay tells again.
+LINGER = 0.1
+
 _Key = tuple[str, str]
 
 #: errors of the database as a whole, not of a record
@@ -65,9 +69,10 @@ def merge(older: ExecutionRecord, newer: ExecutionRecord) -> ExecutionRecord:
 
 
 class RecordWriter:
-    """Writes records behind the interpreter's back: everything that waits goes into one transaction.
+    """Writes records behind the interpreter's back, many in one transaction.
 
-    `put` may be called from any thread and never waits. `write` waits for the commit.
+    `put` may be called from any thread and never waits; what it takes is written at once, or `LINGER` after what was
+    written last. `write` waits for the commit, and for nothing else.
 
     Args:
         database: holds the rows.
@@ -88,6 +93,10 @@ class RecordWriter:
         self._loop = asyncio.get_running_loop()
         self._pending: dict[_Key, ExecutionRecord] = {}
         self._waiters: dict[_Key, list[asyncio.Future[None]]] = {}
+        #: everything that waits is to be written; else only what a `write` waits for
+        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._written_at = -LINGER
         self._awake = asyncio.Event()
 
     def put(self, record: ExecutionRecord) -> None:
@@ -102,6 +111,7 @@ class RecordWriter:
         self._add(record)
         written = self._loop.create_future()
         self._waiters.setdefault(_key(record), []).append(written)
+        self._awake.set()
         await written
 
     async def run(self) -> None:
@@ -113,17 +123,30 @@ class RecordWriter:
                 delay = 0.0 if await self._flush() else min(delay * 2 or 0.2, 5.0)
                 await asyncio.sleep(delay)
         finally:
+            self._is_due = True
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.shield(self._flush())
 
     def _add(self, record: ExecutionRecord) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._written_at + LINGER, self._fall_due)
         waiting = self._pending.get(_key(record))
         self._pending[_key(record)] = record if waiting is None else merge(waiting, record)
+
+    def _fall_due(self) -> None:
+        self._timer = None
+        self._is_due = True
         self._awake.set()
 
     async def _flush(self) -> bool:
-        batch, self._pending = list(self._pending.values()), {}
         waiters, self._waiters = self._waiters, {}
+        chosen = [*self._pending] if self._is_due else [key for key in waiters if key in self._pending]
+        batch = [self._pending.pop(key) for key in chosen]
+        if not self._pending and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._is_due = False
+        self._written_at = self._loop.time()
         self._awake.clear()
         failed = await self._write_or_return(batch)
         if len(failed) > 1 and not isinstance(failed[0][1], _OUTAGE):
@@ -174,27 +197,41 @@ def upsert_steps(database: Database) -> Insert:
 async def write_records(
     connection: AsyncConnection, records: Collection[ExecutionRecord], sealers: dict[str, Sealer], upsert: Insert
 ) -> Sequence[ExecutionRecord]:
-    """Bring rows up to date with `records`, and return those that count: rows that are gone or closed stay."""
+    """Bring rows up to date with `records`, and return those that count: rows that are gone or closed stay.
+
+    Of one that was terminated the steps are still told: it had no chance to tell of its end.
+    """
     keys = [(record.tenant_id, record.execution_id) for record in records]
-    found = await connection.execute(
-        select(executions.c.tenant_id, executions.c.id)
-        .where(tuple_(executions.c.tenant_id, executions.c.id).in_(keys))
-        .where(executions.c.status.in_(OPEN_STATUSES))
-        .with_for_update()
-    )
-    live = {(row.tenant_id, row.id) for row in found}
-    records = [record for record in records if (record.tenant_id, record.execution_id) in live]
-    if not records:
-        return ()
-    at = now()
-    await connection.execute(_UPDATE_EXECUTION, [_execution_row(r, sealers[r.tenant_id], at) for r in records])
-    step_rows = [_step_row(r, step, sealers[r.tenant_id]) for r in records for step in r.steps]
+    found = {(row.tenant_id, row.id): row.closed_at for row in await connection.execute(_FIND, {"keys": keys})}
+    known = [record for record in records if _key(record) in found]
+    live = [record for record in known if found[_key(record)] is None]
+    cut_off = [_cut_off(record, at) for record in known if (at := found[_key(record)]) is not None]
+    if live:
+        at = now()
+        await connection.execute(_UPDATE_EXECUTION, [_execution_row(r, sealers[r.tenant_id], at) for r in live])
+    step_rows = [_step_row(r, step, sealers[r.tenant_id]) for r in (*live, *cut_off) for step in r.steps]
     if step_rows:
         await connection.execute(upsert, step_rows)
-    return records
+    return live
+
+
+def _cut_off(record: ExecutionRecord, at: datetime) -> ExecutionRecord:
+    """Return what a record tells of an execution that was terminated: nothing of it runs any more."""
+    ended = [
+        structs.replace(step, status="canceled", closed_at=at) if step.status in ("running", "waiting") else step
+        for step in record.steps
+    ]
+    return structs.replace(record, steps=tuple(ended))
 
 
 _STEP_COLUMNS = ("seq", "status", "attempt", "error_type", "detail_sealed", "started_at", "closed_at")
+
+_FIND = (
+    select(executions.c.tenant_id, executions.c.id, executions.c.closed_at)
+    .where(tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True)))
+    .where(executions.c.status.in_((*OPEN_STATUSES, "terminated")))
+    .with_for_update()
+)
 
 _UPDATE_EXECUTION = (
     executions.update()

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,9 @@ def record(seq: int, *recorded: StepRecord, **values: Any) -> ExecutionRecord:
 
 
 @asynccontextmanager
-async def writing(database: Database, folder: Path) -> AsyncIterator[RecordWriter]:
+async def writing(
+    database: Database, folder: Path, written: list[Collection[ExecutionRecord]] | None = None
+) -> AsyncIterator[RecordWriter]:
     vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
     async with database.transaction() as connection:
         await create_tenant(connection, "Acme", id="ten_a")
@@ -52,7 +54,7 @@ async def writing(database: Database, folder: Path) -> AsyncIterator[RecordWrite
             "checked_at": AT,
         }
         await connection.execute(executions.insert().values(row))
-    writer = RecordWriter(database, vault)
+    writer = RecordWriter(database, vault, (written if written is not None else []).append)
     loop = asyncio.create_task(writer.run())
     try:
         yield writer
@@ -77,6 +79,29 @@ async def test_an_older_record_never_overwrites_a_newer_one(database: Database, 
     assert found["a"].status == "completed"
 
 
+async def test_what_is_told_in_quick_succession_is_written_at_once(database: Database, tmp_path: Path) -> None:
+    written: list[Collection[ExecutionRecord]] = []
+    async with writing(database, tmp_path, written) as writer:
+        for seq in (1000, 2000, 3000):
+            writer.put(record(seq, step(f"n{seq}", seq)))
+            await asyncio.sleep(0)
+        await writer.write(record(4000, step("last", 4000)))
+        _, found = await rows(database)
+    assert sorted(found) == ["last", "n1000", "n2000", "n3000"]
+    assert [[r.seq for r in records] for records in written] == [[4000]]
+
+
+async def test_what_nobody_waits_for_is_written_soon(database: Database, tmp_path: Path) -> None:
+    written: list[Collection[ExecutionRecord]] = []
+    async with writing(database, tmp_path, written) as writer:
+        writer.put(record(1000, step("a", 1000)))
+        async with asyncio.timeout(10):
+            while not written:
+                await asyncio.sleep(0.01)
+        _, found = await rows(database)
+    assert list(found) == ["a"]
+
+
 async def test_a_closed_execution_stays_closed(database: Database, tmp_path: Path) -> None:
     error = ExecutionError(type="test.failed", message="no", node_id="a")
     async with writing(database, tmp_path) as writer:
@@ -85,6 +110,21 @@ async def test_a_closed_execution_stays_closed(database: Database, tmp_path: Pat
         execution, found = await rows(database)
     assert (execution.status, execution.error_type, execution.history_events) == ("failed", "test.failed", 9)
     assert (found["a"].status, list(found)) == ("running", ["a"])
+
+
+async def test_steps_that_are_told_after_a_termination_are_canceled_where_they_ran(
+    database: Database, tmp_path: Path
+) -> None:
+    async with writing(database, tmp_path) as writer:
+        async with database.transaction() as connection:
+            await connection.execute(executions.update().values(status="terminated", closed_at=AT))
+        await writer.write(record(1000, step("done", 900, status="completed"), step("ran", 1000)))
+        execution, found = await rows(database)
+    assert execution.status == "terminated"
+    assert {id: (row.status, row.closed_at) for id, row in found.items()} == {
+        "done": ("completed", None),
+        "ran": ("canceled", AT),
+    }
 
 
 async def test_an_attempt_told_by_an_activity_keeps_the_input(database: Database, tmp_path: Path) -> None:
