@@ -19,8 +19,8 @@ from gateway.errors import BadRequest, BodyFault, InvalidBody, UnsupportedMediaT
 #: the most events of one batch
 MAX_EVENTS = 1_000
 
-_STRUCTURED = "application/cloudevents+json"
-_BATCH = "application/cloudevents-batch+json"
+STRUCTURED = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch+json"
 
 _REQUIRED = ("id", "source", "type")
 _NAME = re.compile(r"[a-z0-9]+")
@@ -46,22 +46,21 @@ def read_events(headers: Mapping[str, str], body: bytes) -> list[dict[str, Any]]
     """
     content_type = headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    match media_type:
-        case "application/cloudevents+json":
-            events, where = [_decode(body)], [""]
-        case "application/cloudevents-batch+json":
-            batch = _decode(body)
-            if not isinstance(batch, list) or len(batch) > MAX_EVENTS:
-                fault = BodyFault("", f"must be an array of at most {MAX_EVENTS} events")
-                raise InvalidBody("The body is not a batch of CloudEvents.", errors=[fault])
-            events, where = batch, [f"/{index}" for index in range(len(batch))]
-        case _ if "ce-specversion" in headers:
-            events, where = [_from_headers(headers, content_type, media_type, body)], [""]
-        case _:
-            raise UnsupportedMediaType(
-                f"Send CloudEvents as {_STRUCTURED}, as {_BATCH}, or in binary mode, with ce-specversion and the other "
-                "attributes as headers."
-            )
+    if media_type == STRUCTURED:
+        events, where = [_decode(body)], [""]
+    elif media_type == BATCH:
+        batch = _decode(body)
+        if not isinstance(batch, list) or len(batch) > MAX_EVENTS:
+            fault = BodyFault("", f"must be an array of at most {MAX_EVENTS} events")
+            raise InvalidBody("The body is not a batch of CloudEvents.", errors=[fault])
+        events, where = batch, [f"/{index}" for index in range(len(batch))]
+    elif "ce-specversion" in headers:
+        events, where = [_from_headers(headers, content_type, media_type, body)], [""]
+    else:
+        raise UnsupportedMediaType(
+            f"Send CloudEvents as {STRUCTURED}, as {BATCH}, or in binary mode, with ce-specversion and the other "
+            "attributes as headers."
+        )
     faults = [
         BodyFault(place + pointer, detail)
         for place, event in zip(where, events, strict=True)

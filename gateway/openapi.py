@@ -66,14 +66,15 @@ def openapi_config() -> OpenAPIConfig:
         use_handler_docstrings=True,
         operation_id_creator=_operation_id,
         components=Components(
-            schemas={"Problem": _PROBLEM},
-            security_schemes={_KEY: SecurityScheme(type="http", scheme="bearer", description="an API key, gw_…")},
+            security_schemes={_KEY: SecurityScheme(type="http", scheme="bearer", description="an API key, gw_…")}
         ),
     )
 
 
 def describe_routes(app: Litestar) -> None:
     """Add to each operation what the framework cannot know: its problems, its permission, its idempotency key."""
+    # The framework fills the schemas with those it has found, and forgets any it was given.
+    app.openapi_schema.components.schemas = {**(app.openapi_schema.components.schemas or {}), "Problem": _PROBLEM}
     paths = app.openapi_schema.paths or {}
     for route in app.routes:
         item = paths.get(route.path_format)

@@ -6,6 +6,7 @@ import structlog
 from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -22,6 +23,9 @@ from user_workflows.executions import Executions
 from user_workflows.redo import Redo
 
 NodeId = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
+
+#: the other answer of what can be planned first
+_PLANNED = {HTTP_200_OK: ResponseSpec(Redo, description="With `dryRun`: what would happen.")}
 
 DryRun = Annotated[bool, QueryParameter(name="dryRun", description="tell what would happen, and do nothing")]
 
@@ -80,7 +84,12 @@ async def skip_node(
     return await executions.get(principal.tenant_id, execution_id)
 
 
-@post("/v1/executions/{execution_id:str}/retry", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
+@post(
+    "/v1/executions/{execution_id:str}/retry",
+    opt=requires("executions.control"),
+    status_code=HTTP_202_ACCEPTED,
+    responses=_PLANNED,
+)
 async def retry_execution(
     *,
     execution_id: FromPath[str],
@@ -97,7 +106,12 @@ async def retry_execution(
     return Response(await executions.get(principal.tenant_id, execution_id), status_code=HTTP_202_ACCEPTED)
 
 
-@post("/v1/executions/{execution_id:str}/rerun", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+@post(
+    "/v1/executions/{execution_id:str}/rerun",
+    opt=requires("executions.start"),
+    status_code=HTTP_202_ACCEPTED,
+    responses=_PLANNED,
+)
 async def rerun_execution(
     *,
     request: Request[Principal, Principal, State],
@@ -122,7 +136,12 @@ async def rerun_execution(
     )
 
 
-@post("/v1/executions/{execution_id:str}/replay", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+@post(
+    "/v1/executions/{execution_id:str}/replay",
+    opt=requires("executions.start"),
+    status_code=HTTP_202_ACCEPTED,
+    responses=_PLANNED,
+)
 async def replay_execution(
     *,
     request: Request[Principal, Principal, State],

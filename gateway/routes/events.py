@@ -1,14 +1,18 @@
 """``/v1/events``: CloudEvents, each of which may start any number of workflows."""
 
+from dataclasses import dataclass
+
 from litestar import Request, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.status_codes import HTTP_202_ACCEPTED
 from msgspec import Struct
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
-from gateway.cloudevents import read_events
+from gateway.cloudevents import BATCH, MAX_EVENTS, STRUCTURED, read_events
 from gateway.telemetry.trace import trace_of
 from user_workflows.events import Events
 from user_workflows.interpreter.messages import ExecutionStatus
@@ -29,7 +33,20 @@ class Taken(Struct, frozen=True):
     executions: list[StartedByEvent]
 
 
-@post("/v1/events", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+@dataclass
+class _Operation(Operation):
+    """The body is read here, and not by the framework, which would describe none."""
+
+    def __post_init__(self) -> None:
+        text = Schema(type=OpenAPIType.STRING, min_length=1)
+        attributes = {"specversion": Schema(const="1.0"), "id": text, "source": text, "type": text}
+        event = Schema(type=OpenAPIType.OBJECT, required=list(attributes), properties=dict(attributes))
+        batch = Schema(type=OpenAPIType.ARRAY, items=event, max_items=MAX_EVENTS)
+        content = {STRUCTURED: OpenAPIMediaType(schema=event), BATCH: OpenAPIMediaType(schema=batch)}
+        self.request_body = RequestBody(content=content, required=True)
+
+
+@post("/v1/events", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED, operation_class=_Operation)
 async def receive_events(
     request: Request[Principal, Principal, State],
     principal: NamedDependency[Principal],

@@ -9,6 +9,7 @@ import structlog
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from msgspec import Meta, Struct
@@ -72,7 +73,12 @@ class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     payload: Any = None
 
 
-@post("/v1/workflows/{workflow_id:str}/executions", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+@post(
+    "/v1/workflows/{workflow_id:str}/executions",
+    opt=requires("executions.start"),
+    status_code=HTTP_202_ACCEPTED,
+    responses={HTTP_200_OK: ResponseSpec(Execution, description="With `Prefer: wait`: it has ended.")},
+)
 async def start_execution(
     request: Request[Principal, Principal, State],
     workflow_id: FromPath[str],

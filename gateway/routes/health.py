@@ -39,10 +39,10 @@ async def ready(probes: NamedDependency[Probes]) -> Response[Health]:
     return Response(Health("ok" if set(states) == {"ok"} else "degraded", parts))
 
 
-@get("/metrics", opt=requires(PUBLIC))
+@get("/metrics", opt=requires(PUBLIC), media_type=CONTENT_TYPE_LATEST)
 async def show_metrics() -> Response[bytes]:
     """Show this process's figures in Prometheus' text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest())
 
 
 async def _ask(probe: Probe) -> State:

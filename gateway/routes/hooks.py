@@ -9,6 +9,7 @@ from litestar import Request, Response, route
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.exceptions import MethodNotAllowedException
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from msgspec import Struct
@@ -63,6 +64,7 @@ class Challenged(Struct, frozen=True):
     http_method=METHODS,
     opt=requires(PUBLIC),
     status_code=HTTP_202_ACCEPTED,
+    responses={HTTP_200_OK: ResponseSpec(None, description="The workflow's own answer, which may have any status.")},
     request_max_body_size=MAX_DELIVERY,
 )
 async def receive(
