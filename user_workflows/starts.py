@@ -24,6 +24,7 @@ from plugins.vault.keys import Vault
 from user_workflows.callers import keep_trigger, restore_trigger
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.interpreter.messages import (
+    HISTORY_LIMIT,
     SEQ_STRIDE,
     Earlier,
     Seed,
@@ -86,9 +87,25 @@ class Begin(Struct, frozen=True, kw_only=True):
 
 
 class Starts:
-    """The one way to start an execution."""
+    """The one way to start an execution.
 
-    def __init__(self, *, database: Database, vault: Vault, workflows: Workflows, temporal: Client) -> None:
+    Args:
+        database, vault: hold the rows.
+        workflows: what is started.
+        temporal: carries it.
+        history_limit: events after which a run of an execution hands over to the next.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        workflows: Workflows,
+        temporal: Client,
+        history_limit: int = HISTORY_LIMIT,
+    ) -> None:
+        self._history_limit = history_limit
         self._database = database
         self._vault = vault
         self._workflows = workflows
@@ -135,7 +152,8 @@ class Starts:
         async def hand_over(request: StartRequest, published: PublishedPlan, execution_id: str, is_new: bool) -> None:
             async with room:
                 if is_new:
-                    await self._submit(_first(tenant_id, execution_id, request, published), request.delay)
+                    start = self._first(tenant_id, execution_id, request, published)
+                    await self._submit(start, request.delay)
                 else:
                     await self.repeat(tenant_id, execution_id)
 
@@ -147,6 +165,21 @@ class Starts:
             # The first is as good as all: what was not tried any more has its row.
             raise failed.exceptions[0] from None
         return [execution_id for execution_id, _ in made]
+
+    def _first(
+        self, tenant_id: str, execution_id: str, request: StartRequest, published: PublishedPlan
+    ) -> StartExecution:
+        return StartExecution(
+            tenant_id=tenant_id,
+            execution_id=execution_id,
+            workflow_id=published.workflow_id,
+            version=published.version,
+            trigger=request.trigger,
+            plan=published.plan,
+            origin_id=execution_id,
+            seed=request.seed,
+            history_limit=self._history_limit,
+        )
 
     async def repeat(self, tenant_id: str, execution_id: str) -> None:
         """Hand a queued execution to Temporal, which has it already or not.
@@ -174,6 +207,7 @@ class Starts:
             generation=row.generation,
             seed=begin.seed,
             earlier=begin.earlier,
+            history_limit=self._history_limit,
         )
         if row.generation == 1:
             await self._submit(start, (row.due_at - now()).total_seconds())
@@ -309,19 +343,6 @@ class Starts:
             except WorkflowAlreadyStartedError:
                 return
         STARTED.labels(start.trigger.type).inc()
-
-
-def _first(tenant_id: str, execution_id: str, request: StartRequest, published: PublishedPlan) -> StartExecution:
-    return StartExecution(
-        tenant_id=tenant_id,
-        execution_id=execution_id,
-        workflow_id=published.workflow_id,
-        version=published.version,
-        trigger=request.trigger,
-        plan=published.plan,
-        origin_id=execution_id,
-        seed=request.seed,
-    )
 
 
 def _row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from plugins.host.registry import Registry
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.activities.batch import BatchActivity
-from user_workflows.activities.close import CloseActivity
+from user_workflows.activities.close import CloseActivities
 from user_workflows.activities.executions import CallActivities
 from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
@@ -107,11 +107,12 @@ async def run_worker(
 def _execution_worker(
     temporal: Client, records: RecordWriter, segments: SegmentActivity, approvals: Approvals, cached: int
 ) -> Worker:
+    closing = CloseActivities(records, temporal)
     return Worker(
         temporal,
         task_queue=EXECUTION_QUEUE,
         workflows=[Interpreter, Fire],
-        activities=[CloseActivity(records, temporal).close, segments.run, approvals.open],
+        activities=[closing.checkpoint, closing.close, segments.run, approvals.open],
         interceptors=[LendEmit(records)],
         max_cached_workflows=cached,
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.

@@ -32,7 +32,7 @@ from user_workflows.client import connect
 from user_workflows.controls import Controls
 from user_workflows.execution_views import Execution, Step
 from user_workflows.executions import Executions
-from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.interpreter.messages import HISTORY_LIMIT, TriggerCall
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules
 from user_workflows.worker import run_worker
@@ -172,7 +172,13 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
 
 @asynccontextmanager
 async def open_lane(
-    database: Database, temporal_address: str, folder: Path, *, readable: bool = False, forgetful: bool = False
+    database: Database,
+    temporal_address: str,
+    folder: Path,
+    *,
+    readable: bool = False,
+    forgetful: bool = False,
+    history_limit: int = HISTORY_LIMIT,
 ) -> AsyncIterator[Lane]:
     """Open a lane with a worker and a namespace of its own.
 
@@ -182,6 +188,7 @@ async def open_lane(
         folder: for the master key.
         readable: leave histories in plain JSON, to be recorded.
         forgetful: replay each execution whenever it goes on, as after the loss of a worker.
+        history_limit: events after which a run of an execution hands over to the next.
     """
     async with database.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
@@ -200,7 +207,7 @@ async def open_lane(
         egress=egress,
     )
     workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
-    starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal)
+    starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal, history_limit=history_limit)
     executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)
     # Without Redis: what is enqueued is a row, and is looked at as one.
     jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))

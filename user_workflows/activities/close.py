@@ -1,4 +1,4 @@
-"""The local activity that ends every execution: its final record, before the workflow closes (design §9)."""
+"""The local activities that make records durable, before an execution closes or goes on in another run (design §9)."""
 
 from msgspec import UNSET
 from temporalio import activity
@@ -6,15 +6,20 @@ from temporalio.client import Client
 
 from user_workflows.callers import tell_caller
 from user_workflows.interpreter.messages import CallEnd, ExecutionRecord
-from user_workflows.interpreter.workflow import CLOSE
+from user_workflows.interpreter.workflow import CHECKPOINT, CLOSE
 from user_workflows.metrics import CLOSED, DURATION
 from user_workflows.records import RecordWriter
 
 
-class CloseActivity:
+class CloseActivities:
     def __init__(self, records: RecordWriter, temporal: Client) -> None:
         self._records = records
         self._temporal = temporal
+
+    @activity.defn(name=CHECKPOINT)
+    async def checkpoint(self, record: ExecutionRecord) -> None:
+        """Write a record and return when it is committed: the next run tells nothing of it again."""
+        await self._records.write(record)
 
     @activity.defn(name=CLOSE)
     async def close(self, record: ExecutionRecord) -> None:

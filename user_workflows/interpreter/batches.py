@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError
 
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, Room, collected, items_of, round_failed
-from user_workflows.interpreter.messages import BatchCall, BatchResult, ExecutionError, StartExecution
+from user_workflows.interpreter.messages import BatchCall, BatchResult, StartExecution
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.segments import asked_for, stop_if_cancelled
 from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, STEP_QUEUE
@@ -42,21 +42,24 @@ async def run_batches(
     """
     items = items_of(walk, state, scope)
     call = _call(start, walk, state)
-    results: list[Any] = []
-    failures: dict[int, ExecutionError] = {}
-    room = Room()
-    while len(results) < len(items):
+    loop = walk.loop(state)
+    done = loop.progress
+    room = Room(done.results)
+    while len(done.results) < len(items):
         stop_if_cancelled()
-        batch = _next_batch(items, len(results), state.node.config.get("batchSize", BATCH_ITEMS))
+        if walk.is_draining:
+            await loop.hold()
+        first = len(done.results)
+        batch = _next_batch(items, first, state.node.config.get("batchSize", BATCH_ITEMS))
         on_call()
-        done = await _run(msgspec.structs.replace(call, first=len(results), items=batch), state)
-        room.take(done.results)
-        results += done.results
-        failures.update(done.errors)
-        if failures and not call.collects:
-            number = min(failures)
-            raise round_failed(number, failures[number])
-    return collected(results, failures)
+        walked = await _run(msgspec.structs.replace(call, first=first, items=batch), state)
+        room.take(walked.results)
+        done.results += walked.results
+        done.failures.update(walked.errors)
+        if done.failures and not call.collects:
+            number = min(done.failures)
+            raise round_failed(number, done.failures[number])
+    return collected(done.results, done.failures)
 
 
 def _next_batch(items: Sequence[Any], first: int, most: int) -> tuple[Any, ...]:

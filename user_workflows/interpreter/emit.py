@@ -39,6 +39,10 @@ class Emitter:
         emit: Callable[[ExecutionRecord], None] = workflow.extern_functions()[EMIT]
         emit(self._record(status, changed))
 
+    def checkpoint(self, status: ExecutionStatus) -> ExecutionRecord:
+        """Return the record of every step that was not told of yet, before another run goes on."""
+        return self._record(status, self._untold())
+
     def final(
         self,
         status: ExecutionStatus,
@@ -53,8 +57,7 @@ class Emitter:
 
         Whoever writes it has what was told before, and writes it no later.
         """
-        untold = self._journal.all() if self._must_tell_all else self._journal.changed()
-        record = self._record(status, untold)
+        record = self._record(status, self._untold())
         return ExecutionRecord(
             tenant_id=record.tenant_id,
             execution_id=record.execution_id,
@@ -69,6 +72,9 @@ class Emitter:
             billable_actions=billable_actions,
             awaited_by=self._start.trigger.awaited_by or UNSET,
         )
+
+    def _untold(self) -> Sequence[NodeState]:
+        return self._journal.all() if self._must_tell_all else self._journal.changed()
 
     def _record(self, status: ExecutionStatus, states: Sequence[NodeState]) -> ExecutionRecord:
         return ExecutionRecord(

@@ -1,7 +1,7 @@
 """`foreach` and `while`: a body is walked once for each item, or round."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.control import Scope, boolean, name_of
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
-from user_workflows.interpreter.messages import ExecutionError, StepError
+from user_workflows.interpreter.messages import ExecutionError, LoopProgress, StepError
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import ERROR_PORT
 from user_workflows.interpreter.walk import Performed, Walk
@@ -34,30 +34,47 @@ async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
     items = items_of(walk, state, scope)
     collects = state.node.config.get("continueOnItemError", False)
     concurrency = state.node.config.get("concurrency", DEFAULT_CONCURRENCY)
-    results: list[Any] = [None] * len(items)
-    failures: dict[int, ExecutionError] = {}
-    room = Room()
+    loop = walk.loop(state)
+    done = loop.progress
+    room = Room(done.results)
 
     async def work(waiting: Iterator[tuple[int, Any]]) -> None:
         for index, item in waiting:
             try:
-                results[index] = await _round(walk, state, index, {"item": item, "index": index}, given=item)
+                done.results[index] = await _round(walk, state, index, {"item": item, "index": index}, given=item)
             except ExecutionFailed as failure:
                 if not collects:
                     raise round_failed(index, failure.error) from failure
-                failures[index] = failure.error
-            room.take(results[index])
+                done.failures[index] = failure.error
+            room.take(done.results[index])
+            del loop.rounds[index]
 
-    waiting = enumerate(items)
+    waiting = _waiting(items, done)
     await _together([asyncio.create_task(work(waiting)) for _ in range(min(concurrency, len(items)))])
-    return collected(results, failures)
+    return collected(done.results, done.failures)
+
+
+def _waiting(items: Sequence[Any], done: LoopProgress) -> Iterator[tuple[int, Any]]:
+    """Yield the items that are to be walked, first those that an earlier run of the execution began."""
+    for index in sorted(done.under_way):
+        yield index, items[index]
+    while len(done.results) < len(items):
+        index = len(done.results)
+        done.results.append(None)
+        yield index, items[index]
 
 
 class Room:
-    """What is left for the results of one `foreach`: an execution must be able to end with all that it holds."""
+    """What is left for the results of one `foreach`: an execution must be able to end with all that it holds.
 
-    def __init__(self) -> None:
+    Args:
+        results: that an earlier run of the execution came to.
+    """
+
+    def __init__(self, results: Sequence[Any] = ()) -> None:
         self._left = MAX_RESULTS
+        if results:
+            self.take(results)
 
     def take(self, result: Any) -> None:
         """Count a result, or several.
@@ -89,18 +106,20 @@ async def run_while(walk: Walk, state: NodeState, scope: Scope) -> Performed:
     """
     condition = walk.templates.at(state.node, "condition")
     limit = state.node.config.get("maxIterations", DEFAULT_MAX_ITERATIONS)
-    last: Any = None
-    rounds = 0
-    while boolean(condition.render({**scope, "index": rounds, "last": last}), "condition"):
-        if rounds >= limit:
+    loop = walk.loop(state)
+    done = loop.progress
+    while done.under_way or boolean(condition.render({**scope, "index": done.rounds, "last": done.last}), "condition"):
+        if done.rounds >= limit:
             message = f"the condition still held after {limit} rounds; raise maxIterations or mend the condition"
             raise StepFailed(StepError(type="while.tooManyRounds", message=message))
         try:
-            last = await _round(walk, state, rounds, {"index": rounds, "last": last}, given=last)
+            seen = {"index": done.rounds, "last": done.last}
+            last = await _round(walk, state, done.rounds, seen, given=done.last)
         except ExecutionFailed as failure:
-            raise round_failed(rounds, failure.error) from failure
-        rounds += 1
-    return Performed({"output": last})
+            raise round_failed(done.rounds, failure.error) from failure
+        del loop.rounds[done.rounds]
+        done.last, done.rounds = last, done.rounds + 1
+    return Performed({"output": done.last})
 
 
 async def _round(walk: Walk, state: NodeState, number: int, seen: Mapping[str, Any], *, given: Any) -> Any:

@@ -14,6 +14,9 @@ from user_workflows.plan.model import Plan, PlanGraph, PlanNode
 ExecutionStatus = Literal["queued", "running", "paused", "completed", "failed", "canceled", "terminated", "timedOut"]
 StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "skipped", "canceled"]
 
+#: Temporal warns at 10,240 events of one run, and what is under way when a run drains still adds some.
+HISTORY_LIMIT = 4_000
+
 #: A change of a step is numbered in steps of this size; an activity numbers its attempts in between.
 SEQ_STRIDE = 1_000
 
@@ -85,7 +88,7 @@ class Seed(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Earlier(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the execution had come to when it was retried."""
+    """What the execution had come to when it was retried, or went on in another run."""
 
     started_at: datetime
     #: of its last record
@@ -108,8 +111,12 @@ class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: one more with each retry, so that what is made again acts again
     generation: int = 1
     seed: Seed | None = None
-    #: of a retry
+    #: of a retry, or of a further run
     earlier: Earlier | None = None
+    #: of a further run: the state that the one before it came to
+    carried: "Carried | None" = None
+    #: events after which a run drains and hands over to the next
+    history_limit: int = HISTORY_LIMIT
 
 
 class StepCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -235,6 +242,59 @@ class CallEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def told_about(execution_id: str) -> str:
     """Return what the end of a called execution is told about."""
     return f"call:{execution_id}"
+
+
+class CarriedNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node that has begun or settled; its record is written, so only what others still ask for is here."""
+
+    id: str
+    status: StepStatus
+    #: what it left by; a value that nobody asks for any more is null
+    ports: dict[str, Any] = field(default_factory=dict)
+    #: from here on of nodes that have not settled
+    seq: int = 0
+    input: Any = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    kept: dict[str, Any] = field(default_factory=dict)
+    #: of a loop
+    progress: "LoopProgress | None" = None
+
+
+class CarriedGraph(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of one graph; nodes that are not named have not begun."""
+
+    nodes: tuple[CarriedNode, ...] = ()
+    #: nodes that were skipped by request while they ran
+    skipping: dict[str, str] = field(default_factory=dict)
+
+
+class LoopProgress(Struct, kw_only=True, omit_defaults=True):
+    """How far a loop has come."""
+
+    #: of a `foreach`: of every item that has begun, null until it has ended
+    results: list[Any] = field(default_factory=list)
+    #: number of an item → its error
+    failures: dict[int, ExecutionError] = field(default_factory=dict)
+    #: of a `while`: rounds that have ended, and what the last of them came to
+    rounds: int = 0
+    last: Any = None
+    #: rounds that an earlier run began, to be gone on with: number → graph
+    under_way: dict[int, CarriedGraph] = field(default_factory=dict)
+
+
+class Carried(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of an execution between two runs of it, beside its input and its figures."""
+
+    graph: CarriedGraph
+    #: what nodes see as `input` instead of what arrives
+    edited: dict[str, Any] = field(default_factory=dict)
+    #: signals that nobody has awaited yet, and what other parts told
+    signals: dict[str, list[Any]] = field(default_factory=dict)
+    told: dict[str, list[Any]] = field(default_factory=dict)
+    is_paused: bool = False
+    #: of the whole execution, RFC 3339
+    deadline: str | None = None
 
 
 class StepRecord(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from msgspec import structs
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
@@ -12,7 +13,9 @@ from temporalio.exceptions import ActivityError, CancelledError, is_cancelled_ex
 
 from plugins.host.retry import DEFAULT
 from user_workflows.interpreter.messages import SegmentCall, SegmentResult, StartExecution, StepOutcome
+from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, STEP_QUEUE
+from user_workflows.interpreter.waits import seconds_until
 from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import PlanGraph, PlanNode
 
@@ -40,9 +43,12 @@ async def run_segment(
     graph = walk.graph.plan.cut_out(chain)
     call = _call(start, walk, graph, given)
     summary = " → ".join(node.label or node.id for node in graph.nodes)
+    head = walk.graph.nodes[chain[0]]
     actions = 0
     result = SegmentResult(outcomes=(), resume_in=0.0)
-    if graph.acting is None:
+    if head.kept:
+        result = msgspec.convert(head.kept["result"], SegmentResult)
+    elif graph.acting is None:
         result = await _run_locally(call, summary)
         on_marker()
         actions = 1
@@ -50,7 +56,7 @@ async def run_segment(
         while result.resume_in is not None:
             stop_if_cancelled()
             if result.resume_in > 0:
-                await workflow.sleep(result.resume_in)
+                await _back_off(head, result, result.resume_in)
                 actions += 1
             call = structs.replace(call, local=False, outcomes=result.outcomes, attempt=result.attempt)
             actions += 1
@@ -59,6 +65,19 @@ async def run_segment(
         if graph.acting is None or not result.outcomes or not is_cancelled_exception(error):
             raise
     return result.outcomes, actions
+
+
+async def _back_off(head: NodeState, result: SegmentResult, seconds: float) -> None:
+    """Wait before the next call; another run of the execution may go on with it."""
+    if head.kept:
+        seconds = max(0.0, seconds_until(head.kept["until"]) or 0.0)
+    else:
+        until = workflow.now() + timedelta(seconds=seconds)
+        head.kept = {"until": until.isoformat(), "result": msgspec.to_builtins(result)}
+    try:
+        await workflow.sleep(seconds)
+    finally:
+        head.kept = {}
 
 
 def stop_if_cancelled() -> None:

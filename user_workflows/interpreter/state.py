@@ -6,7 +6,7 @@ from typing import Any
 
 from user_workflows.interpreter.joins import Dead, EdgeState, Ready, decide
 from user_workflows.interpreter.journal import Journal
-from user_workflows.interpreter.messages import Seed, StepError, StepOutcome
+from user_workflows.interpreter.messages import CarriedGraph, Seed, StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.plan.model import PlanGraph, PlanNode
 
@@ -40,6 +40,8 @@ class GraphState:
         self.journal = journal
         #: what nodes see as `input` instead of what arrives
         self.edited: Mapping[str, Any] = {}
+        #: nodes that an earlier run of the execution began, to be gone on with
+        self.under_way: list[NodeState] = []
         self._edges = [EdgeState(edge) for edge in graph.edges]
         #: nodes that will run, or never will; asked for membership only, its order means nothing
         self._decided: set[str] = set()
@@ -97,6 +99,25 @@ class GraphState:
             state = self.nodes[node_id]
             if not state.is_settled:
                 self.skip(state, SKIPPED, at)
+
+    def restore(self, carried: CarriedGraph) -> None:
+        """Take up the state that an earlier run of the execution came to; its records are written."""
+        for kept in carried.nodes:
+            state = self.nodes[kept.id]
+            state.status, state.ports, state.seq, state.input = kept.status, dict(kept.ports), kept.seq, kept.input
+            state.reason, state.started_at, state.kept = kept.reason, kept.started_at, dict(kept.kept)
+            self._decided.add(kept.id)
+            if not state.is_settled:
+                self.under_way.append(state)
+            elif state.status == "skipped":
+                self._rule_out(state)
+            else:
+                self._fire(state)
+        self._ready.clear()
+        for node_id, state in self.nodes.items():
+            if state.status == "pending" and isinstance(self._decide(state.node), Ready):
+                self._decided.add(node_id)
+                self._ready[node_id] = None
 
     def outcomes(self) -> list[StepOutcome]:
         """Return the nodes that have settled, in the order of the plan, as `apply` takes them."""
@@ -165,6 +186,11 @@ class GraphState:
                 self._mark_skipped(state, reason, at)
 
     def _leave(self, state: NodeState) -> None:
+        self._fire(state)
+        self._settle_targets(state, state.closed_at)
+
+    def _fire(self, state: NodeState) -> None:
+        """Fire and rule out the edges of a node that left by its ports."""
         self.outputs[state.node.id] = state.ports
         # A failed node that continues leaves by its default port alone; `error` is only readable.
         ports = [state.node.default_port] if state.status == "failed" and len(state.ports) > 1 else [*state.ports]
@@ -177,10 +203,12 @@ class GraphState:
             else:
                 edge.status = "ruledOut"
                 edge.reason = f"edge {edge.edge.source}→{edge.edge.target} ruled out: port {taken} was taken"
-        self._settle_targets(state, state.closed_at)
 
     def _skip(self, state: NodeState, reason: str, at: datetime | None) -> None:
         self._mark_skipped(state, reason, at)
+        self._rule_out(state)
+
+    def _rule_out(self, state: NodeState) -> None:
         for index in state.node.outgoing:
             edge = self._edges[index]
             edge.status = "ruledOut"
@@ -198,7 +226,7 @@ class GraphState:
                 target = self.nodes[self._edges[index].edge.target]
                 if target.node.id in self._decided:
                     continue
-                match decide(target.node, [self._edges[i] for i in target.node.incoming]):
+                match self._decide(target.node):
                     case Ready():
                         self._decided.add(target.node.id)
                         self._ready[target.node.id] = None
@@ -208,6 +236,9 @@ class GraphState:
                         sources.append(target)
                     case None:
                         pass
+
+    def _decide(self, node: PlanNode) -> Ready | Dead | None:
+        return decide(node, [self._edges[index] for index in node.incoming])
 
     def _value(self, edge: EdgeState) -> Any:
         source = self.nodes[edge.edge.source]

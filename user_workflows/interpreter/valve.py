@@ -1,4 +1,4 @@
-"""Holds nodes back while an execution is paused (design §6, Run controls)."""
+"""Holds nodes back while an execution is paused, or drains to go on in another run (design §6)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,17 +8,27 @@ class Valve:
     """Lets nodes begin, or holds them back: one for a walk and every walk inside it."""
 
     def __init__(self) -> None:
-        self.is_open = True
+        self.is_paused = False
+        #: the present run of the execution begins nothing more
+        self.is_draining = False
         #: in the order in which the walks began, so that a replay wakes them in the same one
         self._listeners: dict[int, Callable[[], None]] = {}
         self._listened = 0
 
+    @property
+    def is_open(self) -> bool:
+        return not (self.is_paused or self.is_draining)
+
     def close(self) -> None:
-        self.is_open = False
+        self.is_paused = True
+
+    def drain(self) -> None:
+        """Let nothing new begin in this run of the execution, for good."""
+        self.is_draining = True
 
     def open(self) -> None:
         """Let nodes begin again, and wake the walks that held some back."""
-        self.is_open = True
+        self.is_paused = False
         for listener in [*self._listeners.values()]:
             listener()
 

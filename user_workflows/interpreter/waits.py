@@ -1,7 +1,7 @@
 """The `wait` node: for a duration, until a moment, or for a named signal."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,20 +18,26 @@ from user_workflows.interpreter.state import GraphState
 class Signals:
     """Named signals that have arrived and were not awaited yet, oldest first."""
 
-    def __init__(self) -> None:
-        self._kept: dict[str, deque[Any]] = {}
+    def __init__(self, kept: Mapping[str, Sequence[Any]] | None = None) -> None:
+        self._kept = {name: deque(payloads) for name, payloads in (kept or {}).items()}
 
     def put(self, name: str, payload: Any) -> None:
         self._kept.setdefault(name, deque()).append(payload)
 
     async def take(self, name: str, timeout: float | None) -> Any:
-        """Wait for the next signal of that name.
+        """Wait for the next signal of that name; one that is there already comes even when the time is over.
 
         Raises:
             TimeoutError: none came within `timeout` seconds.
         """
-        await workflow.wait_condition(lambda: bool(self._kept.get(name)), timeout=timeout)
+        is_late = timeout is not None and timeout <= 0
+        if not (is_late and self._kept.get(name)):
+            await workflow.wait_condition(lambda: bool(self._kept.get(name)), timeout=timeout)
         return self._kept[name].popleft()
+
+    def kept(self) -> dict[str, list[Any]]:
+        """Return what has arrived and was not awaited yet."""
+        return {name: list(payloads) for name, payloads in self._kept.items() if payloads}
 
 
 async def run_wait(

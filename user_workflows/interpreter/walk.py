@@ -16,7 +16,7 @@ from temporalio.exceptions import is_cancelled_exception
 from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.control import EVALUATORS, Ports, Scope, Stop, evaluate
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, StepFailed
-from user_workflows.interpreter.messages import ExecutionError, StepError, StepOutcome
+from user_workflows.interpreter.messages import CarriedGraph, ExecutionError, LoopProgress, StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import Templates
@@ -65,6 +65,27 @@ class SegmentPerformer(Protocol):
             StepFailed: nothing is known of how they ended; the first is what failed.
         """
         ...
+
+
+class Loop:
+    """A loop that is being walked: its progress as data, and the walks of its rounds."""
+
+    def __init__(self, progress: LoopProgress) -> None:
+        self.progress = progress
+        self.rounds: dict[int, Walk] = {}
+        self._is_held = False
+
+    @property
+    def is_at_rest(self) -> bool:
+        return self._is_held or (bool(self.rounds) and all(inner.is_at_rest for inner in self.rounds.values()))
+
+    async def hold(self) -> None:
+        """Wait for the end of this run of the execution: the next one goes on."""
+        self._is_held = True
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._is_held = False
 
 
 class Walk:
@@ -116,7 +137,10 @@ class Walk:
         #: of the segments that run: first node → chain
         self._chains: dict[str, Sequence[str]] = {}
         #: nodes to be skipped as soon as they have stopped, and why
-        self._skipping: dict[str, str] = {}
+        self.skipping: dict[str, str] = {}
+        #: loops that run
+        self.loops: dict[str, Loop] = {}
+        self._is_halted = False
 
     async def run(self) -> None:
         """Walk until nothing is left to run.
@@ -126,20 +150,41 @@ class Walk:
             ExecutionStopped: a `stop` node ended the execution.
         """
         with self._valve.heard_by(self._wake):
+            self._go_on()
             self._advance()
-            while self._running or self.graph.has_ready:
+            while self._is_unfinished and not self._is_halted:
                 self._pause()
                 self._settle(await self._settled.get())
                 while not self._settled.empty():
                     self._settle(self._settled.get_nowait())
                 self._advance()
 
+    @property
+    def is_draining(self) -> bool:
+        return self._valve.is_draining
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether everything that has begun waits, so that another run of the execution can go on with it."""
+        return self._settled.empty() and all(self._rests(node_id) for node_id in self._running)
+
+    def halt(self) -> None:
+        """End the walk where it is."""
+        self._is_halted = True
+        self._wake()
+
+    def restore(self, carried: CarriedGraph) -> None:
+        """Take up the state that an earlier run of the execution came to."""
+        self.graph.restore(carried)
+        self.skipping.update(carried.skipping)
+        self.loops.update({node.id: Loop(node.progress) for node in carried.nodes if node.progress is not None})
+
     def skip(self, node_id: str, reason: str) -> None:
         """Skip a node that has not settled: one that runs or waits is stopped first, unless it settles meanwhile."""
         state = self.graph.nodes.get(node_id)
-        if state is None or state.is_settled or node_id in self._skipping:
+        if state is None or state.is_settled or node_id in self.skipping:
             return
-        self._skipping[node_id] = reason
+        self.skipping[node_id] = reason
         head = next((head for head in self._running if node_id == head or node_id in self._chains.get(head, ())), None)
         if head is None:
             self.graph.skip(state, reason, self._clock())
@@ -162,7 +207,7 @@ class Walk:
         """Return a walk over the body of a loop: one item of it, or one round."""
         if state.node.body is None:
             raise ValueError(f"node {state.node.id} has no body")
-        return Walk(
+        inner = Walk(
             GraphState(state.node.body, self.graph.journal, path=(*state.path, number), outer=self.graph.outputs),
             templates=self.templates,
             seen={**self.seen, **seen},
@@ -174,6 +219,15 @@ class Walk:
             breathe=self._breathe,
             valve=self._valve,
         )
+        loop = self.loop(state)
+        loop.rounds[number] = inner
+        if (carried := loop.progress.under_way.pop(number, None)) is not None:
+            inner.restore(carried)
+        return inner
+
+    def loop(self, state: NodeState) -> Loop:
+        """Return the progress of a loop that runs."""
+        return self.loops.setdefault(state.node.id, Loop(LoopProgress()))
 
     async def breathe(self, nodes: int) -> None:
         """Return when the round of a loop, a walk over so many nodes, may begin."""
@@ -191,6 +245,22 @@ class Walk:
         for state in self.graph.take_ready():
             self._begin(state)
 
+    @property
+    def _is_unfinished(self) -> bool:
+        return bool(self._running) or self.graph.has_ready
+
+    def _rests(self, node_id: str) -> bool:
+        state = self.graph.nodes[node_id]
+        if (loop := self.loops.get(node_id)) is not None:
+            return loop.is_at_rest
+        return state.status == "waiting" or (node_id in self._chains and bool(state.kept))
+
+    def _go_on(self) -> None:
+        """Go on with what an earlier run of the execution began."""
+        for state in self.graph.under_way:
+            self._perform(state)
+        self.graph.under_way.clear()
+
     def _begin(self, state: NodeState) -> None:
         node = state.node
         given = self.graph.input_of(node, self._given)
@@ -199,15 +269,19 @@ class Walk:
             self.graph.complete(state, {node.default_port: given}, self._clock())
         elif node.plugin in EVALUATORS:
             self._evaluate(state, self.scope(given))
-        elif self._segments is not None and (chain := self._rest.get(node.id)) is not None:
-            self._begin_segment(self._segments, chain, given)
         else:
-            self._keep_running(node.id, self._run(state, self.scope(given)))
+            self._perform(state)
+
+    def _perform(self, state: NodeState) -> None:
+        if self._segments is not None and (chain := self._rest.get(state.node.id)) is not None:
+            self._begin_segment(self._segments, chain, state.input)
+        else:
+            self._keep_running(state.node.id, self._run(state, self.scope(state.input)))
 
     def _begin_segment(self, segments: SegmentPerformer, chain: Sequence[str], given: Any) -> None:
         """Begin a chain of nodes, up to the first that is to be skipped, or sees another input than what arrives."""
         head = chain[0]
-        apart = {*self._skipping, *self.graph.edited} - {head}
+        apart = {*self.skipping, *self.graph.edited} - {head}
         self._chains[head] = [*takewhile(lambda node_id: node_id not in apart, chain)]
         self._keep_running(head, self._run_segment(segments, self._chains[head], given))
 
@@ -257,7 +331,7 @@ class Walk:
         self._settled.put_nowait(settled)
 
     def _ended(self, node_id: str, ending: Exception) -> _Settled:
-        was_skipped = any(id in self._skipping for id in self._chains.get(node_id, (node_id,)))
+        was_skipped = any(id in self.skipping for id in self._chains.get(node_id, (node_id,)))
         if was_skipped and is_cancelled_exception(ending):
             return _Settled(node_id, is_skipped=True)
         return _Settled(node_id, ending=ending)
@@ -269,6 +343,7 @@ class Walk:
         if settled is None:
             return
         del self._running[settled.node_id]
+        self.loops.pop(settled.node_id, None)
         chain = self._chains.pop(settled.node_id, [settled.node_id])
         if settled.ending is not None:
             # A fault of ours among them: it fails the workflow task, not the execution, which goes on when a mended
@@ -299,8 +374,8 @@ class Walk:
     def _skip_unsettled(self, chain: Sequence[str]) -> None:
         for node_id in chain:
             state = self.graph.nodes[node_id]
-            if node_id in self._skipping and not state.is_settled:
-                self.graph.skip(state, self._skipping[node_id], self._clock())
+            if node_id in self.skipping and not state.is_settled:
+                self.graph.skip(state, self.skipping[node_id], self._clock())
 
     def _fail(self, state: NodeState, error: StepError) -> None:
         self.graph.fail(state, error, self._clock())

@@ -6,6 +6,7 @@ Everything here is deterministic; recorded histories are replayed by ``tests/rep
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -16,6 +17,7 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 from user_workflows.interpreter.approvals import run_approval
 from user_workflows.interpreter.batches import run_batches
 from user_workflows.interpreter.calls import CALL, run_call, start_error_workflow
+from user_workflows.interpreter.carrying import carry
 from user_workflows.interpreter.compensation import Compensator
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.details import details
@@ -31,6 +33,8 @@ from user_workflows.interpreter.errors import (
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.loops import run_foreach, run_while
 from user_workflows.interpreter.messages import (
+    Carried,
+    Earlier,
     ExecutionError,
     ExecutionRecord,
     ExecutionStatus,
@@ -43,14 +47,15 @@ from user_workflows.interpreter.state import SKIPPED, GraphState
 from user_workflows.interpreter.steps import run_step
 from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.valve import Valve
-from user_workflows.interpreter.waits import Signals, run_wait
+from user_workflows.interpreter.waits import Signals, run_wait, seconds_until
 from user_workflows.interpreter.walk import Performed, Walk
 
 EXECUTION = "execution"
 CLOSE = "execution.close"
+CHECKPOINT = "execution.checkpoint"
 
-#: what the closing workflow task adds to a history: its completion, the marker of `CLOSE`, the end
-_CLOSING_EVENTS = 3
+#: what the last workflow task adds to a history beside markers: its completion, and the end
+_LAST_EVENTS = 2
 
 
 @workflow.defn(name=EXECUTION)
@@ -59,14 +64,20 @@ class Interpreter:
 
     @workflow.init
     def __init__(self, start: StartExecution) -> None:
-        earlier = start.earlier
+        earlier, carried = start.earlier, start.carried
         started_at = workflow.info().start_time if earlier is None else earlier.started_at
         self._start = start
+        self._started_at = started_at
+        self._deadline = _deadline(start)
+        #: what the next run is handed, as soon as it is to go on
+        self._handover: Carried | None = None
         self._journal = Journal(0 if earlier is None else earlier.seq)
-        self._signals = Signals()
+        self._signals = Signals(None if carried is None else carried.signals)
         #: what other parts of the system told nodes that wait for them, by what they wait for
-        self._told = Signals()
+        self._told = Signals(None if carried is None else carried.told)
         self._valve = Valve()
+        if carried is not None and carried.is_paused:
+            self._valve.close()
         self._is_closing = False
         #: statuses in which what has completed is undone
         self._undone_in: set[ExecutionStatus] = {"failed", "timedOut"}
@@ -100,10 +111,13 @@ class Interpreter:
     @workflow.run
     async def run(self, start: StartExecution) -> Any:
         """Walk the plan to its end and return the execution's output."""
-        if start.seed is not None:
+        if start.carried is not None:
+            self._walk.graph.edited = start.carried.edited
+            self._walk.restore(start.carried.graph)
+        elif start.seed is not None:
             self._walk.graph.plant(start.seed, start.trigger.payload, workflow.now())
         try:
-            output = await self._walk_in_time(start.plan.timeout)
+            output = await self._walk_in_time()
         except ExecutionFailed as failure:
             raise await self._failed(failure) from failure
         except TimeoutError:
@@ -114,6 +128,8 @@ class Interpreter:
             if is_cancelled_exception(error):
                 await self._close("canceled", error=ExecutionError(type="execution.canceled", message="canceled"))
             raise
+        if self._handover is not None:
+            workflow.continue_as_new(self._next_run(self._handover))
         try:
             await self._close("completed", output=output)
         except ExecutionFailed as failure:
@@ -133,14 +149,14 @@ class Interpreter:
     @workflow.signal(name="pause")
     def on_pause(self) -> None:
         """Let nothing new begin: what runs may finish, timers keep counting, signals are kept."""
-        if self._valve.is_open:
+        if not self._valve.is_paused:
             self._valve.close()
             self._tell_change()
 
     @workflow.signal(name="resume")
     def on_resume(self) -> None:
         """Begin what has been held back."""
-        if not self._valve.is_open:
+        if self._valve.is_paused:
             self._valve.open()
             self._tell_change()
 
@@ -162,16 +178,69 @@ class Interpreter:
             self._tell()
 
     def _tell(self) -> None:
-        workflow.set_current_details(details(self._walk.graph.nodes.values(), is_paused=not self._valve.is_open))
-        self._emitter.flush("running" if self._valve.is_open else "paused")
+        workflow.set_current_details(details(self._walk.graph.nodes.values(), is_paused=self._valve.is_paused))
+        self._emitter.flush(self._status)
 
-    async def _walk_in_time(self, timeout: float | None) -> Any:
+    @property
+    def _status(self) -> ExecutionStatus:
+        return "paused" if self._valve.is_paused else "running"
+
+    async def _walk_in_time(self) -> Any:
+        watching = asyncio.create_task(self._hand_over_when_long())
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds_until(self._deadline)):
                 await self._walk.run()
         except ExecutionStopped as stopped:
             return stopped.output
+        finally:
+            watching.cancel()
         return self._walk.graph.result()
+
+    async def _hand_over_when_long(self) -> None:
+        """When the history has become long: begin nothing more, let what runs end, record it, and end the walk."""
+        await workflow.wait_condition(self._is_long)
+        self._valve.drain()
+        while self._handover is None:
+            await workflow.wait_condition(lambda: self._walk.is_at_rest)
+            seq = self._journal.seq
+            await self._write(CHECKPOINT, self._emitter.checkpoint(self._status))
+            self._count_marker()
+            self._billable_actions += 1
+            await workflow.wait_condition(partial(self._has_state_to_hand_over, seq))
+        self._walk.halt()
+
+    def _is_long(self) -> bool:
+        info, limit = workflow.info(), self._start.history_limit
+        length = info.get_current_history_length()
+        # By its bytes a history may be long at once, when much was handed over: it has to get somewhere all the same.
+        return length >= limit or (info.is_continue_as_new_suggested() and length >= limit // 8)
+
+    def _has_state_to_hand_over(self, recorded: int) -> bool:
+        """Take down the state, if it is still what was recorded; Temporal asks when nothing else is left to do.
+
+        Taken down later, it would lack a signal that a node has taken and not yet settled with.
+        """
+        if self._is_closing:
+            return False
+        if self._walk.is_at_rest and self._journal.seq == recorded:
+            self._handover = Carried(
+                graph=carry(self._walk),
+                edited=dict(self._walk.graph.edited),
+                signals=self._signals.kept(),
+                told=self._told.kept(),
+                is_paused=self._valve.is_paused,
+                deadline=self._deadline,
+            )
+        return True
+
+    def _next_run(self, handover: Carried) -> StartExecution:
+        earlier = Earlier(
+            started_at=self._started_at,
+            seq=self._journal.seq,
+            history_events=self._history_length() + _LAST_EVENTS,
+            billable_actions=self._billable_actions + self._effort.rests,
+        )
+        return structs.replace(self._start, seed=None, earlier=earlier, carried=handover)
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         with too_large_fails_step():
@@ -220,12 +289,12 @@ class Interpreter:
         since, count = self._markers
         self._markers = (length, count + 1 if since == length else 1)
 
-    def _final_history_length(self) -> int:
-        """Events of the closed history: those of the present workflow task are not counted by the server yet."""
+    def _history_length(self) -> int:
+        """Events of all runs so far: those of the present workflow task are not counted by the server yet."""
         length = workflow.info().get_current_history_length()
         since, count = self._markers
         before = 0 if self._start.earlier is None else self._start.earlier.history_events
-        return before + length + (count if since == length else 0) + _CLOSING_EVENTS
+        return before + length + (count if since == length else 0)
 
     async def _failed(self, failure: ExecutionFailed) -> ApplicationError:
         """Close as failed, and return what the workflow ends with."""
@@ -251,11 +320,12 @@ class Interpreter:
             at=workflow.now(),
             output=output,
             error=error,
-            history_events=self._final_history_length(),
+            # and the marker of this record
+            history_events=self._history_length() + 1 + _LAST_EVENTS,
             billable_actions=self._billable_actions + self._effort.rests,
         )
         try:
-            await self._write_final(record)
+            await self._write(CLOSE, record)
         except ApplicationError as error:
             if not is_too_large(error):
                 raise
@@ -265,16 +335,16 @@ class Interpreter:
 
     async def _write_slim(self, record: ExecutionRecord) -> None:
         try:
-            await self._write_final(record)
+            await self._write(CLOSE, record)
         except ApplicationError as error:
             if not is_too_large(error):
                 raise
             message = f"the output of the execution: {error.message}"
             raise ExecutionFailed(ExecutionError(type=PAYLOAD_TOO_LARGE, message=message)) from error
 
-    async def _write_final(self, record: ExecutionRecord) -> None:
+    async def _write(self, activity: str, record: ExecutionRecord) -> None:
         await workflow.execute_local_activity(
-            CLOSE,
+            activity,
             record,
             start_to_close_timeout=timedelta(seconds=30),
             retry_policy=RetryPolicy(
@@ -289,6 +359,14 @@ _CLOSE_REASONS: dict[ExecutionStatus, str] = {
     "canceled": "the execution was canceled",
     "timedOut": "the execution ran out of time",
 }
+
+
+def _deadline(start: StartExecution) -> str | None:
+    """Return when the execution is out of time; the first run of it decides."""
+    if start.carried is not None:
+        return start.carried.deadline
+    timeout = start.plan.timeout
+    return None if timeout is None else (workflow.now() + timedelta(seconds=timeout)).isoformat()
 
 
 def _rfc3339(at: datetime) -> str:
