@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from tests.user_workflows.drawing import edges, node
 from user_workflows.interpreter.approvals import Decision
+from user_workflows.interpreter.messages import HISTORY_LIMIT
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -27,7 +28,29 @@ class Case(Struct, frozen=True, kw_only=True):
     calls: dict[str, Any] | None = None
     #: once it has failed, retry it; the history is that of the retry
     is_retried: bool = False
+    #: events after which a run hands over to the next; the history is that of the first run, or of the last
+    history_limit: int = HISTORY_LIMIT
+    is_first_run: bool = False
 
+
+_LONG = {
+    "nodes": [
+        {
+            **node("paid", "test.echo", value="{{ input.id }}"),
+            "compensate": {"pluginId": "test.echo", "config": {"value": "{{ nodes.paid.output }}"}},
+        },
+        node(
+            "each",
+            "foreach",
+            items=[1, 2, 3, 4, 5, 6, 7, 8],
+            nodes=[node("call", "test.echo", value="{{ item * size(nodes.paid.output) }}", timeout="2m")],
+            edges=[],
+            concurrency=2,
+        ),
+        node("bad", "test.flaky", permanent=True),
+    ],
+    "edges": edges("paid>each", "each>bad"),
+}
 
 CASES = (
     Case(
@@ -468,4 +491,6 @@ CASES = (
             "errorWorkflow": "wf_nobody",
         },
     ),
+    Case(name="handover", definition=_LONG, input={"id": "abc"}, history_limit=25, is_first_run=True),
+    Case(name="further-run", definition=_LONG, input={"id": "abc"}, history_limit=25),
 )

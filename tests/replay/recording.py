@@ -8,11 +8,13 @@ executions that began under an older interpreter.
 import asyncio
 import tempfile
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
 from temporalio.worker import (
     Interceptor,
     Replayer,
@@ -32,13 +34,13 @@ from user_workflows.codec import plain_data_converter
 from user_workflows.execution_views import Execution
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.messages import ExecutionRecord, TriggerCall, workflow_id
-from user_workflows.interpreter.workflow import CLOSE, Interpreter
+from user_workflows.interpreter.workflow import CHECKPOINT, CLOSE, Interpreter
 
 FOLDER = Path(__file__).parent / "histories"
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
-    """One history, and the final record that the interpreter came to when it was recorded."""
+    """One history, and the last record that the interpreter came to when it was recorded."""
 
     workflow_id: str
     history: dict[str, Any]
@@ -49,8 +51,15 @@ def read(path: Path) -> Recording:
     return msgspec.json.decode(path.read_bytes(), type=Recording)
 
 
-async def replay(workflow_id: str, history: dict[str, Any]) -> dict[str, Any]:
-    """Replay a history with the present code and return the final record it comes to.
+async def replay(
+    workflow_id: str, history: dict[str, Any], data_converter: DataConverter | None = None
+) -> dict[str, Any]:
+    """Replay a history with the present code and return the last record it comes to.
+
+    Args:
+        workflow_id: Temporal's.
+        history: of one run.
+        data_converter: what its payloads were written with, if not plain JSON.
 
     Raises:
         temporalio.workflow.NondeterminismError: the present code does not do what the recorded one did.
@@ -58,7 +67,7 @@ async def replay(workflow_id: str, history: dict[str, Any]) -> dict[str, Any]:
     finals: list[ExecutionRecord] = []
     replayer = Replayer(
         workflows=[Interpreter],
-        data_converter=plain_data_converter(),
+        data_converter=data_converter or plain_data_converter(),
         interceptors=[_Capture(finals.append)],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
@@ -68,7 +77,7 @@ async def replay(workflow_id: str, history: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Capture(Interceptor):
-    """Hands over the record that the interpreter closes with."""
+    """Hands over the record that the interpreter closes with, or goes on from in a further run."""
 
     def __init__(self, captured: Callable[[ExecutionRecord], None]) -> None:
         self._captured = captured
@@ -79,7 +88,7 @@ class _Capture(Interceptor):
 
         class Outbound(WorkflowOutboundInterceptor):
             def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
-                if input.activity == CLOSE:
+                if input.activity in (CHECKPOINT, CLOSE):
                     captured(input.args[0])
                 return super().start_local_activity(input)
 
@@ -119,7 +128,11 @@ async def record(lane: Lane, case: Case) -> Recording:
         await lane.controls.retry(lane.tenant_id, execution.id)
         await lane.finish(execution)
     id = workflow_id(lane.tenant_id, execution.id)
-    history = (await lane.temporal.get_workflow_handle(id).fetch_history()).to_json_dict()
+    handle = lane.temporal.get_workflow_handle(id)
+    if case.is_first_run:
+        first = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
+        handle = lane.temporal.get_workflow_handle(id, run_id=first)
+    history = (await handle.fetch_history()).to_json_dict()
     return Recording(workflow_id=id, history=history, final=await replay(id, history))
 
 
@@ -138,15 +151,20 @@ async def record_what_is_missing() -> None:
             database = Database(f"sqlite:///{folder}/gateway.db")
             async with database.engine.begin() as connection:
                 await connection.run_sync(metadata.create_all)
-            async with open_lane(database, server.address, folder, readable=True) as lane:
-                for case in missing:
-                    recording = await record(lane, case)
-                    encoded = msgspec.json.format(msgspec.json.encode(recording), indent=1)
-                    (FOLDER / f"{case.name}.json").write_bytes(encoded + b"\n")
-                    print(f"recorded {case.name}: {len(recording.history['events'])} events")
+            for limit, cases in groupby(sorted(missing, key=_limit), _limit):
+                async with open_lane(database, server.address, folder, readable=True, history_limit=limit) as lane:
+                    for case in cases:
+                        recording = await record(lane, case)
+                        encoded = msgspec.json.format(msgspec.json.encode(recording), indent=1)
+                        (FOLDER / f"{case.name}.json").write_bytes(encoded + b"\n")
+                        print(f"recorded {case.name}: {len(recording.history['events'])} events")
             await database.close()
         finally:
             await asyncio.to_thread(servers.stop, process)
+
+
+def _limit(case: Case) -> int:
+    return case.history_limit
 
 
 if __name__ == "__main__":

@@ -19,15 +19,14 @@ def carry(walk: Walk, around: Sequence[PlanNode] = ()) -> CarriedGraph:
         around: the loop that it is a round of, whose own expressions see the round's nodes.
     """
     states = walk.graph.nodes.values()
-    asked = _asked_for(walk.templates, [*around, *(state.node for state in states if not state.is_settled)])
-    return CarriedGraph(
-        nodes=tuple(_carry_node(walk, state, asked) for state in states if state.status != "pending"),
-        skipping=dict(walk.skipping),
-    )
+    unsettled = [state.node for state in states if not state.is_settled]
+    undoing = [state.node.compensate for state in states if _may_be_undone(state)]
+    asked = _asked_for(walk.templates, [*around, *unsettled, *filter(None, undoing)])
+    return CarriedGraph(nodes=tuple(_carry_node(walk, state, asked) for state in states if state.status != "pending"))
 
 
 def _carry_node(walk: Walk, state: NodeState, asked: frozenset[str] | None) -> CarriedNode:
-    if state.is_settled:
+    if state.is_settled and not _may_be_undone(state):
         is_asked = asked is None or state.node.id in asked or _has_followers(walk, state)
         ports = state.ports if is_asked else dict.fromkeys(state.ports)
         return CarriedNode(id=state.node.id, status=state.status, ports=ports)
@@ -35,10 +34,13 @@ def _carry_node(walk: Walk, state: NodeState, asked: frozenset[str] | None) -> C
     return CarriedNode(
         id=state.node.id,
         status=state.status,
+        ports=state.ports,
         seq=state.seq,
+        attempt=state.attempt,
         input=state.input,
         reason=state.reason,
         started_at=state.started_at,
+        closed_at=state.closed_at,
         kept=state.kept,
         progress=None if loop is None else _carry_loop(loop, state.node),
     )
@@ -47,6 +49,11 @@ def _carry_node(walk: Walk, state: NodeState, asked: frozenset[str] | None) -> C
 def _carry_loop(loop: Loop, node: PlanNode) -> LoopProgress:
     rounds = {number: carry(inner, [node]) for number, inner in loop.rounds.items()}
     return structs.replace(loop.progress, under_way={**loop.progress.under_way, **rounds})
+
+
+def _may_be_undone(state: NodeState) -> bool:
+    """Whether its record may be written again: what it holds, and when it completed, has to be known then."""
+    return state.status == "completed" and state.node.compensate is not None and not state.path
 
 
 def _has_followers(walk: Walk, state: NodeState) -> bool:
@@ -71,6 +78,8 @@ def _asked_for(templates: Templates, nodes: Sequence[PlanNode]) -> frozenset[str
 
 def _with_bodies(node: PlanNode) -> Iterator[PlanNode]:
     yield node
+    if node.compensate is not None:
+        yield node.compensate
     if node.body is not None:
         for graph in node.body.graphs():
             yield from graph.nodes

@@ -251,11 +251,13 @@ class CarriedNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: StepStatus
     #: what it left by; a value that nobody asks for any more is null
     ports: dict[str, Any] = field(default_factory=dict)
-    #: from here on of nodes that have not settled
+    #: from here on of nodes that have not settled, or may yet be undone
     seq: int = 0
+    attempt: int = 0
     input: Any = None
     reason: str | None = None
     started_at: datetime | None = None
+    closed_at: datetime | None = None
     kept: dict[str, Any] = field(default_factory=dict)
     #: of a loop
     progress: "LoopProgress | None" = None
@@ -265,8 +267,6 @@ class CarriedGraph(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The state of one graph; nodes that are not named have not begun."""
 
     nodes: tuple[CarriedNode, ...] = ()
-    #: nodes that were skipped by request while they ran
-    skipping: dict[str, str] = field(default_factory=dict)
 
 
 class LoopProgress(Struct, kw_only=True, omit_defaults=True):
@@ -293,6 +293,8 @@ class Carried(Struct, frozen=True, kw_only=True, omit_defaults=True):
     signals: dict[str, list[Any]] = field(default_factory=dict)
     told: dict[str, list[Any]] = field(default_factory=dict)
     is_paused: bool = False
+    #: whether what has completed is undone, should the execution be canceled
+    is_undone_when_canceled: bool = False
     #: of the whole execution, RFC 3339
     deadline: str | None = None
 

@@ -105,7 +105,8 @@ class GraphState:
         for kept in carried.nodes:
             state = self.nodes[kept.id]
             state.status, state.ports, state.seq, state.input = kept.status, dict(kept.ports), kept.seq, kept.input
-            state.reason, state.started_at, state.kept = kept.reason, kept.started_at, dict(kept.kept)
+            state.started_at, state.closed_at, state.attempt = kept.started_at, kept.closed_at, kept.attempt
+            state.reason, state.kept = kept.reason, dict(kept.kept)
             self._decided.add(kept.id)
             if not state.is_settled:
                 self.under_way.append(state)

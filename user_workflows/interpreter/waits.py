@@ -30,9 +30,14 @@ class Signals:
         Raises:
             TimeoutError: none came within `timeout` seconds.
         """
+        deadline = None if timeout is None else workflow.now() + timedelta(seconds=timeout)
         is_late = timeout is not None and timeout <= 0
-        if not (is_late and self._kept.get(name)):
+        while not (is_late and self._kept.get(name)):
             await workflow.wait_condition(lambda: bool(self._kept.get(name)), timeout=timeout)
+            if self._kept.get(name):
+                break
+            # Another that waits for the same was faster.
+            timeout = None if deadline is None else (deadline - workflow.now()).total_seconds()
         return self._kept[name].popleft()
 
     def kept(self) -> dict[str, list[Any]]:

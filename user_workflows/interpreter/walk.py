@@ -137,10 +137,11 @@ class Walk:
         #: of the segments that run: first node → chain
         self._chains: dict[str, Sequence[str]] = {}
         #: nodes to be skipped as soon as they have stopped, and why
-        self.skipping: dict[str, str] = {}
+        self._skipping: dict[str, str] = {}
         #: loops that run
         self.loops: dict[str, Loop] = {}
         self._is_halted = False
+        self._fault: BaseException | None = None
 
     async def run(self) -> None:
         """Walk until nothing is left to run.
@@ -158,6 +159,8 @@ class Walk:
                 while not self._settled.empty():
                     self._settle(self._settled.get_nowait())
                 self._advance()
+        if self._fault is not None:
+            raise self._fault
 
     @property
     def is_draining(self) -> bool:
@@ -168,23 +171,22 @@ class Walk:
         """Whether everything that has begun waits, so that another run of the execution can go on with it."""
         return self._settled.empty() and all(self._rests(node_id) for node_id in self._running)
 
-    def halt(self) -> None:
-        """End the walk where it is."""
-        self._is_halted = True
+    def halt(self, fault: BaseException | None = None) -> None:
+        """End the walk where it is; with a fault, by raising it."""
+        self._is_halted, self._fault = True, fault
         self._wake()
 
     def restore(self, carried: CarriedGraph) -> None:
         """Take up the state that an earlier run of the execution came to."""
         self.graph.restore(carried)
-        self.skipping.update(carried.skipping)
         self.loops.update({node.id: Loop(node.progress) for node in carried.nodes if node.progress is not None})
 
     def skip(self, node_id: str, reason: str) -> None:
         """Skip a node that has not settled: one that runs or waits is stopped first, unless it settles meanwhile."""
         state = self.graph.nodes.get(node_id)
-        if state is None or state.is_settled or node_id in self.skipping:
+        if state is None or state.is_settled or node_id in self._skipping:
             return
-        self.skipping[node_id] = reason
+        self._skipping[node_id] = reason
         head = next((head for head in self._running if node_id == head or node_id in self._chains.get(head, ())), None)
         if head is None:
             self.graph.skip(state, reason, self._clock())
@@ -251,6 +253,8 @@ class Walk:
 
     def _rests(self, node_id: str) -> bool:
         state = self.graph.nodes[node_id]
+        if self._running[node_id].cancelling():
+            return False
         if (loop := self.loops.get(node_id)) is not None:
             return loop.is_at_rest
         return state.status == "waiting" or (node_id in self._chains and bool(state.kept))
@@ -281,7 +285,7 @@ class Walk:
     def _begin_segment(self, segments: SegmentPerformer, chain: Sequence[str], given: Any) -> None:
         """Begin a chain of nodes, up to the first that is to be skipped, or sees another input than what arrives."""
         head = chain[0]
-        apart = {*self.skipping, *self.graph.edited} - {head}
+        apart = {*self._skipping, *self.graph.edited} - {head}
         self._chains[head] = [*takewhile(lambda node_id: node_id not in apart, chain)]
         self._keep_running(head, self._run_segment(segments, self._chains[head], given))
 
@@ -331,7 +335,7 @@ class Walk:
         self._settled.put_nowait(settled)
 
     def _ended(self, node_id: str, ending: Exception) -> _Settled:
-        was_skipped = any(id in self.skipping for id in self._chains.get(node_id, (node_id,)))
+        was_skipped = any(id in self._skipping for id in self._chains.get(node_id, (node_id,)))
         if was_skipped and is_cancelled_exception(ending):
             return _Settled(node_id, is_skipped=True)
         return _Settled(node_id, ending=ending)
@@ -374,8 +378,8 @@ class Walk:
     def _skip_unsettled(self, chain: Sequence[str]) -> None:
         for node_id in chain:
             state = self.graph.nodes[node_id]
-            if node_id in self.skipping and not state.is_settled:
-                self.graph.skip(state, self.skipping[node_id], self._clock())
+            if node_id in self._skipping and not state.is_settled:
+                self.graph.skip(state, self._skipping[node_id], self._clock())
 
     def _fail(self, state: NodeState, error: StepError) -> None:
         self.graph.fail(state, error, self._clock())

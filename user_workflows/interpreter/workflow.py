@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import structs
 from temporalio import workflow
@@ -81,6 +81,8 @@ class Interpreter:
         self._is_closing = False
         #: statuses in which what has completed is undone
         self._undone_in: set[ExecutionStatus] = {"failed", "timedOut"}
+        if carried is not None and carried.is_undone_when_canceled:
+            self._undone_in.add("canceled")
         self._billable_actions = 1 if earlier is None else 1 + earlier.billable_actions
         #: markers of local activities in the present workflow task: (events before it, markers)
         self._markers = (0, 0)
@@ -128,9 +130,9 @@ class Interpreter:
             if is_cancelled_exception(error):
                 await self._close("canceled", error=ExecutionError(type="execution.canceled", message="canceled"))
             raise
-        if self._handover is not None:
-            workflow.continue_as_new(self._next_run(self._handover))
         try:
+            if self._handover is not None:
+                self._hand_over(self._handover)
             await self._close("completed", output=output)
         except ExecutionFailed as failure:
             raise await self._failed(failure) from failure
@@ -187,6 +189,7 @@ class Interpreter:
 
     async def _walk_in_time(self) -> Any:
         watching = asyncio.create_task(self._hand_over_when_long())
+        watching.add_done_callback(self._watched)
         try:
             async with asyncio.timeout(seconds_until(self._deadline)):
                 await self._walk.run()
@@ -209,6 +212,11 @@ class Interpreter:
             await workflow.wait_condition(partial(self._has_state_to_hand_over, seq))
         self._walk.halt()
 
+    def _watched(self, watching: "asyncio.Task[None]") -> None:
+        if not watching.cancelled() and (fault := watching.exception()) is not None:
+            # A fault of ours: it has to fail the workflow task, which is made again by a mended worker.
+            self._walk.halt(fault)
+
     def _is_long(self) -> bool:
         info, limit = workflow.info(), self._start.history_limit
         length = info.get_current_history_length()
@@ -229,9 +237,19 @@ class Interpreter:
                 signals=self._signals.kept(),
                 told=self._told.kept(),
                 is_paused=self._valve.is_paused,
+                is_undone_when_canceled="canceled" in self._undone_in,
                 deadline=self._deadline,
             )
         return True
+
+    def _hand_over(self, handover: Carried) -> NoReturn:
+        following = self._next_run(handover)
+        try:
+            # Refused by `continue_as_new` itself, it would fail the workflow task again and again.
+            workflow.payload_converter().to_payload(following)
+        except ApplicationError as error:
+            raise _too_large("the state", error) from error
+        workflow.continue_as_new(following)
 
     def _next_run(self, handover: Carried) -> StartExecution:
         earlier = Earlier(
@@ -255,7 +273,8 @@ class Interpreter:
             case "while":
                 return await run_while(walk, state, scope)
         config = walk.templates.at(state.node).render(scope)
-        self._billable_actions += 1
+        # What goes on in a further run costs a timer again, and nothing else.
+        self._billable_actions += int(not state.kept or state.kept.get("until") is not None)
         if state.node.plugin == "wait":
             return Performed(await run_wait(walk.graph, state, config, self._signals, self._tell))
         if state.node.plugin == "approval":
@@ -270,7 +289,7 @@ class Interpreter:
     async def _call(self, walk: Walk, state: NodeState, config: Any) -> Performed:
         if state.node.plugin == CALL:
             # Of a call that waits, the end of its child is told by a signal.
-            self._billable_actions += int(config.get("mode") != "detach")
+            self._billable_actions += int(config.get("mode") != "detach" and not state.kept)
             return Performed(await run_call(self._start, walk.graph, state, config, told=self._told, tell=self._tell))
         result = await run_step(self._start, state, config)
         return Performed({result.port: result.output}, result.attempt)
@@ -327,22 +346,19 @@ class Interpreter:
         try:
             await self._write(CLOSE, record)
         except ApplicationError as error:
+            raise _too_large("the output", error) from error
+
+    async def _write(self, activity: str, record: ExecutionRecord) -> None:
+        try:
+            await self._write_whole(activity, record)
+        except ApplicationError as error:
             if not is_too_large(error):
                 raise
             # Its steps go ahead in a record of their own, which is committed no later than this one.
             self._emitter.flush("running")
-            await self._write_slim(structs.replace(record, steps=()))
+            await self._write_whole(activity, structs.replace(record, steps=()))
 
-    async def _write_slim(self, record: ExecutionRecord) -> None:
-        try:
-            await self._write(CLOSE, record)
-        except ApplicationError as error:
-            if not is_too_large(error):
-                raise
-            message = f"the output of the execution: {error.message}"
-            raise ExecutionFailed(ExecutionError(type=PAYLOAD_TOO_LARGE, message=message)) from error
-
-    async def _write(self, activity: str, record: ExecutionRecord) -> None:
+    async def _write_whole(self, activity: str, record: ExecutionRecord) -> None:
         await workflow.execute_local_activity(
             activity,
             record,
@@ -359,6 +375,13 @@ _CLOSE_REASONS: dict[ExecutionStatus, str] = {
     "canceled": "the execution was canceled",
     "timedOut": "the execution ran out of time",
 }
+
+
+def _too_large(what: str, error: ApplicationError) -> Exception:
+    """Return what an execution ends with of which something is too large to travel; any other error stays itself."""
+    if not is_too_large(error):
+        return error
+    return ExecutionFailed(ExecutionError(type=PAYLOAD_TOO_LARGE, message=f"{what} of the execution: {error.message}"))
 
 
 def _deadline(start: StartExecution) -> str | None:
