@@ -7,11 +7,11 @@ travels: Temporal takes 2 MB a payload, 4 MB a message, and keeps every byte in 
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import msgspec
-import temporalio.converter
 import zstandard
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
@@ -191,10 +191,23 @@ def _blob_place(claim: Claim) -> str:
     return f"blob:{claim.owner}:{claim.id}"
 
 
+class TenantDataConverter(DataConverter):
+    """Gives its codec the context of each payload, and spares the parts that know none.
+
+    The SDK asks several times for every payload, and would make all of them anew each time.
+    """
+
+    def with_context(self, context: SerializationContext) -> Self:
+        if not isinstance(self.payload_codec, TenantCodec):
+            return self
+        made = copy(self)
+        object.__setattr__(made, "payload_codec", self.payload_codec.with_context(context))
+        return made
+
+
 def plain_data_converter() -> DataConverter:
     """Return the converter without its codec: what a history holds when it is opened."""
-    return replace(
-        temporalio.converter.default(),
+    return TenantDataConverter(
         payload_converter_class=PayloadConverter,
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )
