@@ -1,5 +1,6 @@
 """Executions and steps as the API shows them, read from their rows."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -97,7 +98,7 @@ def read_execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Ex
         input=sealer.open_json(row.input_sealed, input_place(row.id)),
         output=result.get("output"),
         error=None if error is None else msgspec.convert(error, ExecutionError),
-        trigger={name: row.trigger[name] for name in _TRIGGER if row.trigger.get(name) is not None},
+        trigger=_shown(row.trigger),
         tags=tags,
         created_at=row.created_at,
         started_at=row.started_at,
@@ -108,12 +109,37 @@ def read_execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Ex
     )
 
 
+def queued_execution(row: Mapping[str, Any], input: Any, tags: Sequence[str]) -> Execution:
+    """Return the execution of a row that has just been inserted, without a look at it."""
+    return Execution(
+        id=row["id"],
+        workflow_id=row["workflow_id"],
+        version=row["version"],
+        origin_id=row["origin_id"],
+        status=row["status"],
+        input=input,
+        output=None,
+        error=None,
+        trigger=_shown(row["trigger"]),
+        tags=tuple(sorted({*tags})),
+        created_at=row["created_at"],
+        started_at=None,
+        closed_at=None,
+        history_events=None,
+        billable_actions=None,
+    )
+
+
 def unreached_step(node_id: str, execution: Execution, path: Path = ()) -> Step:
     """Return the step of a node that nothing was recorded of."""
     if not execution.is_closed:
         return Step(node_id=node_id, path=path)
     reason = f"the execution was {execution.status} before this node was reached"
     return Step(node_id=node_id, path=path, status="skipped", reason=reason, closed_at=execution.closed_at)
+
+
+def _shown(trigger: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: trigger[name] for name in _TRIGGER if trigger.get(name) is not None}
 
 
 def read_step(row: "Row[Any]", sealer: Sealer) -> Step:

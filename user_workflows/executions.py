@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, bindparam, delete, select
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
@@ -19,6 +19,7 @@ from user_workflows.execution_views import (
     Execution,
     Page,
     StepPage,
+    queued_execution,
     read_execution,
     read_step,
     unreached_step,
@@ -31,6 +32,15 @@ from user_workflows.starts import StartRequest, Starts
 from user_workflows.store import execution_tags, executions, steps
 from user_workflows.watchdog import PATIENCE
 from user_workflows.workflows import Workflows
+
+# Built once: for one row SQLAlchemy takes longer to build a statement than a database to carry it out.
+_BY_ID = select(executions).where(executions.c.tenant_id == bindparam("tenant_id"), executions.c.id == bindparam("id"))
+_TAGS = (
+    select(execution_tags.c.execution_id, execution_tags.c.tag)
+    .where(execution_tags.c.tenant_id == bindparam("tenant_id"))
+    .where(execution_tags.c.execution_id.in_(bindparam("ids", expanding=True)))
+    .order_by(execution_tags.c.tag)
+)
 
 
 class Executions:
@@ -67,17 +77,22 @@ class Executions:
         key: str | None = None,
     ) -> Execution:
         """Start an execution; see `Starts.start`. An equal `key` answers with the first execution."""
-        execution_id = await self._starts.start(
-            tenant_id, workflow_id, trigger=trigger, version=version, tags=tags, delay=delay, key=key
+        request = StartRequest(
+            workflow_id=workflow_id, trigger=trigger, version=version, tags=tuple(tags), delay=delay, key=key
         )
-        return await self._read(tenant_id, execution_id)
+        (execution,) = await self.start_many(tenant_id, [request])
+        return execution
 
     async def start_many(self, tenant_id: str, requests: Sequence[StartRequest]) -> list[Execution]:
         """Start executions, all of them or none; see `Starts.start_many`."""
-        ids = await self._starts.start_many(tenant_id, requests)
-        query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.id.in_(ids))
-        found = {execution.id: execution for execution in await self._fetch(tenant_id, query)}
-        return [found[id] for id in ids]
+        started = await self._starts.start_many(tenant_id, requests)
+        known = [one.id for one in started if one.row is None]
+        query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.id.in_(known))
+        found = {execution.id: execution for execution in await self._fetch(tenant_id, query)} if known else {}
+        return [
+            found[one.id] if one.row is None else queued_execution(one.row, request.trigger.payload, request.tags)
+            for one, request in zip(started, requests, strict=True)
+        ]
 
     async def get(self, tenant_id: str, execution_id: str) -> Execution:
         """Return an execution, repaired from Temporal where its record has fallen behind.
@@ -276,23 +291,19 @@ class Executions:
         return self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
 
     async def _read(self, tenant_id: str, execution_id: str) -> Execution:
-        query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.id == execution_id)
-        found = await self._fetch(tenant_id, query)
+        found = await self._fetch(tenant_id, _BY_ID, {"tenant_id": tenant_id, "id": execution_id})
         if not found:
             raise NotFound("execution", execution_id)
         return found[0]
 
-    async def _fetch(self, tenant_id: str, query: "Select[Any]") -> tuple[Execution, ...]:
+    async def _fetch(
+        self, tenant_id: str, query: "Select[Any]", parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Execution, ...]:
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(query, parameters)).all()
             if not rows:
                 return ()
-            tagged = await connection.execute(
-                select(execution_tags.c.execution_id, execution_tags.c.tag)
-                .where(execution_tags.c.tenant_id == tenant_id)
-                .where(execution_tags.c.execution_id.in_([row.id for row in rows]))
-                .order_by(execution_tags.c.tag)
-            )
+            tagged = await connection.execute(_TAGS, {"tenant_id": tenant_id, "ids": [row.id for row in rows]})
             tags: dict[str, tuple[str, ...]] = {}
             for execution_id, tag in tagged:
                 tags[execution_id] = (*tags.get(execution_id, ()), tag)

@@ -5,7 +5,7 @@ point and still starts one execution.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,6 +86,14 @@ class Begin(Struct, frozen=True, kw_only=True):
     earlier: Earlier | None = None
 
 
+class Started(Struct, frozen=True, kw_only=True):
+    """The execution that a request stands for."""
+
+    id: str
+    #: as it was inserted; ``None`` where an earlier request with the same key has started it
+    row: Mapping[str, Any] | None
+
+
 class Starts:
     """The one way to start an execution.
 
@@ -110,6 +118,9 @@ class Starts:
         self._vault = vault
         self._workflows = workflows
         self._temporal = temporal
+        # Built once, as all that is carried out for each start.
+        insert = database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
+        self._insert_new = insert.returning(executions.c.id)
 
     async def start(
         self,
@@ -132,11 +143,11 @@ class Starts:
         request = StartRequest(
             workflow_id=workflow_id, trigger=trigger, version=version, tags=tuple(tags), delay=delay, key=key
         )
-        (execution_id,) = await self.start_many(tenant_id, [request])
-        return execution_id
+        (started,) = await self.start_many(tenant_id, [request])
+        return started.id
 
-    async def start_many(self, tenant_id: str, requests: Sequence[StartRequest]) -> list[str]:
-        """Start executions, all of them or none, and return their ids in order.
+    async def start_many(self, tenant_id: str, requests: Sequence[StartRequest]) -> list[Started]:
+        """Start executions, all of them or none, and return them in order.
 
         Raises:
             NotFound: one names no workflow or version of this tenant; nothing was started.
@@ -149,22 +160,22 @@ class Starts:
         made = await self._insert(tenant_id, requests, [published.version for published in versions])
         room = asyncio.Semaphore(MAX_CONCURRENT)
 
-        async def hand_over(request: StartRequest, published: PublishedPlan, execution_id: str, is_new: bool) -> None:
+        async def hand_over(request: StartRequest, published: PublishedPlan, started: Started) -> None:
             async with room:
-                if is_new:
-                    start = self._first(tenant_id, execution_id, request, published)
+                if started.row is not None:
+                    start = self._first(tenant_id, started.id, request, published)
                     await self._submit(start, request.delay)
                 else:
-                    await self.repeat(tenant_id, execution_id)
+                    await self.repeat(tenant_id, started.id)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for request, published, (execution_id, is_new) in zip(requests, versions, made, strict=True):
-                    group.create_task(hand_over(request, published, execution_id, is_new))
+                for request, published, started in zip(requests, versions, made, strict=True):
+                    group.create_task(hand_over(request, published, started))
         except BaseExceptionGroup as failed:
             # The first is as good as all: what was not tried any more has its row.
             raise failed.exceptions[0] from None
-        return [execution_id for execution_id, _ in made]
+        return made
 
     def _first(
         self, tenant_id: str, execution_id: str, request: StartRequest, published: PublishedPlan
@@ -285,15 +296,12 @@ class Starts:
         async with self._database.read() as connection:
             return (await connection.execute(query)).first() is not None
 
-    async def _insert(
-        self, tenant_id: str, requests: Sequence[StartRequest], versions: Sequence[int]
-    ) -> list[tuple[str, bool]]:
-        """Insert a row for each, in one transaction; tell which row stands for each, and whether it is new."""
+    async def _insert(self, tenant_id: str, requests: Sequence[StartRequest], versions: Sequence[int]) -> list[Started]:
+        """Insert a row for each, in one transaction; tell which row stands for each."""
         sealer = await self._vault.sealer(tenant_id)
         rows = [_row(sealer, request, version) for request, version in zip(requests, versions, strict=True)]
-        insert = self._database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
         async with self._database.transaction() as connection:
-            made = set((await connection.execute(insert.returning(executions.c.id), rows)).scalars())
+            made = set((await connection.execute(self._insert_new, rows)).scalars())
             tags = [
                 {"tenant_id": tenant_id, "execution_id": row["id"], "tag": tag}
                 for request, row in zip(requests, rows, strict=True)
@@ -307,7 +315,10 @@ class Starts:
                 executions.c.tenant_id == tenant_id, executions.c.start_key.in_(known)
             )
             holders = {row.start_key: row.id for row in await connection.execute(first)} if known else {}
-        return [(row["id"], True) if row["id"] in made else (holders[row["start_key"]], False) for row in rows]
+        return [
+            Started(id=row["id"], row=row) if row["id"] in made else Started(id=holders[row["start_key"]], row=None)
+            for row in rows
+        ]
 
     async def _queued(self, tenant_id: str, execution_id: str) -> "Row[Any] | None":
         query = select(executions).where(

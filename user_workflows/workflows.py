@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from plugins.host.registry import Registry
 from plugins.storage.database import Database, now
@@ -41,6 +41,13 @@ __all__ = [
 log = structlog.get_logger(__name__)
 
 MAX_NAME = 200
+
+# Built once: every start asks.
+_PUBLISHED_VERSION = select(workflows.c.published_version).where(
+    workflows.c.tenant_id == bindparam("tenant_id"),
+    workflows.c.id == bindparam("id"),
+    workflows.c.deleted_at.is_(None),
+)
 
 
 class Workflows:
@@ -313,9 +320,10 @@ class Workflows:
         return validation.definition, compile_plan(validation.definition, plugins=self._registry)
 
     async def _published_version(self, tenant_id: str, workflow_id: str) -> int | None:
-        query = select(workflows.c.published_version).where(*_is(tenant_id, workflow_id))
+        _require_possible(workflow_id)
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+            found = await connection.execute(_PUBLISHED_VERSION, {"tenant_id": tenant_id, "id": workflow_id})
+            row = found.one_or_none()
         if row is None:
             raise NotFound("workflow", workflow_id)
         published: int | None = row.published_version
