@@ -1,9 +1,11 @@
 """The attempts that run in this process, kept under their leases."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,6 +17,12 @@ from plugins.vault.cipher import Sealer
 _log = structlog.get_logger(__name__)
 
 
+#: Seconds for which a plugin that is asked to stop may do so by itself.
+STOP_PATIENCE = 5.0
+#: Bytes of JSON that a progress may have.
+MAX_PROGRESS = 16 * 1024
+
+
 class Attempt:
     """One attempt, as its plugin and its lease see it."""
 
@@ -23,19 +31,34 @@ class Attempt:
         #: whether someone asked the job to stop
         self.cancelled = False
         self._sealer = sealer
-        self._progress: Any = None
-        self._is_new = False
+        self._progress: msgspec.Raw | None = None
+        self._stops_at: float | None = None
 
     def report(self, progress: Any) -> None:
-        """Keep the latest progress; it is stored when the lease is renewed."""
-        self._progress, self._is_new = progress, True
+        """Keep the latest progress; it is stored when the lease is renewed. What cannot be kept is left out."""
+        try:
+            encoded = msgspec.json.encode(progress)
+        except (TypeError, ValueError, RecursionError) as error:
+            _log.warning("jobs.progress_refused", job_id=self.ticket.job_id, reason=str(error))
+            return
+        if len(encoded) > MAX_PROGRESS:
+            _log.warning("jobs.progress_refused", job_id=self.ticket.job_id, reason=f"{len(encoded)} bytes")
+            return
+        self._progress = msgspec.Raw(encoded)
 
     def sealed_progress(self) -> bytes | None:
         """Return the progress if it was not stored yet."""
-        if not self._is_new:
+        if self._progress is None:
             return None
-        self._is_new = False
-        return self._sealer.seal_json(self._progress, place("progress", self.ticket.job_id))
+        progress, self._progress = self._progress, None
+        return self._sealer.seal_json(progress, place("progress", self.ticket.job_id))
+
+    def ask_to_stop(self) -> bool:
+        """Ask the plugin to stop; return whether it has had long enough to do so."""
+        self.cancelled = True
+        if self._stops_at is None:
+            self._stops_at = time.monotonic() + STOP_PATIENCE
+        return time.monotonic() >= self._stops_at
 
 
 class Attempts:
@@ -77,9 +100,10 @@ class Attempts:
         for ticket in tickets:
             if ticket not in self._running:
                 continue
-            attempt, _ = self._running[ticket]
+            attempt, task = self._running[ticket]
             if ticket in held:
-                attempt.cancelled = held[ticket]
+                if held[ticket] and attempt.ask_to_stop():
+                    task.cancel()
             else:
                 # The ledger guards its effect; what it brings will be refused.
                 LEASES_LOST.inc()

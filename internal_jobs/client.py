@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from internal_jobs.destination import destination_of
 from internal_jobs.errors import InvalidJob, JobNotFound
 from internal_jobs.group_commit import GroupCommit
+from internal_jobs.insertion import Inserted, Insertion, NewJob
 from internal_jobs.jobs import DEFAULT_TIMEOUT, MAX_PAYLOAD, Job, JobPage, JobRequest, Queue, Status
 from internal_jobs.metrics import ENQUEUED
-from internal_jobs.store import Inserted, JobStore, key_digest, place, read_job
+from internal_jobs.store import JobStore, key_digest, place, read_job
 from internal_jobs.wake import Waker
 from plugins.sdk.duration import parse_duration
 from plugins.storage.database import Database, now
@@ -33,9 +34,10 @@ class Jobs:
 
     def __init__(self, *, database: Database, vault: Vault, waker: Waker) -> None:
         self._store = JobStore(database)
+        self._insertion = Insertion(database)
         self._vault = vault
         self._waker = waker
-        self._inserts: GroupCommit[dict[str, Any], Inserted] = GroupCommit(self._store.insert)
+        self._inserts: GroupCommit[NewJob, Inserted] = GroupCommit(self._insertion.insert)
 
     async def enqueue(
         self,
@@ -60,13 +62,13 @@ class Jobs:
             InvalidJob: the request cannot be kept.
             VaultError: the tenant is unknown, or its keys were destroyed.
         """
-        row = await self._row(tenant_id, request, key, traceparent)
+        new = await self._new(tenant_id, request, key, traceparent)
         if connection is None:
-            inserted = await self._inserts.submit(row)
+            inserted = await self._inserts.submit(new)
             self._waker.wake()
         else:
-            (inserted,) = await self._store.insert_on(connection, [row])
-        return await self._answer(row, request, inserted, connection)
+            (inserted,) = await self._insertion.insert_on(connection, [new])
+        return await self._answer(new.row, request, inserted, connection)
 
     async def enqueue_many(
         self,
@@ -88,16 +90,17 @@ class Jobs:
             InvalidJob: one cannot be kept; its pointer begins with the index.
             VaultError: the tenant is unknown, or its keys were destroyed.
         """
-        rows = []
+        news = []
         for index, request in enumerate(requests):
             try:
-                rows.append(await self._row(tenant_id, request, None if keys is None else keys[index], traceparent))
+                news.append(await self._new(tenant_id, request, None if keys is None else keys[index], traceparent))
             except InvalidJob as fault:
                 raise InvalidJob(f"/{index}{fault.pointer}", fault.detail) from None
-        inserted = await self._store.insert(rows) if rows else []
+        inserted = await self._insertion.insert(news) if news else []
         self._waker.wake()
         return [
-            await self._answer(row, request, one) for row, request, one in zip(rows, requests, inserted, strict=True)
+            await self._answer(new.row, request, one)
+            for new, request, one in zip(news, requests, inserted, strict=True)
         ]
 
     def wake(self) -> None:
@@ -130,7 +133,9 @@ class Jobs:
         return JobPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
 
     async def cancel(self, tenant_id: str, job_id: str) -> Job:
-        """Cancel a job that waits; ask a running one to stop, which its plugin sees as `Context.cancelled`.
+        """Cancel a job that waits or is dead; ask a running one to stop, which its plugin sees as `Context.cancelled`.
+
+        One that goes on all the same is stopped five seconds later, and what it was about to do is abandoned.
 
         Raises:
             JobNotFound
@@ -171,17 +176,18 @@ class Jobs:
             raise JobNotFound(job_id)
         return read_job(row, await self._vault.sealer(tenant_id))
 
-    async def _row(
-        self, tenant_id: str, request: JobRequest, key: str | None, traceparent: str | None
-    ) -> dict[str, Any]:
+    async def _new(self, tenant_id: str, request: JobRequest, key: str | None, traceparent: str | None) -> NewJob:
+        _check(request)
         created = now()
-        available = _available(request, created)
+        debounce = None if request.debounce is None else _span("/debounce", request.debounce)
+        available = _available(request, created) if debounce is None else created + debounce
         payload_size = len(msgspec.json.encode(request.payload))
         if payload_size > MAX_PAYLOAD:
             raise InvalidJob("/payload", f"is {payload_size} bytes of JSON; at most {MAX_PAYLOAD} are kept")
         sealer = await self._vault.sealer(tenant_id)
         id = new_id("job")
-        return {
+        timeout = DEFAULT_TIMEOUT if request.timeout is None else _span("/timeout", request.timeout).total_seconds()
+        row = {
             "tenant_id": tenant_id,
             "id": id,
             "type": request.type,
@@ -193,20 +199,41 @@ class Jobs:
             "tags": list(request.tags),
             "idempotency_key": None if key is None else key_digest(tenant_id, key),
             "singleton_key": None if request.singleton_key is None else key_digest(tenant_id, request.singleton_key),
+            "debounced_since": None if debounce is None else created,
             "traceparent": traceparent,
-            "max_attempts": request.max_attempts,
-            "timeout": DEFAULT_TIMEOUT
-            if request.timeout is None
-            else _span("/timeout", request.timeout).total_seconds(),
+            "max_attempts": request.retry.max_attempts if request.retry else request.max_attempts,
+            "retry": None if request.retry is None else msgspec.to_builtins(request.retry),
+            "timeout": timeout,
             "created_at": created,
             "available_at": available,
             "expires_at": None if request.ttl is None else available + _span("/ttl", request.ttl),
         }
+        return NewJob(row, replaces=_wins(request) or debounce is not None, debounce=debounce)
+
+
+def _check(request: JobRequest) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        InvalidJob
+    """
+    if request.at is not None and request.delay is not None:
+        raise InvalidJob("/at", "and /delay exclude each other; give one of them")
+    if request.debounce is not None and (request.at is not None or request.delay is not None):
+        raise InvalidJob("/debounce", "says when it begins; leave out /at and /delay")
+    if request.singleton_key is None:
+        for name, given in (("debounce", request.debounce is not None), ("singletonWins", _wins(request))):
+            if given:
+                raise InvalidJob(f"/{name}", "needs a /singletonKey: it says which jobs stand for each other")
+    if request.retry is not None and request.max_attempts is not None:
+        raise InvalidJob("/maxAttempts", "is a part of /retry, which is given, too; say it there")
+
+
+def _wins(request: JobRequest) -> bool:
+    return request.singleton_wins == "newest"
 
 
 def _available(request: JobRequest, created: datetime) -> datetime:
-    if request.at is not None and request.delay is not None:
-        raise InvalidJob("/at", "and /delay exclude each other; give one of them")
     if request.delay is not None:
         return created + _span("/delay", request.delay)
     if request.at is None:
@@ -233,7 +260,8 @@ def _fresh(row: dict[str, Any], request: JobRequest) -> Job:
         credentials=request.credentials,
         tags=request.tags,
         attempts=0,
-        max_attempts=request.max_attempts,
+        max_attempts=row["max_attempts"],
+        retry=request.retry,
         result=None,
         error=None,
         progress=None,

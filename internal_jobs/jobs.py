@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from plugins.host.retry import Duration
+from plugins.host.retry import Duration, Retry
 
 #: Priority classes, each a queue of its own with threads of its own.
 Queue = Literal["critical", "default", "bulk"]
@@ -49,10 +49,18 @@ class JobRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     ttl: Duration | None = None
     #: overrides what the plugin's effect suggests
     max_attempts: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    #: the same and the back-off, as on a node; not together with `max_attempts`
+    retry: Retry | None = None
     #: of one attempt
     timeout: Duration | None = None
-    #: while a job with this key is open, another is not made
+    #: one job with this key is active at a time
     singleton_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    #: ``oldest``: while one is open, another is not made. ``newest``: it takes the place of one that waits; one that
+    #: runs is asked to stop, and it begins when that has ended
+    singleton_wins: Literal["oldest", "newest"] = "oldest"
+    #: begin when none with this singleton key was asked for during this long, the newest of them; what is asked for
+    #: without a pause begins after ten times as long. One that runs already may end first
+    debounce: Duration | None = None
     tags: Annotated[tuple[Tag, ...], Meta(max_length=20)] = ()
 
 
@@ -77,6 +85,8 @@ class Job(Struct, frozen=True, kw_only=True, rename="camel"):
     #: attempts begun; one that a crash interrupted is repeated under its number
     attempts: int
     max_attempts: int | None
+    #: the back-off that was asked for
+    retry: Retry | None
     result: Any
     error: JobError | None
     #: what the running plugin last reported

@@ -212,7 +212,9 @@ class Leases:
             held = held.values(progress_sealed=end.progress_sealed)
         if end.error_type is not None:
             held = held.values(**error)
-        stopped = held.where(jobs.c.cancel_requested).values(status="canceled", **closed)
+        # A job that gave its singleton key away does not wait again: the newer one stands for it.
+        gives_way = or_(jobs.c.cancel_requested, jobs.c.yielded_key.is_not(None))
+        stopped = held.where(gives_way).values(status="canceled", **closed)
         if (await connection.execute(stopped)).rowcount:
             return True
         if end.status == "dead":

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, not_, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.allowances import Allowances
@@ -35,6 +35,18 @@ _TENANTS = text(
 ).bindparams(bindparam("queue"), bindparam("after"), bindparam("limit"))
 
 _PUBLICATION = (jobs.c.tenant_id, jobs.c.id, jobs.c.queue, jobs.c.sequence, jobs.c.express)
+
+_predecessor = jobs.alias("predecessor")
+_KEY_IS_FREE = or_(
+    jobs.c.singleton_key.is_(None),
+    not_(
+        exists().where(
+            _predecessor.c.tenant_id == jobs.c.tenant_id,
+            _predecessor.c.yielded_key == jobs.c.singleton_key,
+            _predecessor.c.status == "running",
+        )
+    ),
+)
 
 #: Tenants that one pass looks at: enough to fill any window even when limits hold most of them back.
 _LINE = 100
@@ -226,7 +238,7 @@ async def _oldest(
 ) -> list[tuple[str, str]]:
     """Return the keys of a tenant's oldest jobs that limits let through."""
     query = select(jobs.c.id, jobs.c.type, jobs.c.destination)
-    query = query.where(BACKLOG, jobs.c.queue == queue, jobs.c.tenant_id == tenant_id)
+    query = query.where(BACKLOG, jobs.c.queue == queue, jobs.c.tenant_id == tenant_id, _KEY_IS_FREE)
     if allowances:
         blocked = allowances.blocked(tenant_id)
         if blocked.everything:

@@ -15,7 +15,7 @@ from internal_jobs.attempts import Attempt, Attempts
 from internal_jobs.jobs import MAX_RESULT
 from internal_jobs.leases import End, Leases, Refusal, Ticket
 from internal_jobs.metrics import DURATION, FINISHED, LEASES_LOST, START_DELAY, STARTED
-from internal_jobs.store import place
+from internal_jobs.store import place, read_retry
 from plugins.host.invoke import Call, CallFailed, Failure, Host
 from plugins.host.registry import Registry
 from plugins.host.retry import Retry
@@ -158,13 +158,14 @@ class Runner:
             job_id=row.id,
             credentials=row.credentials,
             timeout=row.timeout,
-            retry=None if row.max_attempts is None else Retry(max_attempts=row.max_attempts),
+            retry=read_retry(row) or (None if row.max_attempts is None else Retry(max_attempts=row.max_attempts)),
         )
         try:
             outcome = await self._host.invoke(call, heartbeat=attempt.report, is_cancelled=lambda: attempt.cancelled)
         except CallFailed as failed:
             return _failed(ticket, row, sealer, failed.failure, attempt.sealed_progress())
         except asyncio.CancelledError:
+            # Handed back, or stopped: whoever was asked to stop is closed as canceled.
             return End(ticket=ticket, status="queued", counts=False)
         finally:
             forget()

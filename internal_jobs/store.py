@@ -1,10 +1,11 @@
-"""Jobs in the database, as clients see them: made, read, listed, cancelled, tried again, purged."""
+"""Jobs in the database, as clients see them: read, listed, cancelled, tried again, purged."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from sqlalchemy import (
     Row,
     Select,
@@ -14,7 +15,6 @@ from sqlalchemy import (
     false,
     func,
     select,
-    true,
     tuple_,
     update,
 )
@@ -24,7 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from internal_jobs.clock import moment
 from internal_jobs.errors import JobConflict, JobNotFound
 from internal_jobs.jobs import Job, JobError, Queue, Status
-from internal_jobs.table import HOLDS_KEY, SETTLED, jobs
+from internal_jobs.table import SETTLED, WAITS, jobs
+from plugins.host.retry import Retry
 from plugins.storage.database import Database
 from plugins.vault.cipher import Sealer
 
@@ -32,11 +33,8 @@ from plugins.vault.cipher import Sealer
 PURGE_BATCH = 1_000
 
 
-class Inserted(NamedTuple):
-    """The id of the job that stands for a request, and whether this request made it."""
-
-    id: str
-    is_new: bool
+#: What stands for the message of an error that nobody wrote one for.
+_REASONS = {"job.superseded": "a newer job with its singleton key took its place"}
 
 
 def key_digest(tenant_id: str, key: str) -> str:
@@ -45,31 +43,12 @@ def key_digest(tenant_id: str, key: str) -> str:
 
 
 class JobStore:
-    """The client's half of the table `jobs`; the relay's is `outbox`, the worker's is `leases`."""
+    """The client's half of the table `jobs`, once they are made (`insertion`); the relay's is `outbox`, the worker's
+    is `leases`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def insert(self, rows: Sequence[dict[str, Any]]) -> list[Inserted]:
-        """Insert jobs in one transaction, and tell for each which job stands for it."""
-        async with self._database.transaction() as connection:
-            return await self.insert_on(connection, rows)
-
-    async def insert_on(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[Inserted]:
-        """Insert jobs in the caller's transaction.
-
-        Of rows with one idempotency key, or one singleton key among open jobs, the first stands for all.
-        """
-        statement = self._database.insert(jobs).on_conflict_do_nothing().returning(jobs.c.id)
-        made = set((await connection.execute(statement, list(rows))).scalars())
-        answers = []
-        for row in rows:
-            holder: str | None = row["id"] if row["id"] in made else await _holder(connection, row)
-            while holder is None:
-                # The open job that held the singleton key was closed a moment ago.
-                holder = (await connection.execute(statement, [row])).scalar() or await _holder(connection, row)
-            answers.append(Inserted(holder, holder == row["id"]))
-        return answers
 
     async def find(self, tenant_id: str, job_id: str, *, connection: AsyncConnection | None = None) -> Row[Any] | None:
         query = select(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
@@ -105,15 +84,16 @@ class JobStore:
         return rows
 
     async def cancel(self, tenant_id: str, job_id: str) -> None:
-        """Close a job that is not running as ``canceled``; ask a running one to stop.
+        """Close a job that waits or is dead as ``canceled``; ask a running one to stop.
 
         Raises:
             JobNotFound
             JobConflict: it is closed already, otherwise than by cancelling.
         """
         one = update(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
-        waits = jobs.c.status.in_(("scheduled", "queued", "failed"))
-        close = one.where(waits).values(status="canceled", closed_at=moment(self._database))
+        close = one.where(jobs.c.status.in_((*WAITS, "dead"))).values(
+            status="canceled", closed_at=moment(self._database)
+        )
         ask = one.where(jobs.c.status == "running").values(cancel_requested=True)
         async with self._database.transaction() as connection:
             for statement in (close, ask):
@@ -144,6 +124,8 @@ class JobStore:
             started_at=None,
             closed_at=None,
             cancel_requested=false(),
+            singleton_key=func.coalesce(jobs.c.singleton_key, jobs.c.yielded_key),
+            yielded_key=None,
         )
         try:
             async with self._database.transaction() as connection:
@@ -170,16 +152,6 @@ class JobStore:
                 return deleted
 
 
-async def _holder(connection: AsyncConnection, row: dict[str, Any]) -> str | None:
-    """Return the id of the job that holds the row's idempotency key, or else its singleton key."""
-    for column, condition in ((jobs.c.idempotency_key, true()), (jobs.c.singleton_key, HOLDS_KEY)):
-        if (key := row[column.name]) is not None:
-            query = select(jobs.c.id).where(jobs.c.tenant_id == row["tenant_id"], column == key, condition)
-            if (found := (await connection.execute(query)).scalar_one_or_none()) is not None:
-                return str(found)
-    return None
-
-
 def read_job(row: Row[Any], sealer: Sealer) -> Job:
     """Make a `Job` of its row.
 
@@ -192,6 +164,8 @@ def read_job(row: Row[Any], sealer: Sealer) -> Job:
         return None if sealed is None else sealer.open_json(sealed, place(column, row.id))
 
     error = opened("error")
+    if error is None and row.error_type in _REASONS:
+        error = {"message": _REASONS[row.error_type], "attempt": row.attempts}
     return Job(
         id=row.id,
         type=row.type,
@@ -202,6 +176,7 @@ def read_job(row: Row[Any], sealer: Sealer) -> Job:
         tags=tuple(row.tags),
         attempts=row.attempts,
         max_attempts=row.max_attempts,
+        retry=read_retry(row),
         result=opened("result"),
         error=None if error is None else JobError(type=row.error_type, **error),
         progress=opened("progress"),
@@ -211,6 +186,11 @@ def read_job(row: Row[Any], sealer: Sealer) -> Job:
         started_at=row.started_at,
         closed_at=row.closed_at,
     )
+
+
+def read_retry(row: Row[Any]) -> Retry | None:
+    """Return the retry policy that a job asks for."""
+    return None if row.retry is None else msgspec.convert(row.retry, Retry)
 
 
 def place(column: str, job_id: str) -> str:

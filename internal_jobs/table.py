@@ -27,6 +27,9 @@ from sqlalchemy import (
 from plugins.storage.database import Instant, metadata
 from plugins.storage.tenants import tenants
 
+#: the statuses in which a job may still be stopped without asking anybody
+WAITS = ("scheduled", "queued", "failed")
+
 #: in the backlog: its time has come, no message speaks of it yet
 BACKLOG = text("status = 'queued' AND published_at IS NULL")
 #: in the window: a message is on its way to a worker
@@ -39,6 +42,8 @@ LEASED = text("status = 'running'")
 PERISHABLE = text("status IN ('scheduled', 'queued', 'failed') AND expires_at IS NOT NULL")
 #: one job at a time may hold a singleton key
 HOLDS_KEY = text("singleton_key IS NOT NULL AND status IN ('scheduled', 'queued', 'running', 'failed')")
+#: gave its singleton key to a newer job, which begins when it has ended
+YIELDS_KEY = text("yielded_key IS NOT NULL AND status = 'running'")
 #: nobody has to decide anything about it any more
 SETTLED = text("status IN ('completed', 'canceled', 'expired')")
 
@@ -63,8 +68,12 @@ jobs = Table(
     # SHA-256 of the client's key: fixed in length, and silent about what it was made of
     Column("idempotency_key", String(64)),
     Column("singleton_key", String(64)),
+    Column("yielded_key", String(64)),
+    # when the first of those was asked for that this one stands for
+    Column("debounced_since", Instant),
     Column("traceparent", String(55)),
     Column("max_attempts", Integer),
+    Column("retry", JSON(none_as_null=True)),
     # seconds
     Column("timeout", Float, nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -93,6 +102,7 @@ jobs = Table(
 )
 
 Index("uq_jobs_singleton", jobs.c.tenant_id, jobs.c.singleton_key, unique=True, **_where(HOLDS_KEY))
+Index("ix_jobs_yields", jobs.c.tenant_id, jobs.c.yielded_key, **_where(YIELDS_KEY))
 Index("ix_jobs_backlog", jobs.c.queue, jobs.c.tenant_id, jobs.c.available_at, jobs.c.id, **_where(BACKLOG))
 Index("ix_jobs_window", jobs.c.queue, jobs.c.tenant_id, jobs.c.published_at, **_where(WINDOW))
 Index("ix_jobs_ripening", jobs.c.available_at, **_where(RIPENING))

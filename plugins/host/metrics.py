@@ -15,3 +15,7 @@ SECONDS = Histogram(
 ABANDONED_THREADS = Gauge(
     "gateway_plugin_threads_abandoned", "Threads of plain plugin functions that outlived their call."
 )
+
+ABANDONED_TASKS = Gauge(
+    "gateway_plugin_tasks_abandoned", "Calls of async plugin functions that did not stop when told."
+)

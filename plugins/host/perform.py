@@ -9,6 +9,7 @@ import msgspec
 
 from plugins.host.call import Outcome
 from plugins.host.scrub import Scrubber
+from plugins.host.tasks import run_in_task
 from plugins.host.threads import run_in_thread
 from plugins.sdk.conform import Nonconforming, conform
 from plugins.sdk.context import Context
@@ -64,7 +65,7 @@ async def perform(
     try:
         async with clock:
             if plugin.is_async:
-                result = await plugin(config, context)
+                result = await run_in_task(plugin(config, context), name=f"plugin-{plugin.id}")
             else:
                 result = await run_in_thread(plugin, config, context, name=f"plugin-{plugin.id}")
     except PluginError:

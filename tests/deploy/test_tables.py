@@ -12,6 +12,7 @@ IN_CLEAR = {
     "api_keys.scopes": "names of permissions",
     "executions.trigger": "type and id of the trigger",
     "jobs.credentials": "ids",
+    "jobs.retry": "numbers, durations and error types",
     "jobs.tags": "tags are searched",
 }
 

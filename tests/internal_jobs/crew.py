@@ -57,6 +57,11 @@ async def flaky(config: Attempts, ctx: Context) -> int:
     return ctx.attempt
 
 
+@plugin("crew.wobbly", version="1.0.0", effect="read")
+async def wobbly(config: Value, ctx: Context) -> None:
+    raise Transient("not now", type="crew.notNow")
+
+
 @plugin("crew.refuse", version="1.0.0", effect="read")
 async def refuse(config: Value, ctx: Context) -> None:
     raise Permanent("never", type="crew.never", status=410)
@@ -75,6 +80,19 @@ async def wait(config: Value, ctx: Context) -> None:
     raise Transient("stopped", type="crew.stopped")
 
 
+@plugin("crew.progress", version="1.0.0", effect="read")
+async def progress(config: Value, ctx: Context) -> None:
+    ctx.heartbeat({"percent": 40, "message": "two of five"})
+    for unfit in (object(), "x" * 100_000):
+        ctx.heartbeat(unfit)
+    await asyncio.sleep(config.value)
+
+
+@plugin("crew.deaf", version="1.0.0", effect="read")
+async def deaf(config: Value, ctx: Context) -> None:
+    await asyncio.sleep(60)
+
+
 @plugin("crew.stubborn", version="1.0.0", effect="read")
 async def stubborn(config: Value, ctx: Context) -> str:
     await asyncio.sleep(config.value)
@@ -86,7 +104,7 @@ async def big(config: Size, ctx: Context) -> str:
     return "x" * config.bytes
 
 
-CREW = Registry((echo, post, flaky, refuse, poison, wait, stubborn, big))
+CREW = Registry((echo, post, flaky, wobbly, refuse, poison, wait, progress, deaf, stubborn, big))
 
 
 class Settings(Struct):

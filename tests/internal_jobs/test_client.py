@@ -2,9 +2,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.errors import InvalidJob, JobConflict, JobNotFound
+from plugins.host.retry import Retry
 from plugins.storage.database import Database, now
 from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import Vault
@@ -55,6 +57,54 @@ async def test_a_singleton_key_admits_one_open_job(jobs: Jobs, tenant: str) -> N
         await jobs.retry(tenant, first.id)
 
 
+async def test_the_newest_takes_the_place_of_one_that_waits(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="x", singleton_key="sync", singleton_wins="newest")
+    first = await jobs.enqueue(tenant, request, key="a")
+    second = await jobs.enqueue(tenant, request, key="b")
+    assert second.id != first.id
+    dropped = await jobs.get(tenant, first.id)
+    assert dropped is not None
+    assert dropped.error is not None
+    assert (dropped.status, dropped.error.type) == ("canceled", "job.superseded")
+    assert (await jobs.enqueue(tenant, request, key="b")).id == second.id, "a repeated request replaces nothing"
+    assert (await jobs.enqueue(tenant, request, key="a")).id == first.id
+    with pytest.raises(JobConflict):
+        await jobs.retry(tenant, first.id)
+
+
+async def test_of_many_newest_at_once_one_is_left(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="x", singleton_key="sync", singleton_wins="newest")
+    one_by_one = [jobs.enqueue(tenant, request) for _ in range(8)]
+    await asyncio.gather(
+        *one_by_one, jobs.enqueue_many(tenant, [request] * 4), jobs.enqueue_many(tenant, [request] * 4)
+    )
+    assert len((await jobs.list(tenant, status="queued")).items) == 1
+    assert len((await jobs.list(tenant, status="canceled")).items) == 15
+
+
+async def test_a_burst_becomes_one_job_that_begins_after_a_pause(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="x", singleton_key="index", debounce="1m")
+    burst = [
+        await jobs.enqueue(tenant, structs.replace(request, payload={"n": n}, debounce=debounce))
+        for n, debounce in enumerate(("1m", "1m", "5s"))
+    ]
+    (left,) = (await jobs.list(tenant, status="scheduled")).items
+    assert (left.id, left.payload) == (burst[2].id, {"n": 2})
+    assert left.available_at - left.created_at == timedelta(seconds=5)
+
+
+async def test_a_burst_that_does_not_end_begins_after_ten_pauses(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="x", singleton_key="index", debounce="1h")
+    first = await jobs.enqueue(tenant, request)
+    # Ten times a tenth of a second are over before this one's own pause would be.
+    await jobs.enqueue(tenant, structs.replace(request, debounce="40m"))
+    latest = await jobs.enqueue(tenant, structs.replace(request, debounce="100ms"))
+    await jobs.enqueue(tenant, structs.replace(request, debounce="100ms"))
+    (left,) = (await jobs.list(tenant, status="scheduled")).items
+    assert latest.available_at - latest.created_at == timedelta(milliseconds=100)
+    assert left.available_at <= first.created_at + timedelta(seconds=1)
+
+
 async def test_a_job_may_join_the_callers_transaction(
     jobs: Jobs, tenant: str, database: Database, vault: Vault
 ) -> None:
@@ -83,6 +133,11 @@ async def test_a_delayed_job_is_scheduled(jobs: Jobs, tenant: str) -> None:
         (JobRequest(type="x", at=now() + timedelta(days=400)), "/at"),
         (JobRequest(type="x", delay="400d"), "/delay"),
         (JobRequest(type="x", ttl="400d"), "/ttl"),
+        (JobRequest(type="x", debounce="1s"), "/debounce"),
+        (JobRequest(type="x", debounce="1s", singleton_key="k", delay="1s"), "/debounce"),
+        (JobRequest(type="x", debounce="400d", singleton_key="k"), "/debounce"),
+        (JobRequest(type="x", singleton_wins="newest"), "/singletonWins"),
+        (JobRequest(type="x", max_attempts=2, retry=Retry()), "/maxAttempts"),
         (JobRequest(type="x", payload={"body": "x" * 1_100_000}), "/payload"),
     ],
 )

@@ -4,13 +4,16 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from msgspec import structs
 from prometheus_client import REGISTRY
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from internal_jobs import attempts
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.errors import JobConflict
 from internal_jobs.limits import Limit, Limits, Rate
+from plugins.host.retry import Retry
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
 from tests.internal_jobs.watch import reach, reach_all, show
@@ -111,6 +114,71 @@ async def test_a_long_job_shows_running_and_progress_and_stops_when_asked(jobs: 
     await jobs.cancel(tenant, made.id)
     job = await reach(jobs, tenant, made.id)
     assert (job.status, job.attempts) == ("canceled", 1)
+
+
+async def test_a_job_that_does_not_hear_that_it_should_stop_is_stopped(
+    jobs: Jobs, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "STOP_PATIENCE", 0.5)
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.deaf", timeout="60s"))
+    await reach(jobs, tenant, made.id, "running")
+    await jobs.cancel(tenant, made.id)
+    assert (await reach(jobs, tenant, made.id, seconds=10)).status == "canceled"
+
+
+async def test_a_dead_job_is_discarded_by_cancelling_it(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.refuse"))
+    await reach(jobs, tenant, made.id, "dead")
+    assert (await jobs.cancel(tenant, made.id)).status == "canceled"
+
+
+async def test_progress_is_shown_and_what_cannot_be_kept_of_it_hurts_nobody(jobs: Jobs, tenant: str) -> None:
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.progress", payload={"value": 1.5}))
+    told = {"percent": 40, "message": "two of five"}
+    await show(jobs, tenant, made.id, lambda job: job.status == "running" and job.progress == told)
+    job = await reach(jobs, tenant, made.id)
+    assert (job.status, job.progress) == ("completed", told)
+
+
+async def test_back_off_is_as_asked_for(jobs: Jobs, tenant: str) -> None:
+    retry = Retry(max_attempts=3, initial_interval="30s", backoff=1, non_retryable=("crew.other",))
+    made = await jobs.enqueue(tenant, JobRequest(type="crew.wobbly", retry=retry))
+    job = await reach(jobs, tenant, made.id, "failed")
+    assert job.retry == retry
+    assert timedelta(seconds=15) < job.available_at - now() <= timedelta(seconds=30)
+    await jobs.retry(tenant, made.id)
+    await show(jobs, tenant, made.id, lambda job: job.attempts == 2 and job.status == "failed")
+    await jobs.retry(tenant, made.id)
+    assert (await reach(jobs, tenant, made.id)).status == "dead"
+
+
+async def test_the_newest_begins_when_the_one_that_runs_has_stopped(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="crew.wait", singleton_key="sync", singleton_wins="newest")
+    first = await jobs.enqueue(tenant, request)
+    await reach(jobs, tenant, first.id, "running")
+    second = await jobs.enqueue(tenant, structs.replace(request, type="crew.echo"))
+    stopped, ran = await reach(jobs, tenant, first.id), await reach(jobs, tenant, second.id)
+    assert (stopped.status, ran.status) == ("canceled", "completed")
+    assert stopped.closed_at is not None
+    assert ran.started_at is not None
+    assert ran.started_at >= stopped.closed_at
+    third = await jobs.enqueue(tenant, request)
+    await reach(jobs, tenant, third.id, "running")
+    with pytest.raises(JobConflict):
+        await jobs.retry(tenant, first.id)
+    await jobs.cancel(tenant, third.id)
+
+
+async def test_a_debounced_job_lets_the_one_that_runs_end(jobs: Jobs, tenant: str) -> None:
+    request = JobRequest(type="crew.stubborn", payload={"value": 1.0}, singleton_key="index", debounce="50ms")
+    first = await jobs.enqueue(tenant, request)
+    await reach(jobs, tenant, first.id, "running")
+    second = await jobs.enqueue(tenant, structs.replace(request, payload={"value": 0}))
+    ended, ran = await reach(jobs, tenant, first.id), await reach(jobs, tenant, second.id)
+    assert (ended.status, ran.status) == ("completed", "completed")
+    assert ended.closed_at is not None
+    assert ran.started_at is not None
+    assert ran.started_at >= ended.closed_at
 
 
 async def test_a_cancelled_job_does_not_run(jobs: Jobs, tenant: str) -> None:

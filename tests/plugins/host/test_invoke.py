@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
@@ -209,6 +210,24 @@ async def test_a_call_that_takes_too_long_is_ended(bench: Bench, kind: str) -> N
         over.set()
         assert await asyncio.to_thread(cancelled.wait, 5), "what was left behind can see that it was"
         await until(lambda: REGISTRY.get_sample_value("gateway_plugin_threads_abandoned") == 0)
+
+
+async def test_an_async_call_that_does_not_stop_is_left_behind_and_counted(bench: Bench) -> None:
+    over = asyncio.Event()
+
+    async def stubborn(config: Config, ctx: Context) -> None:
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+
+    def abandoned() -> float | None:
+        return REGISTRY.get_sample_value("gateway_plugin_tasks_abandoned")
+
+    failure = await bench.fail(pure(stubborn), timeout=0.05)
+    assert failure.type == "timeout"
+    assert abandoned() == 1
+    over.set()
+    await until(lambda: abandoned() == 0)
 
 
 def _counted(outcome: Literal["completed", "replayed", "transient", "permanent"], plugin: str = "test.act") -> float:

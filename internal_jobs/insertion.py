@@ -1,0 +1,105 @@
+"""Jobs enter the database: which of those with one key stands for the others is decided here."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import select, true, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from internal_jobs.clock import moment
+from internal_jobs.table import HOLDS_KEY, WAITS, jobs
+from plugins.storage.database import Database
+
+#: A burst that does not end begins after so many times its `debounce`.
+DEBOUNCES = 10
+
+
+class NewJob(NamedTuple):
+    """A row to be inserted."""
+
+    row: dict[str, Any]
+    #: whether it takes the place of an open job with its singleton key
+    replaces: bool = False
+    debounce: timedelta | None = None
+
+
+class Inserted(NamedTuple):
+    """The id of the job that stands for a request, and whether this request made it."""
+
+    id: str
+    is_new: bool
+
+
+class Insertion:
+    """Inserts jobs, alone or in a transaction of the caller's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, news: Sequence[NewJob]) -> list[Inserted]:
+        """Insert jobs in one transaction, and tell for each which job stands for it."""
+        async with self._database.transaction() as connection:
+            return await self.insert_on(connection, news)
+
+    async def insert_on(self, connection: AsyncConnection, news: Sequence[NewJob]) -> list[Inserted]:
+        """Insert jobs in the caller's transaction.
+
+        Of rows with one idempotency key the first stands for all. Of open jobs with one singleton key the first does,
+        too, unless a newer one replaces it.
+        """
+        made: set[str] = set()
+        if rows := [new.row for new in news if not new.replaces]:
+            made.update((await connection.execute(self._insert(), rows)).scalars())
+        answers = []
+        for new in news:
+            if new.row["id"] in made:
+                answers.append(Inserted(new.row["id"], True))
+            else:
+                answers.append(await self._settle(connection, new))
+        return answers
+
+    async def _settle(self, connection: AsyncConnection, new: NewJob) -> Inserted:
+        """Find the job that stands for a new one, or insert that after all."""
+        row = new.row
+        while True:
+            if (holder := await _holder(connection, row, any_key=not new.replaces)) is not None:
+                return Inserted(holder, False)
+            if new.replaces:
+                await self._supersede(connection, new)
+            # An open job that held the key may have been closed a moment ago, or another may have been made.
+            if (await connection.execute(self._insert(), [row])).scalar() is not None:
+                return Inserted(row["id"], True)
+
+    async def _supersede(self, connection: AsyncConnection, new: NewJob) -> None:
+        """Make room for a newer job with a singleton key."""
+        row, present = new.row, moment(self._database)
+        held = update(jobs).where(jobs.c.tenant_id == row["tenant_id"], jobs.c.singleton_key == row["singleton_key"])
+        drop = (
+            held.where(jobs.c.status.in_(WAITS))
+            .values(status="canceled", closed_at=present, error_type="job.superseded", error_sealed=None)
+            .returning(jobs.c.debounced_since)
+        )
+        follow = held.where(jobs.c.status == "running").values(yielded_key=jobs.c.singleton_key, singleton_key=None)
+        if new.debounce is None:
+            follow = follow.values(cancel_requested=true())
+        dropped = (await connection.execute(drop)).first()
+        await connection.execute(follow)
+        if new.debounce is not None and dropped is not None and dropped.debounced_since is not None:
+            since: datetime = dropped.debounced_since
+            at = min(row["available_at"], max(since + new.debounce * DEBOUNCES, row["created_at"]))
+            row.update(debounced_since=since, available_at=at)
+
+    def _insert(self) -> Any:
+        return self._database.insert(jobs).on_conflict_do_nothing().returning(jobs.c.id)
+
+
+async def _holder(connection: AsyncConnection, row: dict[str, Any], *, any_key: bool) -> str | None:
+    """Return the id of the job that holds the row's idempotency key, or else, if any key counts, its singleton key."""
+    keys = ((jobs.c.idempotency_key, true()), (jobs.c.singleton_key, HOLDS_KEY))
+    for column, condition in keys if any_key else keys[:1]:
+        if (key := row[column.name]) is not None:
+            query = select(jobs.c.id).where(jobs.c.tenant_id == row["tenant_id"], column == key, condition)
+            if (found := (await connection.execute(query)).scalar_one_or_none()) is not None:
+                return str(found)
+    return None
