@@ -111,7 +111,7 @@ class Views:
         faults = self._faults.get(key)
         if faults is None:
             # In a thread: a thousand nodes take long enough for others to notice.
-            validation = await asyncio.to_thread(validate, draft, plugins=self._registry)
+            validation = await asyncio.to_thread(validate, draft, plugins=self._registry, workflow_id=row.id)
             faults = self._faults.put(key, validation.faults)
         return faults
 

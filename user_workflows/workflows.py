@@ -13,8 +13,12 @@ from plugins.storage.ids import new_id
 from plugins.vault.credentials import Credentials
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import Vault
+from user_workflows.call_cycles import find_cycles
 from user_workflows.changes import Change, Changes, Schedules
-from user_workflows.definition.model import Definition, Trigger
+from user_workflows.definition.calls import Called
+from user_workflows.definition.catalogue import Catalogue
+from user_workflows.definition.drawing import read_drawing
+from user_workflows.definition.model import Definition, Fault, Trigger
 from user_workflows.definition.validate import validate
 from user_workflows.errors import Conflict, InvalidDefinition, InvalidInput, NotFound, StaleRevision
 from user_workflows.hooks import Hook, ensure_tokens, find_token, forget_tokens
@@ -143,13 +147,13 @@ class Workflows:
         """Make the draft the next version, and the one that starts from now on run.
 
         Raises:
-            InvalidDefinition: with every error of the draft.
+            InvalidDefinition: with every error of the draft, and every circle of workflows that it would close.
             EngineUnavailable: it is active with schedules and Temporal cannot be reached; nothing was published.
         """
         sealer = await self._vault.sealer(tenant_id)
         async with self._changes.begin(tenant_id, workflow_id) as change:
             draft = open_draft(sealer, change.row)
-            definition, plan = await asyncio.to_thread(self._compile, draft)
+            definition, plan = await self._compile(tenant_id, workflow_id, draft)
             number = await self._versions.last(tenant_id, workflow_id) + 1
             version = Version(version=number, definition=draft, published_at=now())
             await self._switch(change, definition.triggers)
@@ -164,11 +168,15 @@ class Workflows:
 
         Raises:
             NotFound: there is no such version.
+            InvalidDefinition: workflows would call one another in a circle.
             EngineUnavailable: it is active with schedules and Temporal cannot be reached; nothing was changed.
         """
         sealer = await self._vault.sealer(tenant_id)
         async with self._changes.begin(tenant_id, workflow_id) as change:
             triggers = (await self._versions.plan(tenant_id, workflow_id, version)).definition.triggers
+            drawn = (await self._versions.get(tenant_id, workflow_id, version)).definition
+            if cycles := await self._cycles(tenant_id, workflow_id, drawn):
+                raise InvalidDefinition(cycles)
             await self._switch(change, triggers)
             async with change.commit(published_version=version) as connection:
                 await ensure_tokens(connection, self._database, sealer, workflow_id, triggers)
@@ -313,11 +321,21 @@ class Workflows:
             await require_secrets(self._credentials, change.row.tenant_id, triggers)
         await change.fit_schedules(triggers if change.row.active else ())
 
-    def _compile(self, draft: Any) -> tuple[Definition, Plan]:
-        validation = validate(draft, plugins=self._registry)
-        if validation.definition is None:
-            raise InvalidDefinition([fault for fault in validation.faults if fault.severity == "error"])
-        return validation.definition, compile_plan(validation.definition, plugins=self._registry)
+    async def _compile(self, tenant_id: str, workflow_id: str, draft: dict[str, Any]) -> tuple[Definition, Plan]:
+        validation = await asyncio.to_thread(validate, draft, plugins=self._registry, workflow_id=workflow_id)
+        errors = [fault for fault in validation.faults if fault.severity == "error"]
+        errors += await self._cycles(tenant_id, workflow_id, draft)
+        if validation.definition is None or errors:
+            raise InvalidDefinition(errors)
+        return validation.definition, await asyncio.to_thread(
+            compile_plan, validation.definition, plugins=self._registry
+        )
+
+    async def _cycles(self, tenant_id: str, workflow_id: str, definition: dict[str, Any]) -> Sequence[Fault]:
+        async def find_plan(called: Called) -> Plan:
+            return (await self.plan(tenant_id, called.workflow_id, called.version)).plan
+
+        return await find_cycles(workflow_id, read_drawing(definition, Catalogue(self._registry)), find_plan)
 
     async def _published_version(self, tenant_id: str, workflow_id: str) -> int | None:
         _require_possible(workflow_id)

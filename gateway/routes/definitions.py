@@ -18,9 +18,11 @@ from user_workflows.plan.forecast import forecast
 from user_workflows.plan.model import Home, Plan
 
 
-class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
+class Candidate(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     #: any JSON: saying what is wrong with it is the point
     definition: Any
+    #: of the workflow that it is drawn for, if there is one yet
+    workflow_id: str | None = None
 
 
 class PlanBody(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -45,11 +47,11 @@ class Verdict(Struct, frozen=True, kw_only=True):
 async def validate_definition(data: JSONBody[Candidate], registry: NamedDependency[Registry]) -> Verdict:
     """Check a definition completely: every fault at once, and its plan when there is none."""
     # In a thread: a thousand nodes take long enough for others to notice.
-    return await asyncio.to_thread(_judge, data.definition, registry)
+    return await asyncio.to_thread(_judge, data.definition, data.workflow_id, registry)
 
 
-def _judge(raw: Any, registry: Registry) -> Verdict:
-    validation: Validation = validate(raw, plugins=registry)
+def _judge(raw: Any, workflow_id: str | None, registry: Registry) -> Verdict:
+    validation: Validation = validate(raw, plugins=registry, workflow_id=workflow_id)
     if validation.definition is None:
         return Verdict(valid=False, faults=show_faults(validation.faults), plan=None)
     plan = compile_plan(validation.definition, plugins=registry)

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from plugins.host.registry import Registry
+from user_workflows.definition.calls import check_calls
 from user_workflows.definition.catalogue import Catalogue
 from user_workflows.definition.drawing import read_drawing
 from user_workflows.definition.durations import range_fault
@@ -38,12 +39,13 @@ class Validation(Struct, frozen=True, kw_only=True):
         return self.definition is not None
 
 
-def validate(raw: Any, *, plugins: Registry) -> Validation:
+def validate(raw: Any, *, plugins: Registry, workflow_id: str | None = None) -> Validation:
     """Check any JSON value as a definition. Never raises.
 
     Args:
         raw: JSON, as decoded.
         plugins: what nodes may name, besides the control nodes.
+        workflow_id: of the workflow that it is drawn for, where that is known.
     """
     faults = Faults()
     if not _is_measured(raw, faults):
@@ -59,6 +61,8 @@ def validate(raw: Any, *, plugins: Registry) -> Validation:
         check_reach(wired, faults)
         check_references(drawing, wired, faults)
         check_triggers(drawing, faults)
+        if workflow_id is not None:
+            check_calls(drawing, raw, workflow_id, faults)
     return Validation(definition=None if faults.has_errors else definition, faults=tuple(faults.found))
 
 

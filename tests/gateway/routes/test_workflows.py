@@ -95,3 +95,30 @@ async def test_a_definition_is_judged_without_being_stored(client: httpx.AsyncCl
         bad = await client.post("/v1/definitions/validate", headers=owner, json={"definition": definition})
         assert (bad.status_code, bad.json()["valid"], bad.json()["plan"]) == (200, False, None)
         assert bad.json()["faults"]
+
+
+def calling(target: str) -> dict[str, Any]:
+    return {"nodes": [{"id": "call", "pluginId": "workflow.call", "config": {"workflowId": target}}]}
+
+
+async def test_a_circle_of_calls_is_a_problem_that_names_it(client: httpx.AsyncClient, owner: Headers) -> None:
+    first = (await make(client, owner))["id"]
+    assert (await client.post(f"/v1/workflows/{first}/versions", headers=owner)).status_code == 201
+    second = (await make(client, owner, calling(first)))["id"]
+    assert (await client.post(f"/v1/workflows/{second}/versions", headers=owner)).status_code == 201
+    await client.put(f"/v1/workflows/{first}/draft", headers=owner, json=calling(second))
+    refused = await client.post(f"/v1/workflows/{first}/versions", headers=owner)
+    assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid-definition")
+    (error,) = refused.json()["errors"]
+    assert (error["code"], error["pointer"]) == ("call.cycle", "/nodes/0/config/workflowId")
+    assert f"{first} → {second} → {first}" in error["detail"]
+
+
+async def test_who_says_for_which_workflow_a_definition_is_drawn_is_told_of_calls_of_itself(
+    client: httpx.AsyncClient, owner: Headers
+) -> None:
+    body = {"definition": calling("wf_1"), "workflowId": "wf_1"}
+    verdict = (await client.post("/v1/definitions/validate", headers=owner, json=body)).json()
+    assert [fault["code"] for fault in verdict["faults"]] == ["call.self"]
+    verdict = (await client.post("/v1/definitions/validate", headers=owner, json=body | {"workflowId": "wf_2"})).json()
+    assert (verdict["valid"], verdict["faults"]) == (True, [])
