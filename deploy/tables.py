@@ -4,6 +4,7 @@ from gateway.auth import keys as api_keys
 from gateway.idempotency import store as idempotency_keys
 from internal_jobs import limits as job_limits
 from internal_jobs import table as jobs
+from internal_jobs.schedules import table as job_schedules
 from plugins.host import ledger
 from plugins.storage import blobs, tenants
 from plugins.storage.database import metadata
@@ -21,6 +22,7 @@ MODULES = (
     ledger,
     jobs,
     job_limits,
+    job_schedules,
     workflows,
     executions,
     approvals,

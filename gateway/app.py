@@ -32,6 +32,7 @@ _PARTS = (
     "registry",
     "jobs",
     "job_limits",
+    "job_schedules",
     "workflows",
     "executions",
     "explainer",

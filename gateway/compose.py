@@ -14,6 +14,7 @@ from gateway.settings import Settings
 from internal_jobs.client import Jobs
 from internal_jobs.enqueue import enqueue_plugin
 from internal_jobs.limits import Limits
+from internal_jobs.schedules.client import Schedules as JobSchedules
 from internal_jobs.wake import Waker
 from plugins.builtin import builtins
 from plugins.builtin.smtp import parse_smtp_url
@@ -60,6 +61,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     ledger: Ledger
     host: Host
     jobs: Jobs
+    job_schedules: JobSchedules
     job_limits: Limits
     temporal: Client
     workflows: Workflows
@@ -124,6 +126,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             ledger=ledger,
             host=Host(registry=registry, ledger=ledger, credentials=credentials, egress=egress),
             jobs=jobs,
+            job_schedules=JobSchedules(database=database, vault=vault, jobs=jobs),
             job_limits=Limits(database, vault),
             temporal=temporal,
             workflows=workflows,

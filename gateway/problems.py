@@ -16,7 +16,14 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from gateway.body import MAX_BODY
 from gateway.errors import BodyFault, Refused
-from internal_jobs.errors import InvalidJob, InvalidLimit, JobConflict, JobNotFound
+from internal_jobs.errors import (
+    InvalidJob,
+    InvalidLimit,
+    InvalidSchedule,
+    JobConflict,
+    JobNotFound,
+    ScheduleNotFound,
+)
 from plugins.vault.errors import CredentialNotFound, InvalidCredential
 from user_workflows.errors import (
     Conflict,
@@ -226,6 +233,10 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     ),
     InvalidLimit: lambda error: Description(
         "invalid-body", "The limit cannot be set.", [BodyFault(error.pointer, error.detail)]
+    ),
+    ScheduleNotFound: lambda error: Description("not-found", f"There is no schedule {error.schedule_id}."),
+    InvalidSchedule: lambda error: Description(
+        "invalid-body", "The schedule cannot be kept.", [BodyFault(error.pointer, error.detail)]
     ),
     JobConflict: lambda error: Description("conflict", _sentence(str(error))),
     # credentials

@@ -16,6 +16,7 @@ from gateway.compose import Platform, open_platform
 from gateway.retention import keep_purging, purge_plugin
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
+from internal_jobs.schedules.scheduler import Scheduler
 from internal_jobs.worker import run_worker as run_jobs_worker
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
@@ -83,7 +84,7 @@ async def run_internal_jobs_worker(settings: Settings) -> None:
     """Run internal jobs, and the chores of every floor, until SIGTERM or SIGINT, then drain."""
     configure_logs(settings.log_format, settings.log_level, process="internal-jobs")
     stop = _stop_on_signals()
-    async with open_platform(settings) as platform, _beside(keep_purging(platform)):
+    async with open_platform(settings) as platform, _beside(keep_purging(platform)), _beside(_schedule(platform)):
         registry = Registry([*platform.registry, purge_plugin(platform)])
         host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
         with _metrics(settings):
@@ -95,6 +96,11 @@ async def run_internal_jobs_worker(settings: Settings) -> None:
                 redis_url=settings.redis_url,
                 stop=stop,
             )
+
+
+async def _schedule(platform: Platform) -> None:
+    """Fire the schedules of jobs; every jobs worker does, and each firing happens once."""
+    await Scheduler(database=platform.database, vault=platform.vault, jobs=platform.jobs).run()
 
 
 async def _open_with_temporal(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Platform | None:

@@ -4,6 +4,8 @@ JobsError
 ├── JobNotFound   no such job of this tenant
 ├── InvalidJob    a request that cannot be kept; says where and why
 ├── InvalidLimit  a limit that cannot be set; says where and why
+├── ScheduleNotFound  no such schedule of this tenant
+├── InvalidSchedule   a schedule that cannot be kept; says where and why
 └── JobConflict   the job's status does not allow it
 """
 
@@ -31,6 +33,23 @@ class InvalidJob(JobsError):
 
 class InvalidLimit(JobsError):
     """A limit is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}")
+        self.pointer = pointer
+        self.detail = detail
+
+
+class ScheduleNotFound(JobsError):
+    """No such schedule."""
+
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(f"schedule {schedule_id} does not exist")
+        self.schedule_id = schedule_id
+
+
+class InvalidSchedule(JobsError):
+    """A schedule is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(f"{pointer}: {detail}")

@@ -90,16 +90,20 @@ class JobStore:
             JobNotFound
             JobConflict: it is closed already, otherwise than by cancelling.
         """
+        async with self._database.transaction() as connection:
+            await self.cancel_on(connection, tenant_id, job_id)
+
+    async def cancel_on(self, connection: AsyncConnection, tenant_id: str, job_id: str) -> None:
+        """Do the same in the caller's transaction."""
         one = update(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
         close = one.where(jobs.c.status.in_((*WAITS, "dead"))).values(
             status="canceled", closed_at=moment(self._database)
         )
         ask = one.where(jobs.c.status == "running").values(cancel_requested=True)
-        async with self._database.transaction() as connection:
-            for statement in (close, ask):
-                if (await connection.execute(statement)).rowcount:
-                    return
-            row = await self.find(tenant_id, job_id, connection=connection)
+        for statement in (close, ask):
+            if (await connection.execute(statement)).rowcount:
+                return
+        row = await self.find(tenant_id, job_id, connection=connection)
         if row is None:
             raise JobNotFound(job_id)
         if row.status != "canceled":

@@ -49,10 +49,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "internal_jobs": (
         "internal_jobs.client",
+        "internal_jobs.cron",
         "internal_jobs.enqueue",
         "internal_jobs.errors",
         "internal_jobs.jobs",
         "internal_jobs.limits",
+        "internal_jobs.schedules.client",
+        "internal_jobs.schedules.scheduler",
         "internal_jobs.wake",
         "internal_jobs.worker",
     ),
@@ -118,6 +121,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     # one implementation of each
     "alembic": ("gateway.migrate", "gateway.cli.checks", "gateway.up.bootstrap"),
     "cryptography": ("plugins.vault",),
+    "cronsim": ("internal_jobs.cron",),
     "jsonschema": ("user_workflows.definition.forms",),
     "pickle": (),
 }

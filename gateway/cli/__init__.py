@@ -27,6 +27,7 @@ _EPILOG = (
         "workflow": "gateway.cli.workflow:workflow",
         "execution": "gateway.cli.execution:execution",
         "job": "gateway.cli.job:job",
+        "schedule": "gateway.cli.schedule:schedule",
         "plugin": "gateway.cli.plugin:plugin",
         "credential": "gateway.cli.credential:credential",
         "tenant": "gateway.cli.tenant:tenant",

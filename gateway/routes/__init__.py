@@ -11,6 +11,7 @@ from gateway.routes import (
     health,
     hooks,
     job_limits,
+    job_schedules,
     jobs,
     limits,
     me,
@@ -44,4 +45,5 @@ ROUTES = [
     *credentials.ROUTES,
     *jobs.ROUTES,
     *job_limits.ROUTES,
+    *job_schedules.ROUTES,
 ]

@@ -52,7 +52,7 @@ async def enqueue_job(
     registry: NamedDependency[Registry],
 ) -> Response[Job]:
     """Accept a job: it is kept, and runs as soon as it is due and a worker is free."""
-    _refuse(_faults(data, registry))
+    refuse_job(job_faults(data, registry))
     job = await jobs.enqueue(
         principal.tenant_id, data, key=effect_key(request), traceparent=trace_of(request.scope).traceparent
     )
@@ -68,10 +68,10 @@ async def enqueue_batch(
     registry: NamedDependency[Registry],
 ) -> AcceptedBatch:
     """Accept up to 1,000 jobs, all of them or none."""
-    _refuse(
+    refuse_job(
         BodyFault(f"/items/{index}{fault.pointer}", fault.detail)
         for index, item in enumerate(data.items)
-        for fault in _faults(item, registry)
+        for fault in job_faults(item, registry)
     )
     key = read_key(request)
     try:
@@ -136,7 +136,7 @@ async def retry_job(
     return await jobs.retry(principal.tenant_id, job_id)
 
 
-def _faults(job: JobRequest, registry: Registry) -> Iterator[BodyFault]:
+def job_faults(job: JobRequest, registry: Registry) -> Iterator[BodyFault]:
     """Find what would make the job fail for sure: a type that is not installed, a payload that does not fit it."""
     plugin = registry.find(job.type)
     if plugin is None:
@@ -149,7 +149,12 @@ def _faults(job: JobRequest, registry: Registry) -> Iterator[BodyFault]:
         yield from (BodyFault("/payload" + flaw.pointer, flaw.detail) for flaw in error.flaws)
 
 
-def _refuse(faults: Iterable[BodyFault]) -> None:
+def refuse_job(faults: Iterable[BodyFault]) -> None:
+    """Refuse a job that has faults.
+
+    Raises:
+        InvalidBody: naming all of them.
+    """
     if found := tuple(faults):
         raise InvalidBody("The job cannot be done as described.", errors=found)
 

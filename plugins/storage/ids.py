@@ -4,7 +4,7 @@ from typing import Literal
 
 from ulid import ULID
 
-Prefix = Literal["ten", "key", "wf", "ex", "job", "cred", "ep", "trg"]
+Prefix = Literal["ten", "key", "wf", "ex", "job", "cred", "ep", "trg", "sch", "fir"]
 
 
 def new_id(prefix: Prefix) -> str:

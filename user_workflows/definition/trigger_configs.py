@@ -1,14 +1,12 @@
 """What the config of each type of trigger may hold."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import cache
+from datetime import datetime
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from cronsim import CronSim, CronSimError
 from msgspec import Meta, Struct
 
+from internal_jobs.cron import cron_firings
 from plugins.host.retry import Duration
 from plugins.signing import HeaderName
 from plugins.storage.database import now
@@ -71,42 +69,6 @@ CONFIGS: Mapping[str, type[Config]] = {
 }
 
 
-def is_timezone(name: str) -> bool:
-    """Return whether `name` is in the IANA database of this machine."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
-
-
-@cache
-def timezones() -> list[str]:
-    """Return every IANA name there is, for suggestions."""
-    return sorted(available_timezones())
-
-
-def cron_fault(cron: str) -> str | None:
-    """Return what is wrong with a cron expression, to be read after its key; ``None``: nothing."""
-    fields = cron.split()
-    if len(fields) != 5:
-        return (
-            f"must have five fields (minute, hour, day of month, month, day of week), like "
-            f'"0 9 * * MON-FRI", not {len(fields)}'
-        )
-    # The libraries that read such strings disagree on what these mean; a schedule must not.
-    for sign in "L#W?":
-        if any(sign in _without_names(field) for field in fields):
-            return f'must not use "{sign}"'
-    try:
-        next(CronSim(cron, now()))
-    except CronSimError as error:
-        return f"is not a cron expression: {str(error).lower()}"
-    except StopIteration:
-        return "never fires: no such date comes"
-    return None
-
-
 def crontab(config: CronConfig) -> list[str]:
     """Return what fires at the times of a valid cron trigger, for an engine that takes each field as a condition.
 
@@ -120,12 +82,4 @@ def crontab(config: CronConfig) -> list[str]:
 
 def next_firing(config: CronConfig) -> datetime | None:
     """Return when a valid cron trigger fires next, in UTC."""
-    moment = next(CronSim(config.cron, now().astimezone(ZoneInfo(config.timezone))), None)
-    return None if moment is None else moment.astimezone(UTC)
-
-
-def _without_names(field: str) -> str:
-    text = field.upper()
-    for name in ("WED", "JUL"):
-        text = text.replace(name, "")
-    return text
+    return next(cron_firings(config.cron, config.timezone, now()), None)

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from internal_jobs.cron import cron_fault, is_timezone, timezones
 from user_workflows.definition.drawing import Drawing
 from user_workflows.definition.durations import range_fault
 from user_workflows.definition.faults import Faults
 from user_workflows.definition.model import MAX_TRIGGERS
 from user_workflows.definition.nodes import code, describe
 from user_workflows.definition.shape import is_template, match
-from user_workflows.definition.trigger_configs import CONFIGS, HMAC_OPTIONS, cron_fault, is_timezone, timezones
+from user_workflows.definition.trigger_configs import CONFIGS, HMAC_OPTIONS
 from user_workflows.expressions import TemplateError, compile_template
 
 

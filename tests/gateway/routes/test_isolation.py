@@ -11,6 +11,7 @@ from gateway.compose import Platform
 from gateway.settings import Settings
 from tests.gateway.application import Headers, new_tenant
 
+SCHEDULE = {"name": "x", "every": "1d", "job": {"type": "job.enqueue", "payload": {"type": "job.enqueue"}}}
 #: what a request needs in order to come as far as the object
 BODIES: dict[str, Any] = {
     "rename_workflow": {"name": "x"},
@@ -21,6 +22,7 @@ BODIES: dict[str, Any] = {
     "rerun_execution": {"fromNode": "a"},
     "change_credential": {"name": "x"},
     "rotate_credential": {"data": {"token": "x"}},
+    "replace_job_schedule": SCHEDULE,
 }
 #: parameters that name no tenant's object: the world's, the installation's, or within the object
 OTHERS = {"token", "node_id", "plugin_id", "tenant_id", "version"}
@@ -30,6 +32,7 @@ ABSENT = {
     "job_id": "job_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "credential_id": "cred_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "key_id": "key_01jd3x0v7k8m5qf2c9hz6w4t1b",
+    "schedule_id": "sch_01jd3x0v7k8m5qf2c9hz6w4t1b",
 }
 
 
@@ -65,6 +68,7 @@ async def theirs(serving: tuple[Platform, httpx.AsyncClient]) -> dict[str, str]:
         "execution_id": execution["id"],
         "job_id": (await client.post("/v1/jobs", headers=owner, json=job)).json()["id"],
         "credential_id": (await client.post("/v1/credentials", headers=owner, json=credential)).json()["id"],
+        "schedule_id": (await client.post("/v1/job-schedules", headers=owner, json=SCHEDULE)).json()["id"],
         "key_id": (await client.get("/v1/me", headers=owner)).json()["keyId"],
     }
 

@@ -3,8 +3,9 @@
 import pytest
 from temporalio.client import Client, Schedule, ScheduleActionStartWorkflow, ScheduleSpec, ScheduleState
 
+from internal_jobs.cron import cron_fault
 from plugins.storage.ids import new_id
-from user_workflows.definition.trigger_configs import CronConfig, cron_fault, crontab, next_firing
+from user_workflows.definition.trigger_configs import CronConfig, crontab, next_firing
 
 
 def test_days_of_the_month_and_of_the_week_add_up() -> None:
