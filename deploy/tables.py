@@ -1,5 +1,6 @@
 """Every table of every floor: what a migration compares the database with."""
 
+from gateway.audit import trail as audit_records
 from gateway.auth import keys as api_keys
 from gateway.idempotency import store as idempotency_keys
 from internal_jobs import limits as job_limits
@@ -29,6 +30,7 @@ MODULES = (
     blobs,
     api_keys,
     idempotency_keys,
+    audit_records,
 )
 
 __all__ = ["MODULES", "metadata"]

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.routes import HTTPRoute
 
+from gateway.audit.middleware import Audited
 from gateway.auth.authentication import Authentication, Authenticator
 from gateway.auth.principal import Principal
 from gateway.body import MAX_BODY, JsonBody
@@ -41,6 +42,7 @@ _PARTS = (
     "watch",
     "events",
     "tickets",
+    "trail",
     "controls",
 )
 
@@ -71,7 +73,7 @@ def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) 
         ROUTES if routes is None else routes,
         lifespan=[lifespan],
         # Who is calling comes first: identifiers and idempotency keys mean something only to a tenant.
-        middleware=[Authentication(), WellFormedPath(), Idempotency()],
+        middleware=[Authentication(), WellFormedPath(), Idempotency(), Audited()],
         dependencies={
             "principal": Provide(_principal, sync_to_thread=False),
             "authenticator": Provide(_authenticator, sync_to_thread=False),

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from temporalio.client import Client
 
+from gateway.audit.trail import Trail
 from gateway.auth.tickets import Tickets
 from gateway.idempotency.store import Answers
 from gateway.settings import Settings
@@ -75,6 +76,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     watch: Watch
     events: Events
     tickets: Tickets
+    trail: Trail
     controls: Controls
 
 
@@ -143,6 +145,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
             events=Events(workflows=workflows, executions=executions),
             tickets=Tickets(vault),
+            trail=Trail(database),
             controls=Controls(
                 database=database,
                 vault=vault,

