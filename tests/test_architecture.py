@@ -90,7 +90,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.why",
         "user_workflows.workflows",
     ),
-    "user_workflows.expressions": ("user_workflows.expressions",),
+    "user_workflows.expressions": ("user_workflows.expressions", "user_workflows.expressions.kinds"),
 }
 
 #: library → the only modules that may import it; a package stands for everything inside it.

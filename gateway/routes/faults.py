@@ -16,6 +16,8 @@ class FaultBody(Struct, frozen=True, kw_only=True, rename="camel"):
     message: str
     #: of the node that it is about, where it is about one
     node_id: str | UnsetType = UNSET
+    #: within the string at `pointer`, in characters from its start, where one place in it is meant
+    position: int | UnsetType = UNSET
 
 
 def show_faults(faults: Iterable[Fault]) -> list[FaultBody]:
@@ -26,6 +28,7 @@ def show_faults(faults: Iterable[Fault]) -> list[FaultBody]:
             pointer=fault.pointer,
             message=fault.message,
             node_id=fault.node_id or UNSET,
+            position=UNSET if fault.position is None else fault.position,
         )
         for fault in faults
     ]

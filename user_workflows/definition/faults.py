@@ -32,10 +32,13 @@ class Faults:
         *,
         node_id: str | None = None,
         severity: Severity = "error",
+        position: int | None = None,
     ) -> None:
         """Add a fault; `where` is a JSON Pointer, or the path of keys and indices to make one of."""
         place = where if isinstance(where, str) else pointer(*where)
-        self.found.append(Fault(code=code, severity=severity, pointer=place, message=message, node_id=node_id))
+        self.found.append(
+            Fault(code=code, severity=severity, pointer=place, message=message, node_id=node_id, position=position)
+        )
 
     def suggest(self, name: str, known: Collection[str]) -> str:
         """Return the end of a message about an unknown `name`: the nearest known one, or the few there are."""

@@ -103,6 +103,8 @@ class Fault(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
     #: what is wrong and how to mend it, for the person who drew it
     message: str
     node_id: str | None = None
+    #: within the string at `pointer`, in characters from its start, where one place in it is meant
+    position: int | None = None
 
 
 MAX_NODES = 1_000

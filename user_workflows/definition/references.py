@@ -9,7 +9,7 @@ from user_workflows.definition.catalogue import ERROR_PORT
 from user_workflows.definition.drawing import Drawing, DrawnGraph, DrawnNode
 from user_workflows.definition.faults import Faults, Severity, pointer
 from user_workflows.definition.shape import is_template
-from user_workflows.expressions import Reference, TemplateError, compile_template
+from user_workflows.expressions import Reference, Template, TemplateError, compile_template
 from user_workflows.plan.graph import Graph
 
 #: what expressions read after ``execution.``
@@ -23,13 +23,17 @@ _LOOP_NAMES = {
 }
 
 
-def check_references(drawing: Drawing, wired: Mapping[DrawnGraph, Graph], faults: Faults) -> None:
+def check_references(
+    drawing: Drawing, wired: Mapping[DrawnGraph, Graph], faults: Faults
+) -> Mapping[DrawnNode, Template]:
+    """Report faulty expressions and references, and return the compiled configs of the nodes that have none."""
     checker = _Checker(drawing, wired, faults)
     for graph in drawing.graphs:
         for node in graph.nodes:
             checker.check(node, graph)
             if node.compensation is not None:
                 checker.check(node.compensation, graph)
+    return checker.templates
 
 
 class _Checker:
@@ -41,6 +45,7 @@ class _Checker:
         self._upstream = {drawn: graph.ancestor_masks() for drawn, graph in wired.items()}
         self._bodies = {drawn.loop: drawn for drawn in drawing.graphs if drawn.loop is not None}
         self._faults = faults
+        self.templates: dict[DrawnNode, Template] = {}
 
     def check(self, node: DrawnNode, drawn: DrawnGraph) -> None:
         references = self._compile(node)
@@ -52,11 +57,13 @@ class _Checker:
     def _compile(self, node: DrawnNode) -> list[Reference]:
         """Report what cannot be compiled and return what the rest reads."""
         try:
-            return list(compile_template(node.own_config).references)
+            template = self.templates[node] = compile_template(node.own_config)
         except TemplateError as error:
             for place, fault in error.faults:
                 self._add(node, fault.type, place, str(fault))
             faulty = {place for place, _ in error.faults}
+        else:
+            return list(template.references)
         good = [(place, text) for place, text in _templates(node.own_config) if place not in faulty]
         return [
             structs.replace(found, pointer=place) for place, text in good for found in compile_template(text).references

@@ -47,7 +47,7 @@ def match(value: Any, expected: Any, *, templates: bool = False) -> list[Mismatc
         expected: a type that msgspec can decode.
         templates: whether strings with ``{{`` stand for values that are not known yet.
     """
-    found = list(_match(value, _type(expected), (), templates))
+    found = list(_match(value, type_info(expected), (), templates))
     if templates and has_template(value):
         return found
     # msgspec has the last word: it knows custom types, formats, and what a type checks once it is made.
@@ -75,7 +75,8 @@ def has_template(value: Any) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _type(expected: Any) -> inspect.Type:
+def type_info(expected: Any) -> inspect.Type:
+    """Return what msgspec knows of a type, kept once it is asked."""
     return inspect.type_info(expected)
 
 

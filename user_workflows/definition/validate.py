@@ -19,6 +19,7 @@ from user_workflows.definition.reach import check_reach
 from user_workflows.definition.references import check_references
 from user_workflows.definition.shape import match
 from user_workflows.definition.triggers import check_triggers
+from user_workflows.definition.types import check_types
 
 #: How deep the JSON of a definition may nest: generous for configs, safe for everything that walks it.
 MAX_JSON_DEPTH = 64
@@ -59,7 +60,8 @@ def validate(raw: Any, *, plugins: Registry, workflow_id: str | None = None) -> 
         check_nodes(drawing, catalogue, faults)
         wired = {graph: check_edges(graph, drawing, faults) for graph in drawing.graphs}
         check_reach(wired, faults)
-        check_references(drawing, wired, faults)
+        templates = check_references(drawing, wired, faults)
+        check_types(drawing, wired, templates, faults)
         check_triggers(drawing, faults)
         if workflow_id is not None:
             check_calls(drawing, raw, workflow_id, faults)

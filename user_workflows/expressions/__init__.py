@@ -26,8 +26,9 @@ from user_workflows.expressions.errors import (
     TemplateError,
 )
 from user_workflows.expressions.expression import Expression, compile_expression
+from user_workflows.expressions.inference import Finding, Inference
 from user_workflows.expressions.references import ROOTS, Reference
-from user_workflows.expressions.template import Template, compile_template
+from user_workflows.expressions.template import Placed, Template, compile_template
 
 #: Stamped into plans. Rises whenever an expression can give another value than before for the same input.
 EVALUATOR_VERSION = 1
@@ -41,7 +42,10 @@ __all__ = [
     "Expression",
     "ExpressionError",
     "ExpressionSyntaxError",
+    "Finding",
+    "Inference",
     "Meter",
+    "Placed",
     "Reference",
     "Template",
     "TemplateError",

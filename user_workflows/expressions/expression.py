@@ -17,15 +17,17 @@ from user_workflows.expressions.references import ROOTS, Reference, find_referen
 class Expression:
     """An expression that can be evaluated any number of times, in any process, with the same results."""
 
-    __slots__ = ("_cost", "_run", "_slots", "_start", "faults", "references")
+    __slots__ = ("_cost", "_run", "_slots", "faults", "references", "start", "tree")
 
     def __init__(self, tokens: Sequence[Token], pointer: str = "") -> None:
-        tree = Parser(tokens, FUNCTIONS).parse()
+        #: as it was parsed
+        self.tree = tree = Parser(tokens, FUNCTIONS).parse()
         compiler = Compiler()
         self._run = compiler.compile(tree)
         self._cost = compiler.cost
         self._slots = compiler.slots
-        self._start = tokens[0].position
+        #: offset of its first token, as in `ExpressionError.position`
+        self.start = tokens[0].position
         self.references: tuple[Reference, ...] = find_references(tree, pointer)
         #: what fails whenever it is evaluated: unknown functions, wrong numbers of arguments
         self.faults: tuple[ExpressionError, ...] = tuple(compiler.faults)
@@ -48,7 +50,7 @@ class Expression:
             return to_json(meter, self._run(Evaluation(scope, meter, self._slots)))
         except ExpressionError as error:
             if error.position is None:
-                error.position = self._start
+                error.position = self.start
             raise
 
 

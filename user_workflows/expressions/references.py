@@ -65,7 +65,7 @@ def _walk(node: Node, bound: frozenset[str], pointer: str, optional: bool) -> It
             yield from _walk(node.value, bound, pointer, optional)
             yield from _walk(node.body, bound | {node.variable}, pointer, optional)
         case _:
-            for child in _children(node):
+            for child in children(node):
                 yield from _walk(child, bound, pointer, optional)
 
 
@@ -109,7 +109,7 @@ def _static_field(link: Node) -> str | None:
     return None
 
 
-def _children(node: Node) -> Iterator[Node]:
+def children(node: Node) -> Iterator[Node]:
     match node:
         case Call(arguments=nodes) | ListOf(items=nodes) | Logic(operands=nodes):
             yield from nodes

@@ -8,6 +8,8 @@ an expression is plain text.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from user_workflows.expressions.budget import (
     MAX_EXPRESSIONS,
     MAX_SOURCE,
@@ -31,14 +33,28 @@ from user_workflows.expressions.text import render_text
 _Render = Callable[[Mapping[str, Any], Meter], Any]
 
 
+class Placed(Struct, frozen=True):
+    """One expression of a template."""
+
+    #: of its string
+    pointer: str
+    expression: Expression
+    #: it is all of its string, and keeps the type of its value
+    is_whole: bool
+
+
 class Template:
     """A config value that can be rendered any number of times."""
 
-    __slots__ = ("_render", "is_literal", "references")
+    __slots__ = ("_render", "is_literal", "placed", "references")
 
-    def __init__(self, render: _Render, references: tuple[Reference, ...], *, is_literal: bool) -> None:
+    def __init__(self, render: _Render, placed: tuple[Placed, ...], *, is_literal: bool) -> None:
         self._render = render
-        self.references = references
+        #: its expressions, in the order written
+        self.placed = placed
+        self.references: tuple[Reference, ...] = tuple(
+            reference for each in placed for reference in each.expression.references
+        )
         #: it holds no expression: rendering gives the value as it was
         self.is_literal = is_literal
 
@@ -71,7 +87,7 @@ def compile_template(value: Any) -> Template:
 
 class _Compilation:
     def __init__(self) -> None:
-        self._references: list[Reference] = []
+        self._placed: list[Placed] = []
         self._faults: list[tuple[str, ExpressionError]] = []
         self._expressions = 0
         self._source = 0
@@ -82,7 +98,7 @@ class _Compilation:
             raise TemplateError(tuple(self._faults))
         if render is None:
             return Template(lambda _scope, _meter: value, (), is_literal=True)
-        return Template(render, tuple(self._references), is_literal=False)
+        return Template(render, tuple(self._placed), is_literal=False)
 
     def _value(self, value: Any, pointer: str, depth: int) -> _Render | None:
         """Return how to render `value`; ``None`` when it holds no expression."""
@@ -110,6 +126,9 @@ class _Compilation:
             error.pointer = pointer
             self._faults.append((pointer, error))
             return None
+        for part in parts:
+            if isinstance(part, Expression):
+                self._placed.append(Placed(pointer, part, len(parts) == 1))
         return _render_string(parts, pointer)
 
     def _parts(self, text: str, pointer: str) -> Iterator[str | Expression]:
@@ -134,7 +153,6 @@ class _Compilation:
             yield text[position:]
 
     def _check(self, expression: Expression, pointer: str) -> None:
-        self._references += expression.references
         faults = list(expression.faults)
         for reference in unknown_names(expression):
             message = f"there is no {reference.root[:80]!r}; an expression begins with {', '.join(ROOTS)}"

@@ -1,7 +1,8 @@
 """The graph of a definition: order, ancestors and cycles. Every answer follows the order of drawing."""
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import networkx as nx
 
@@ -22,6 +23,11 @@ class Graph:
         self._graph.add_nodes_from(self._place)
         self._graph.add_edges_from((source, target) for source, target in edges if source != target)
 
+    @cached_property
+    def _condensed(self) -> Any:
+        """Each group of nodes that lie on cycles together as one node: what most answers begin with."""
+        return nx.condensation(self._graph)
+
     def order(self) -> list[str]:
         """Return the nodes in topological order, earlier drawn first.
 
@@ -35,7 +41,7 @@ class Graph:
 
     def sweep(self) -> list[str]:
         """Return the nodes in topological order, those that lie on cycles together in the order drawn."""
-        condensed = nx.condensation(self._graph)
+        condensed = self._condensed
         groups = (condensed.nodes[group]["members"] for group in nx.topological_sort(condensed))
         return [node for members in groups for node in sorted(members, key=self._place.__getitem__)]
 
@@ -46,7 +52,7 @@ class Graph:
 
     def ancestor_masks(self) -> dict[str, int]:
         """Return for each node a bit set of its ancestors; a node's bit is its place in the order of drawing."""
-        condensed = nx.condensation(self._graph)
+        condensed = self._condensed
         masks: dict[str, int] = {}
         of_group: dict[int, int] = {}
         for group in nx.topological_sort(condensed):

@@ -76,7 +76,7 @@ def test_a_branch_that_a_constant_condition_never_takes_is_a_warning(source: Any
 
 
 def test_a_condition_that_cannot_be_known_rules_nothing_out() -> None:
-    for condition in ("{{ input }}", "{{ vars.x }}", "{{ 1 / 0 == 1 }}", "{{ 'text' }}"):
+    for condition in ("{{ input }}", "{{ vars.x }}", "{{ 1 / 0 == 1 }}", "{{ dyn('text') }}"):
         raw = drawn(
             node("i", "if", condition=condition), node("a"), node("b"),
             edges=[("i", "true", "a"), ("i", "false", "b")], variables={"x": True},

@@ -300,7 +300,7 @@ def test_a_bare_expression_is_refused_with_a_hint_at_the_braces(field: str) -> N
         "when": node("a", "switch", cases=[{"port": "p", "when": "vars.x > 1"}]),
         "where": node("a", "filter", items="{{ vars.x }}", where="item > 1"),
     }
-    fault = only(check(drawn(nodes[field], variables={"x": 1})))
+    fault = only(check(drawn(nodes[field], variables={"x": [1]})))
     assert fault.code == "expression.required"
     assert "{{" in fault.message
 
@@ -339,7 +339,7 @@ def test_each_form_of_wait_is_good(config: Any) -> None:
 
 def test_configs_are_checked_field_by_field_wherever_they_are_literal() -> None:
     mail = node(
-        "m", "email.send", to=["a@example.com", 7], headers=[{"name": 1}, "x", {"name": "a", "value": "{{ 1 }}"}]
+        "m", "email.send", to=["a@example.com", 7], headers=[{"name": 1}, "x", {"name": "a", "value": "{{ input }}"}]
     )
     assert codes(check(drawn(mail))) == [
         ("config.invalid", "/nodes/0/config/to/1"),
@@ -441,7 +441,7 @@ def test_text_that_is_not_unicode_is_a_fault() -> None:
 
 
 def test_a_thousand_nodes_are_validated_fast() -> None:
-    nodes = [node("n0")] + [
+    nodes = [node("n0", values={"x": 0})] + [
         node(f"n{index}", values={"x": f"{{{{ nodes.n{index - 1}.output.x + 1 }}}}"}) for index in range(1, 1000)
     ]
     raw = drawn(*nodes, edges=[(f"n{index - 1}", f"n{index}") for index in range(1, 1000)])

@@ -87,9 +87,22 @@ def _same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
+def _scope(case: dict[str, Any]) -> dict[str, Any]:
+    return {name: _value(item) for name, item in case["b"].items()}
+
+
+def cases_of_the_profile() -> list[tuple[str, dict[str, Any]]]:
+    """Return the expressions of the suite that the profile covers, each with its scope; skip where there are none."""
+    if not _CASES.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{_CASES} is absent")
+        pytest.skip("the conformance cases are not beside the project")
+    return [(case["expr"], _scope(case)) for case in json.loads(_CASES.read_text()) if _outside(case) is None]
+
+
 def _passes(case: dict[str, Any]) -> bool:
     try:
-        value = compile_expression(case["expr"]).evaluate({name: _value(item) for name, item in case["b"].items()})
+        value = compile_expression(case["expr"]).evaluate(_scope(case))
     except ExpressionError:
         return "e" in case["r"]
     return "v" in case["r"] and _same(value, _value(case["r"]["v"]))

@@ -134,7 +134,7 @@ def _holes(choice: random.Random, form: str, depth: int, bound: bool) -> str:
     return form.replace("{{", "{").replace("}}", "}").replace("\0", "{").replace("\1", "}")
 
 
-def _sources(seed: int) -> list[str]:
+def sources(seed: int) -> list[str]:
     choice = random.Random(seed)
     sources = []
     while len(sources) < _CASES:
@@ -176,11 +176,11 @@ def test_random_expressions_have_the_values_that_googles_cel_gives(seed: int) ->
         if os.environ.get("CI") and sys.platform == "linux" and platform.machine() == "x86_64":
             pytest.fail("cel-expr-python is not installed")
         pytest.skip("cel-expr-python is not installed here")
-    sources = _sources(seed)
+    written = sources(seed)
     explained: Counter[str] = Counter()
     unexplained = []
     succeeded = 0
-    for source, other in zip(sources, _theirs(sources), strict=True):
+    for source, other in zip(written, _theirs(written), strict=True):
         if "T%" in other.get("refused", ""):
             continue  # its checker found no type for the elements of an empty list
         assert "refused" not in other, f"the generator wrote what is no well-typed expression: {source}: {other}"
