@@ -13,7 +13,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 SCRATCH := .gateway/scratch.db
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz record format lock migration clean
+.PHONY: help run test check bench kills fuzz record format lock migration clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -35,6 +35,9 @@ bench: $(VENV)/.dev ## measure the engine against hand-written Temporal workflow
 
 fuzz: $(VENV)/.dev ## compare 200,000 random expressions with Google's CEL; `make test` compares 4,000
 	FUZZ_SEEDS=50 $(BIN)/python -m pytest tests/user_workflows/expressions/test_differential.py $(ARGS)
+
+kills: $(VENV)/.dev ## kill workers under random definitions for ten minutes; ARGS="--minutes 60 --number 1"
+	$(BIN)/python -m tests.user_workflows.reference.kills $(ARGS)
 
 record: $(VENV)/.dev ## record a history of every feature that has none yet, for tests/replay
 	$(BIN)/python -m tests.replay.recording

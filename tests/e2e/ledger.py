@@ -1,13 +1,22 @@
 """The ground truth of effects: an HTTP server outside the system that writes down, with fsync, what reached it."""
 
+import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+#: takes an entry and what writes it down; returns the body of the answer, or ``None`` for silence
+Receive = Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], bytes | None]
+
+
+def write_down(entry: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> bytes:
+    write(entry)
+    return b""
 
 
 class Ledger:
@@ -32,20 +41,30 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(file: Path) -> Iterator[Ledger]:
+def open_ledger(file: Path, receive: Receive = write_down) -> Iterator[Ledger]:
     """Serve a ledger on loopback. What is posted as JSON is an entry; its idempotency key header is added to it."""
     ledger = Ledger(file)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:
+                # Whoever sent it died over it.
+                self.close_connection = True
+                return
             entry = json.loads(body) if body else {}
             if key := self.headers.get("Idempotency-Key"):
                 entry["key"] = key
-            ledger.append(entry)
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            answer = receive(entry, ledger.append)
+            if answer is None:
+                self.close_connection = True
+                return
+            with contextlib.suppress(ConnectionError):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             """Write nothing: the entries are the log."""

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +170,23 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
         return list(page.items)
 
 
+class Place(Struct, frozen=True):
+    """Where a lane is: two in one place, over one database, are one."""
+
+    tenant_id: str
+    namespace: str
+
+
+async def _own_place(database: Database, temporal_address: str) -> Place:
+    async with database.transaction() as connection:
+        tenant = await create_tenant(connection, "Acme")
+    return Place(tenant.id, (await own_namespace(temporal_address))["TEMPORAL_NAMESPACE"])
+
+
+async def _nothing() -> None:
+    """Leave the work to another process."""
+
+
 @asynccontextmanager
 async def open_lane(
     database: Database,
@@ -179,6 +196,10 @@ async def open_lane(
     readable: bool = False,
     forgetful: bool = False,
     history_limit: int = HISTORY_LIMIT,
+    works: bool = True,
+    like: Place | None = None,
+    plugins: Sequence[Plugin] = PLUGINS,
+    allow: Sequence[str] = (),
 ) -> AsyncIterator[Lane]:
     """Open a lane with a worker and a namespace of its own.
 
@@ -189,17 +210,21 @@ async def open_lane(
         readable: leave histories in plain JSON, to be recorded.
         forgetful: replay each execution whenever it goes on, as after the loss of a worker.
         history_limit: events after which a run of an execution hands over to the next.
+        works: with a worker; without, another process must open one.
+        like: instead of a place of its own, that of another process's lane.
+        plugins: beside those that every lane has.
+        allow: where plugins may reach on this machine.
     """
-    async with database.transaction() as connection:
-        tenant = await create_tenant(connection, "Acme")
     vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
-    temporal = await connect(vault, Blobs(database), await own_namespace(temporal_address))
+    place = like or await _own_place(database, temporal_address)
+    environment = {"TEMPORAL_ADDRESS": temporal_address, "TEMPORAL_NAMESPACE": place.namespace}
+    temporal = await connect(vault, Blobs(database), environment)
     if readable:
         plain = replace(temporal.data_converter, payload_codec=None)
         temporal = Client(temporal.service_client, namespace=temporal.namespace, data_converter=plain)
     gates, keys = Gates(), list[tuple[str, int, str]]()
-    registry = Registry([*make_plugins(gates, keys), *PLUGINS])
-    egress = EgressClient(Guard())
+    registry = Registry([*make_plugins(gates, keys), *plugins])
+    egress = EgressClient(Guard(allow=allow))
     host = Host(
         registry=registry,
         ledger=Ledger(database, vault),
@@ -227,9 +252,11 @@ async def open_lane(
             stop=stop,
             max_cached_executions=0 if forgetful else 1_000,
         )
+        if works
+        else _nothing()
     )
     lane = Lane(
-        tenant_id=tenant.id,
+        tenant_id=place.tenant_id,
         database=database,
         vault=vault,
         workflows=workflows,

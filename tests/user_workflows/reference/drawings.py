@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 CHEAP = "ref.cheap"
 ACTING = "ref.acting"
+UNSAFE = "ref.unsafe"
 
 #: that a definition may hold: a cheap call is one that a segment or a batch may carry
-_KINDS = (CHEAP, CHEAP, CHEAP, ACTING, ACTING, "if", "switch", "set", "merge", "filter", "foreach", "while", "stop")
+_CALLS = (CHEAP, CHEAP, CHEAP, ACTING, ACTING, UNSAFE, UNSAFE)
+_KINDS = (*_CALLS, "if", "switch", "set", "merge", "filter", "foreach", "while", "stop")
 _LOOPS = ("foreach", "while")
 
 _LITERALS = st.none() | st.booleans() | st.integers(-2, 4) | st.sampled_from(["", "text"])
@@ -201,3 +204,22 @@ triggers = _LITERALS | _LISTS
 
 #: which of what may happen next does, again and again from the first
 schedules = st.lists(st.integers(0, 5), min_size=1, max_size=12)
+
+
+def examples(count: int, number: int = 0) -> list[tuple[dict[str, Any], Any]]:
+    """Return definitions whose outcome is the same in every order of events, and what starts them.
+
+    Args:
+        count: how many.
+        number: the same number gives the same ones.
+    """
+    found: list[tuple[dict[str, Any], Any]] = []
+
+    @seed(number)
+    @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(definition=definitions(racing=False), trigger=triggers)
+    def draw(definition: dict[str, Any], trigger: Any) -> None:
+        found.append((definition, trigger))
+
+    draw()
+    return found

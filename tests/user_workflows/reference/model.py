@@ -17,6 +17,9 @@ Event = tuple[tuple[int, ...], str, int]
 #: the value of every error: what it says is not the model's concern
 ERROR = "an error"
 
+#: instead of an answer: the call fails
+LOST = object()
+
 
 @dataclass
 class Step:
@@ -36,9 +39,19 @@ class Moment:
 
 
 class Execution:
-    """One execution of a definition, which takes what is next by `choices`, again and again from the first."""
+    """One execution of a definition, which takes what is next by `choices`, again and again from the first.
 
-    def __init__(self, definition: Mapping[str, Any], trigger: Any, choices: Sequence[int]) -> None:
+    A call comes to its own value, unless `answers` says what the world made of it: (node, path) → value, or `LOST`.
+    """
+
+    def __init__(
+        self,
+        definition: Mapping[str, Any],
+        trigger: Any,
+        choices: Sequence[int],
+        answers: "Mapping[tuple[str, tuple[int, ...]], Any] | None" = None,
+    ) -> None:
+        self.answers = answers or {}
         self.waiting: dict[Event, Callable[[], None]] = {}
         self.moments: list[Moment] = []
         #: (node, path) → step, of every graph that was walked
@@ -211,10 +224,11 @@ class Graph:
             self.execution.waiting[self.path, id, -1] = lambda: self._return(id, config)
 
     def _return(self, id: str, config: dict[str, Any]) -> None:
-        if config.get("fail"):
+        answer = self.execution.answers.get((id, self.path), config.get("value"))
+        if config.get("fail") or answer is LOST:
             self.fail(id)
         else:
-            self.leave(id, {"output": config.get("value")})
+            self.leave(id, {"output": answer})
         self.advance()
 
     def _settle_edges(self, id: str, ports: list[str]) -> None:

@@ -1,11 +1,12 @@
-"""The plugins that random definitions name: two that do the same, one cheap enough to share an activity."""
+"""The plugins that random definitions name: of each effect one, and all do the same."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import Struct
 
-from plugins import Context, Permanent, Plugin, plugin
-from tests.user_workflows.reference.drawings import ACTING, CHEAP
+from plugins import Context, Effect, Permanent, Plugin, plugin
+from tests.user_workflows.reference.drawings import ACTING, CHEAP, UNSAFE
 
 
 class Call(Struct, forbid_unknown_fields=True):
@@ -13,20 +14,28 @@ class Call(Struct, forbid_unknown_fields=True):
     fail: bool = False
 
 
-def _answer(config: Call) -> Any:
-    if config.fail:
-        raise Permanent("it was drawn to fail", type="ref.failed")
+#: the world: told of every call, it says what comes of it
+World = Callable[[Call, Context, Effect], Awaitable[Any]]
+
+
+async def echo(config: Call, ctx: Context, effect: Effect) -> Any:
     return config.value
 
 
-@plugin(CHEAP, version="1.0.0", effect="pure")
-async def cheap(config: Call, ctx: Context) -> Any:
-    return _answer(config)
+def make_plugins(world: World = echo) -> list[Plugin]:
+    """Return the plugins, at work on a `world`; without one each call comes to its own value."""
+
+    def make(id: str, effect: Effect) -> Plugin:
+        @plugin(id, version="1.0.0", effect=effect)
+        async def call(config: Call, ctx: Context) -> Any:
+            answer = await world(config, ctx, effect)
+            if config.fail:
+                raise Permanent("it was drawn to fail", type="ref.failed")
+            return answer
+
+        return call
+
+    return [make(CHEAP, "read"), make(ACTING, "idempotent"), make(UNSAFE, "unsafe")]
 
 
-@plugin(ACTING, version="1.0.0", effect="idempotent")
-async def acting(config: Call, ctx: Context) -> Any:
-    return _answer(config)
-
-
-PLUGINS: list[Plugin] = [cheap, acting]
+PLUGINS = make_plugins()

@@ -1,0 +1,52 @@
+"""A worker to be killed: ``python -m tests.user_workflows.reference.worker`` serves the lane that its input names.
+
+Every call of a plugin reaches the world outside, over HTTP, and comes to what that answers.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from plugins import Context, Effect
+from plugins.storage.database import Database
+from tests.user_workflows.lane import Place, open_lane
+from tests.user_workflows.reference.plugins import Call, make_plugins
+
+
+class Orders(Struct, frozen=True, kw_only=True):
+    """What a worker needs to know."""
+
+    database_url: str
+    temporal_address: str
+    folder: str
+    place: Place
+    #: where the world is
+    world_url: str
+
+
+async def main(orders: Orders) -> None:
+    async def world(config: Call, ctx: Context, effect: Effect) -> Any:
+        told = {"effect": effect, "execution": ctx.execution_id, "step": ctx.step, "value": config.value}
+        headers = {"Idempotency-Key": ctx.idempotency_key}
+        answer = await ctx.http.request("POST", orders.world_url, content=msgspec.json.encode(told), headers=headers)
+        return msgspec.json.decode(answer.content)
+
+    database = Database(orders.database_url)
+    async with open_lane(
+        database,
+        orders.temporal_address,
+        Path(orders.folder),
+        like=orders.place,
+        plugins=make_plugins(world),
+        allow=[urlsplit(orders.world_url).netloc],
+    ):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)))
