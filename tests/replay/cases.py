@@ -476,6 +476,38 @@ CASES = (
         calls={"nodes": [node("plus", values={"n": "{{ input.n + 1 }}"})]},
     ),
     Case(
+        name="call-times-out",
+        definition={
+            "nodes": [
+                node("late", "workflow.call", workflowId="{{ input.called }}", timeout="100ms", onError="port"),
+                node("why", values={"type": "{{ nodes.late.error.type }}"}),
+            ],
+            "edges": edges("late.error>why"),
+        },
+        calls={"nodes": [node("hold", "wait", signal="never")]},
+    ),
+    Case(
+        name="limits",
+        definition={
+            "nodes": [
+                node("hold", "wait", signal="never", timeout="20ms", onError="continue"),
+                node(
+                    "each",
+                    "foreach",
+                    items=[1, 2],
+                    nodes=[node("go", "test.flaky"), node("stay", "wait", signal="never")],
+                    edges=edges("go>stay"),
+                    timeout="200ms",
+                    onError="continue",
+                ),
+                node("soon", "wait", signal="soon", timeout="1h"),
+                node("why", values={"hold": "{{ nodes.hold.error.type }}", "each": "{{ nodes.each.error.message }}"}),
+            ],
+            "edges": edges("hold>each", "each>soon", "soon>why"),
+        },
+        signals=(("soon", 1),),
+    ),
+    Case(
         name="call-skipped",
         definition={
             "nodes": [node("call", "workflow.call", workflowId="{{ input.called }}"), node("after", values={})],

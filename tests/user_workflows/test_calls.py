@@ -200,3 +200,41 @@ async def test_the_figures_of_a_call_are_those_that_were_predicted(lane: Lane) -
         predicted.history_events,
         predicted.billable_actions,
     )
+
+
+@pytest.mark.parametrize(
+    ("on_error", "status", "output"),
+    [("fail", "failed", None), ("port", "completed", {"late": {"of": "node.timeout"}})],
+)
+async def test_a_call_that_takes_too_long_cancels_the_child_and_fails_the_node(
+    lane: Lane, on_error: str, status: str, output: Any
+) -> None:
+    target = await lane.publish(held(f"too-long-{on_error}"))
+    definition = {
+        "nodes": [
+            node("call", "workflow.call", workflowId=target, onError=on_error, timeout="400ms"),
+            node("late", values={"of": "{{ nodes.call.error.type }}"} if on_error == "port" else {}),
+        ],
+        "edges": edges("call.error>late" if on_error == "port" else "call>late"),
+    }
+    finished = await lane.run(definition)
+    assert (finished.status, finished.output) == (status, output)
+    error = (await lane.steps(finished))["call"].error
+    assert error is not None
+    assert (error.type, error.message) == ("node.timeout", "not done within 0.4 s")
+    (child,) = await children(lane, finished)
+    assert (await lane.finish(child)).status == "canceled"
+
+
+async def test_a_call_that_ends_within_its_timeout_costs_what_was_predicted(lane: Lane) -> None:
+    target = await lane.publish(DOUBLE)
+    finished = await lane.run(
+        {"nodes": [node("call", "workflow.call", workflowId=target, input={"n": 1}, timeout="1h")]}
+    )
+    assert finished.output == {"call": {"double": {"n": 2}}}
+    published = await lane.workflows.recorded_plan(lane.tenant_id, finished.workflow_id, finished.version)
+    predicted = forecast(published.plan)
+    assert (finished.history_events, finished.billable_actions) == (
+        predicted.history_events,
+        predicted.billable_actions,
+    )

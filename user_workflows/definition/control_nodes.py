@@ -158,6 +158,8 @@ class ControlNode(Struct, frozen=True, kw_only=True):
     literal: frozenset[str] = frozenset()
     #: config keys that are kept, but that this engine does not act on yet
     not_yet: frozenset[str] = frozenset()
+    #: whether it may take a while, and so has a `timeout`: the others are evaluated at once
+    takes_time: bool = False
     #: what the types cannot say: pairs of a path within the config and what is wrong there
     check: Callable[[Mapping[str, Any]], Iterator[tuple[Path, str]]] = lambda config: iter(())
 
@@ -252,6 +254,7 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             id="foreach",
             description="Walk a graph for every item of a list, and make a list of the results",
             config=ForeachConfig,
+            takes_time=True,
             ports=_foreach_ports,
             leaves_by_several=lambda config: config.get("continueOnItemError") is True,
             sees={"result": _ITEM},
@@ -263,6 +266,7 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             id="while",
             description="Walk a graph as long as a condition holds, and leave with the last result",
             config=WhileConfig,
+            takes_time=True,
             sees={"condition": _ROUND, "result": _ROUND},
             body_sees=_ROUND,
             literal=BODY_KEYS | {"maxIterations"},
@@ -271,6 +275,7 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             id="wait",
             description="Wait for a time to pass, a moment to come or a signal to arrive",
             config=WaitConfig,
+            takes_time=True,
             ports=_wait_ports,
             check=_check_wait,
         ),
@@ -278,6 +283,7 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             id="approval",
             description="Ask people, each by a link that works once, and go on when enough of them have decided",
             config=ApprovalConfig,
+            takes_time=True,
             ports=lambda config: ("approved", "rejected", "expired"),
             literal=frozenset({"form", "required", "onDeadline"}),
             check=check_approval,
@@ -292,6 +298,7 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             id="workflow.call",
             description="Start another workflow, and wait for its output or go on with the execution's id",
             config=CallConfig,
+            takes_time=True,
             literal=frozenset({"mode"}),
         ),
         ControlNode(id="stop", description="End the execution here", config=StopConfig, ports=lambda config: ()),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from plugins.host.retry import Duration, Retry
 
@@ -40,7 +40,8 @@ class Node(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fie
     position: dict[str, Any] | None = None
     disabled: bool = False
     retry: Retry | None = None
-    timeout: Duration = "30s"
+    #: of a plugin: for one attempt, 30 s where nothing is said; of a control node that takes time: for the whole of it
+    timeout: Duration | UnsetType = UNSET
     on_error: OnError = "fail"
     on_unknown: Literal["fail", "retry"] = "fail"
     join: Join = "any"

@@ -1,14 +1,24 @@
 """What may be wrong with one node alone: its plugin, its config, its credentials, its times."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+from plugins.host.retry import Duration, Retry
 from user_workflows.definition.catalogue import Catalogue, slots_of
 from user_workflows.definition.control_nodes import ControlNode
 from user_workflows.definition.drawing import Drawing, DrawnNode
 from user_workflows.definition.durations import range_fault
 from user_workflows.definition.faults import Faults, Severity, pointer
 from user_workflows.definition.shape import Mismatch, is_template, match
+from user_workflows.interpreter.calls import CALL
+
+#: keys of a node that say how a plugin is called → their type, and the value that asks for nothing
+_FOR_PLUGINS: Mapping[str, tuple[Any, object]] = {
+    "retry": (Retry, None),
+    "timeout": (Duration, None),
+    "isolate": (bool, False),
+    "onUnknown": (Literal["fail", "retry"], "fail"),
+}
 
 
 def check_nodes(drawing: Drawing, catalogue: Catalogue, faults: Faults) -> None:
@@ -78,10 +88,25 @@ def _check_control(node: DrawnNode, kind: ControlNode, faults: Faults) -> None:
         elif key in kind.not_yet:
             message = f"{key!r} is kept, but not acted on by this release"
             faults.add("node.notYet", (*node.path, "config", key), message, node_id=node.id, severity="warning")
-    for key in ("retry", "timeout") if kind.is_loop else ():
-        if key in node.raw:
-            message = f"{key!r} of a loop is kept, but not acted on by this release; set it on the nodes inside"
-            faults.add("node.notYet", (*node.path, key), message, node_id=node.id, severity="warning")
+    _check_idle_keys(node, kind, faults)
+
+
+def _check_idle_keys(node: DrawnNode, kind: ControlNode, faults: Faults) -> None:
+    """Report what is drawn on a control node and would be passed over: it is meant for plugins."""
+    for key, (expected, passive) in _FOR_PLUGINS.items():
+        if node.raw.get(key) in (None, passive) or any(match(node.raw[key], expected)):
+            continue
+        if key == "retry" and kind.takes_time:
+            _add(node, faults, "node.notRetried", (key,), f"{kind.id} is not tried again as a whole; {_instead(kind)}")
+        elif not (key == "timeout" and kind.takes_time):
+            message = f"{key!r} has no effect on {kind.id}, which the engine itself carries out; remove it"
+            faults.add("node.noEffect", (*node.path, key), message, node_id=node.id, severity="warning")
+
+
+def _instead(kind: ControlNode) -> str:
+    if kind.is_loop:
+        return "set retry on the nodes inside"
+    return "set retry in the workflow that it calls" if kind.id == CALL else "remove retry"
 
 
 def _check_times(node: DrawnNode, faults: Faults) -> None:

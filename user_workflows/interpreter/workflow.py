@@ -31,6 +31,7 @@ from user_workflows.interpreter.errors import (
     too_large_fails_step,
 )
 from user_workflows.interpreter.journal import Journal
+from user_workflows.interpreter.limits import within_limit
 from user_workflows.interpreter.loops import run_foreach, run_while
 from user_workflows.interpreter.messages import (
     Carried,
@@ -84,7 +85,7 @@ class Interpreter:
         if carried is not None and carried.is_undone_when_canceled:
             self._undone_in.add("canceled")
         self._billable_actions = 1 if earlier is None else 1 + earlier.billable_actions
-        #: markers of local activities in the present workflow task: (events before it, markers)
+        #: events that the present workflow task adds by its end, such as markers: (events before it, how many)
         self._markers = (0, 0)
         self._effort = Effort(self._tell)
         self._emitter = Emitter(start, self._journal, started_at)
@@ -262,7 +263,12 @@ class Interpreter:
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         with too_large_fails_step():
-            return await self._perform(walk, state, scope)
+            performed = await within_limit(state, self._perform(walk, state, scope))
+            if state.node.limit is not None:
+                # Its timer is taken back in this workflow task.
+                self._billable_actions += 1
+                self._count_marker()
+            return performed
 
     async def _perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         match state.node.plugin:

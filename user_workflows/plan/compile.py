@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from plugins.host.registry import Registry
@@ -17,6 +18,9 @@ from user_workflows.expressions import EVALUATOR_VERSION
 from user_workflows.plan.graph import Graph
 from user_workflows.plan.model import Home, Plan, PlanEdge, PlanGraph, PlanNode
 from user_workflows.plan.segments import find_segments, is_carried, known_effect, may_share
+
+#: seconds for one attempt of a plugin, where the node says nothing
+DEFAULT_TIMEOUT = 30.0
 
 
 def compile_plan(definition: Definition, *, plugins: Registry) -> Plan:
@@ -94,12 +98,19 @@ def _compile_node(
         on_error=node.on_error,
         on_unknown=node.on_unknown,
         retry=node.retry,
-        timeout=parse_duration(node.timeout),
+        timeout=DEFAULT_TIMEOUT if node.timeout is UNSET else parse_duration(node.timeout),
+        limit=_limit(node, kind),
         credentials=node.credentials,
         disabled=node.disabled,
         body=body,
         compensate=_compile_compensation(node),
     )
+
+
+def _limit(node: Node, kind: ControlNode | Plugin) -> float | None:
+    if node.timeout is UNSET or not isinstance(kind, ControlNode) or not kind.takes_time:
+        return None
+    return parse_duration(node.timeout)
 
 
 def _compile_compensation(node: Node) -> PlanNode | None:

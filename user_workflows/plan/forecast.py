@@ -51,7 +51,7 @@ def forecast(plan: Plan) -> Forecast:
 
 def _cost(graph: PlanGraph) -> _Cost:
     acting = {node.id: node.acts for node in graph.nodes}
-    costs = {node.id: _cost_of(node) for node in graph.nodes if not node.disabled}
+    costs = {node.id: _cost_with_limit(node) for node in graph.nodes if not node.disabled}
     drawn = Graph((node.id for node in graph.nodes), ((edge.source, edge.target) for edge in graph.edges))
     return _Cost(
         activities=sum(cost.activities for cost in costs.values()),
@@ -60,6 +60,11 @@ def _cost(graph: PlanGraph) -> _Cost:
         signals=sum(cost.signals for cost in costs.values()),
         levels=drawn.levels({id: cost.levels for id, cost in costs.items()}),
     )
+
+
+def _cost_with_limit(node: PlanNode) -> _Cost:
+    cost = _cost_of(node)
+    return cost if node.limit is None else cost._replace(timers=cost.timers + 1)
 
 
 def _cost_of(node: PlanNode) -> _Cost:

@@ -52,6 +52,8 @@ class PlanNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry: Retry | None = None
     #: seconds for one attempt
     timeout: float = 30.0
+    #: of a control node: seconds for the whole of it; ``None``: as long as it takes
+    limit: float | None = None
     #: slot → credential id
     credentials: dict[str, str] = field(default_factory=dict)
     disabled: bool = False

@@ -1,0 +1,42 @@
+"""The `timeout` of a control node: how long the whole of it may take, from its beginning, over all runs."""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import is_cancelled_exception
+
+from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.messages import StepError
+from user_workflows.interpreter.node import NodeState
+
+T = TypeVar("T")
+
+
+async def within_limit(state: NodeState, work: Awaitable[T]) -> T:
+    """Await the work of a node, and stop it when the node's limit has passed.
+
+    Raises:
+        StepFailed: it was stopped, and has come to rest.
+    """
+    limit = state.node.limit
+    if limit is None:
+        return await work
+    begun = state.started_at or workflow.now()
+    left = (begun + timedelta(seconds=limit) - workflow.now()).total_seconds()
+    try:
+        async with asyncio.timeout(left) as clock:
+            return await work
+    except Exception as ending:
+        # An activity that was stopped tells so by an error of its own.
+        was_stopped = isinstance(ending, TimeoutError) or is_cancelled_exception(ending)
+        if not (clock.expired() and was_stopped) or _is_stopped_by_others():
+            raise
+        raise StepFailed(StepError(type="node.timeout", message=f"not done within {limit:g} s")) from ending
+
+
+def _is_stopped_by_others() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
