@@ -6,11 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, MetaData, Table, event
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection
+from sqlalchemy import DateTime, Dialect, MetaData, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeDecorator
+
+from plugins.storage import sqlite
 
 #: Every table of every floor; Alembic migrates exactly this.
 metadata = MetaData(
@@ -25,13 +27,6 @@ metadata = MetaData(
 #: seconds that a connection to PostgreSQL may take, and that one is waited for while all are in use: who asks the API
 #: hears within five that the database is away
 PATIENCE = 4.0
-
-_SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA busy_timeout = 10000",
-    "PRAGMA foreign_keys = ON",
-)
 
 
 class Instant(TypeDecorator[datetime]):
@@ -87,9 +82,9 @@ class Database:
             async with connection.begin():
                 yield connection
 
-    def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    def insert(self, table: Table) -> "sqlite_dialect.Insert | postgresql.Insert":
         """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update`` in this dialect."""
-        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -122,23 +117,5 @@ def _engine(url: str) -> AsyncEngine:
         **({} if url.startswith("sqlite") else patience),
     )
     if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        sqlite.adapt(engine.sync_engine)
     return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: `_begin_sqlite` decides which kind.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in _SQLITE_PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes the lock at once: upgrading a read lock later fails without waiting. `Database.read` takes none:
-    # each of its statements sees one state, and a transaction would cost four more visits to the driver's thread.
-    options = connection.get_execution_options()
-    if not options.get("reads"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN DEFERRED")
