@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
@@ -16,6 +17,7 @@ from gateway.compose import Platform, open_platform
 from gateway.retention import keep_purging, purge_plugin
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
+from internal_jobs.cell import run_cell
 from internal_jobs.schedules.scheduler import Scheduler
 from internal_jobs.worker import run_worker as run_jobs_worker
 from plugins.host.invoke import Host
@@ -80,13 +82,22 @@ async def run_user_workflows_worker(settings: Settings) -> None:
         )
 
 
-async def run_internal_jobs_worker(settings: Settings) -> None:
-    """Run internal jobs, and the chores of every floor, until SIGTERM or SIGINT, then drain."""
+async def run_internal_jobs_worker(settings: Settings, *, cell: int | None = None) -> None:
+    """Run internal jobs, and the chores of every floor, until SIGTERM or SIGINT, then drain.
+
+    Args:
+        settings: of this installation.
+        cell: run only what a worker hands over, and answer it on the pipe of this number.
+    """
     configure_logs(settings.log_format, settings.log_level, process="internal-jobs")
+    if cell is not None:
+        async with open_platform(settings) as platform:
+            registry, host = _chores(platform)
+            await run_cell(cell, database=platform.database, vault=platform.vault, host=host, registry=registry)
+        return
     stop = _stop_on_signals()
     async with open_platform(settings) as platform, _beside(keep_purging(platform)), _beside(_schedule(platform)):
-        registry = Registry([*platform.registry, purge_plugin(platform)])
-        host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
+        registry, host = _chores(platform)
         with _metrics(settings):
             await run_jobs_worker(
                 database=platform.database,
@@ -94,6 +105,7 @@ async def run_internal_jobs_worker(settings: Settings) -> None:
                 host=host,
                 registry=registry,
                 redis_url=settings.redis_url,
+                cell=(sys.executable, "-P", "-m", "gateway", "worker", "internal-jobs", "--cell"),
                 stop=stop,
             )
 
@@ -101,6 +113,13 @@ async def run_internal_jobs_worker(settings: Settings) -> None:
 async def _schedule(platform: Platform) -> None:
     """Fire the schedules of jobs; every jobs worker does, and each firing happens once."""
     await Scheduler(database=platform.database, vault=platform.vault, jobs=platform.jobs).run()
+
+
+def _chores(platform: Platform) -> tuple[Registry, Host]:
+    """Every job type that there is, the installation's own included, and what runs them."""
+    registry = Registry([*platform.registry, purge_plugin(platform)])
+    host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
+    return registry, host
 
 
 async def _open_with_temporal(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Platform | None:

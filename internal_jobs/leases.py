@@ -17,9 +17,8 @@ from internal_jobs.group_commit import GroupCommit
 from internal_jobs.table import LEASED, PERISHABLE, jobs
 from plugins.storage.database import Database
 
-#: Workers a job saw die before it may only run while no other suspect does. After the first death everybody who was
-#: there is tried again at once; whoever is there at the second is a suspect, and the third names the culprit.
-SUSPICIOUS = 2
+#: Workers that a job saw die before it may only run in a cell of its own.
+SUSPICIOUS = 1
 
 
 class Ticket(Struct, frozen=True):
@@ -40,7 +39,7 @@ class Begin(Struct, frozen=True):
 class Refusal(Enum):
     #: finished, cancelled, expired, or published anew: the message is to be forgotten
     VOID = auto()
-    #: workers died with it before: it must run while no other suspect does
+    #: a worker died with it before: it must run in a cell
     SUSPECT = auto()
 
 
@@ -53,6 +52,8 @@ class End(Struct, frozen=True, kw_only=True):
     delay: float = 0.0
     #: whether the attempt counts; one that was handed back is repeated under its number
     counts: bool = True
+    #: whether it left something behind that may never stop: the next attempt is made in a cell
+    hung: bool = False
     result_sealed: bytes | None = None
     error_type: str | None = None
     error_sealed: bytes | None = None
@@ -73,7 +74,7 @@ class Leases:
         self._writes: GroupCommit[Begin | End, Row[Any] | Refusal | bool] = GroupCommit(self._write)
 
     async def begin(self, ticket: Ticket, *, alone: bool = False) -> Row[Any] | Refusal:
-        """Begin an attempt and return the job's row, or why not; `alone` if no other suspect runs in this process."""
+        """Begin an attempt and return the job's row, or why not; `alone` if nothing else runs in this process."""
         answer = await self._writes.submit(Begin(ticket, alone))
         if isinstance(answer, bool):
             raise TypeError("a beginning is answered by a row or a refusal")
@@ -121,7 +122,17 @@ class Leases:
     async def reclaim(self, ends: Sequence[End]) -> int:
         """End lapsed attempts for their workers; return how many were still lapsed."""
         async with self._database.transaction() as connection:
-            return sum([await self._end(connection, end, lapsed=True) for end in ends])
+            return sum([await self._end(connection, end, lapsed=True, redelivered=True) for end in ends])
+
+    async def held(self, ticket: Ticket) -> Row[Any] | None:
+        """Return the job of an attempt that is under way."""
+        async with self._database.read() as connection:
+            return (await connection.execute(select(jobs).where(LEASED, _is(ticket)))).one_or_none()
+
+    async def forfeit(self, end: End) -> None:
+        """End an attempt for its worker, which is known to be dead."""
+        async with self._database.transaction() as connection:
+            await self._end(connection, end, redelivered=True)
 
     async def expire(self) -> int:
         """Close the jobs whose ttl ran out; return how many."""
@@ -202,7 +213,9 @@ class Leases:
                 await self._end(connection, end)
         return held
 
-    async def _end(self, connection: AsyncConnection, end: End, *, lapsed: bool = False) -> bool:
+    async def _end(
+        self, connection: AsyncConnection, end: End, *, lapsed: bool = False, redelivered: bool = False
+    ) -> bool:
         held: Update = update(jobs).where(LEASED, _is(end.ticket))
         if lapsed:
             held = held.where(jobs.c.lease_until < moment(self._database))
@@ -224,8 +237,8 @@ class Leases:
             held = held.values(available_at=moment(self._database, end.delay))
         if not end.counts:
             held = held.values(attempts=jobs.c.attempts - 1)
-        # An attempt that ended in order clears its job of suspicion; one that was reclaimed raises it.
-        held = held.values(redeliveries=jobs.c.redeliveries + 1 if lapsed else 0)
+        # An attempt that ended in order clears its job of suspicion; one that was taken back raises it.
+        held = held.values(redeliveries=jobs.c.redeliveries + 1 if redelivered else SUSPICIOUS if end.hung else 0)
         return bool((await connection.execute(held)).rowcount)
 
 

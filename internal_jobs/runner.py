@@ -30,8 +30,8 @@ _log = structlog.get_logger(__name__)
 #: A worker of the next release may know the type: ask again this often, in seconds, for this long.
 UNKNOWN_TYPE_PAUSE = 10.0
 UNKNOWN_TYPE_PATIENCE = timedelta(days=1)
-#: Seconds that a suspect waits for another to end before it is put off, and for how long it is.
-SUSPECT_PATIENCE, SUSPECT_PAUSE = 0.25, 0.5
+#: Seconds until a job is tried again that was not tried at all.
+PAUSE = 0.5
 #: Failures before the plugin was called, which cost no attempt: one that a crash cut short still has its lease on the
 #: effect, or the database is away.
 NOTHING_TRIED = frozenset({"effect.inProgress", "storage.unavailable"})
@@ -74,35 +74,23 @@ class Runner:
         self._on_begun = on_begun
         self._on_due = on_due
         self._on_ended = on_ended
-        self._alone = asyncio.Lock()
 
-    async def run(self, ticket: Ticket) -> None:
-        """Run the job a message speaks of, unless the message is void. Cancelled, it hands the job back.
+    async def run(self, ticket: Ticket, *, alone: bool = False) -> Refusal | None:
+        """Run the job a message speaks of; return why it was not begun. Cancelled, it hands the job back.
+
+        Args:
+            ticket: what the message says.
+            alone: nothing else runs in this process, so that a suspect may.
 
         Raises:
             SQLAlchemyError: the database is away; the sweeper will find the job waiting.
         """
         with structlog.contextvars.bound_contextvars(tenant_id=ticket.tenant_id, job_id=ticket.job_id):
-            begun = await self._leases.begin(ticket)
-            if begun is Refusal.SUSPECT:
-                await self._run_alone(ticket)
-            elif not isinstance(begun, Refusal):
-                await self._run(ticket, begun)
-
-    async def _run_alone(self, ticket: Ticket) -> None:
-        """Run a job that saw workers die: one at a time, so that the next death names the culprit."""
-        try:
-            async with asyncio.timeout(SUSPECT_PATIENCE):
-                await self._alone.acquire()
-        except TimeoutError:
-            await self._leases.put_off(ticket, SUSPECT_PAUSE)
-            return
-        try:
-            begun = await self._leases.begin(ticket, alone=True)
-            if not isinstance(begun, Refusal):
-                await self._run(ticket, begun)
-        finally:
-            self._alone.release()
+            begun = await self._leases.begin(ticket, alone=alone)
+            if isinstance(begun, Refusal):
+                return begun
+            await self._run(ticket, begun)
+        return None
 
     async def _run(self, ticket: Ticket, row: Row[Any]) -> None:
         self._on_begun()
@@ -163,7 +151,10 @@ class Runner:
         try:
             outcome = await self._host.invoke(call, heartbeat=attempt.report, is_cancelled=lambda: attempt.cancelled)
         except CallFailed as failed:
-            return _failed(ticket, row, sealer, failed.failure, attempt.sealed_progress())
+            end = _failed(ticket, row, sealer, failed.failure, attempt.sealed_progress())
+            # A thread cannot be stopped. What it still does, it does in a process that is not everybody's.
+            hung = failed.failure.type == "timeout" and not self._registry.get(row.type).is_async
+            return msgspec.structs.replace(end, hung=hung)
         except asyncio.CancelledError:
             # Handed back, or stopped: whoever was asked to stop is closed as canceled.
             return End(ticket=ticket, status="queued", counts=False)
@@ -212,7 +203,7 @@ def _completed(ticket: Ticket, row: Row[Any], sealer: Sealer, output: Any, progr
 
 def _failed(ticket: Ticket, row: Row[Any], sealer: Sealer, failure: Failure, progress: bytes | None) -> End:
     if failure.type in NOTHING_TRIED:
-        waits = msgspec.structs.replace(failure, retry_in=failure.retry_in or SUSPECT_PAUSE)
+        waits = msgspec.structs.replace(failure, retry_in=failure.retry_in or PAUSE)
         return msgspec.structs.replace(failure_end(ticket, sealer, waits), counts=False)
     return msgspec.structs.replace(failure_end(ticket, sealer, failure), progress_sealed=progress)
 

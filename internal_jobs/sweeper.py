@@ -3,21 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.broker import JobsBroker
 from internal_jobs.jobs import Publication
-from internal_jobs.leases import End, Leases, Ticket
+from internal_jobs.leases import Leases
 from internal_jobs.metrics import REPUBLISHED
 from internal_jobs.outbox import Outbox
-from internal_jobs.runner import failure_end
-from plugins.host.invoke import Failure
-from plugins.vault.errors import VaultError
+from internal_jobs.poison import taken_back
 from plugins.vault.keys import Vault
 
 _log = structlog.get_logger(__name__)
@@ -26,8 +22,6 @@ _log = structlog.get_logger(__name__)
 INTERVAL = 1.0
 #: Seconds after which a message that Redis does not have is lost, and one that a worker has is stuck.
 LOST_AFTER, STUCK_AFTER = 2.0, 30.0
-#: Workers that one job may take down after the first.
-MAX_REDELIVERIES = 3
 
 
 class Sweeper:
@@ -83,23 +77,12 @@ class Sweeper:
         rows = await self._leases.lapsed()
         if not rows:
             return 0
-        ends = [await self._taken_back(row) for row in rows]
+        ends = [await taken_back(row, self._vault) for row in rows]
         reclaimed = await self._leases.reclaim(ends)
         REPUBLISHED.labels("lease").inc(reclaimed)
         for row in rows:
             _log.warning("jobs.lease_lapsed", tenant_id=row.tenant_id, job_id=row.id, redeliveries=row.redeliveries)
         return reclaimed
-
-    async def _taken_back(self, row: Row[Any]) -> End:
-        ticket = Ticket(row.tenant_id, row.id, row.sequence)
-        if row.redeliveries < MAX_REDELIVERIES:
-            return End(ticket=ticket, status="queued", counts=False)
-        message = f"its worker died {row.redeliveries + 1} times in a row while this job ran"
-        poison = Failure(type="job.poison", message=message, attempt=row.attempts, retry_in=None)
-        try:
-            return failure_end(ticket, await self._vault.sealer(row.tenant_id), poison)
-        except VaultError:
-            return End(ticket=ticket, status="dead", error_type=poison.type)
 
     async def _find_lost(self) -> int:
         waiting = await self._outbox.published_before(LOST_AFTER)

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from dramatiq import Worker
@@ -13,17 +13,22 @@ from redis.exceptions import RedisError
 from internal_jobs.actor import declare_actor
 from internal_jobs.attempts import Attempts
 from internal_jobs.broker import connect, consuming_broker, lane_name, producing_broker
+from internal_jobs.cells import Cells
 from internal_jobs.jobs import QUEUES, Queue
-from internal_jobs.leases import Leases
+from internal_jobs.leases import Leases, Refusal, Ticket
 from internal_jobs.outbox import Outbox
 from internal_jobs.relay import Relay
 from internal_jobs.runner import Runner
+from internal_jobs.stall import ended_by_stall
 from internal_jobs.sweeper import Sweeper
 from internal_jobs.wake import WakeListener
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
+from plugins.host.threads import left_behind
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
+
+Run = Callable[[Ticket], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
@@ -32,9 +37,9 @@ _CONSUMER_TIMEOUT: dict[Queue, int] = {"critical": 20, "default": 20, "bulk": 10
 #: Seconds that an idle thread sleeps before it looks whether it should stop; work wakes it at once.
 _THREAD_TIMEOUT = 0.25
 #: Renewals in the life of a lease: two may fail before it is lost.
-_RENEWALS = 3
-
-
+RENEWALS = 3
+#: Seconds over which the work of threads left behind is looked at.
+_WEAR = 2.0
 #: Seconds that threads have to end once their attempts have.
 _LAST_MOMENT = 1.0
 
@@ -52,6 +57,10 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     heartbeat_timeout: float = 5.0
     #: seconds that running attempts have to end before they are handed back
     drain: float = 6.0
+    #: seconds for which a plugin may block the event loop before the process ends, and its jobs are taken over
+    stall: float = 10.0
+    #: bytes that a cell may allocate
+    cell_memory: int = 2 * 2**30
     #: prefix of the keys in Redis
     namespace: str = "jobs"
 
@@ -63,11 +72,13 @@ async def run_worker(
     host: Host,
     registry: Registry,
     redis_url: str,
+    cell: Sequence[str],
     options: WorkerOptions | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Run jobs until told to stop, then drain: nothing new is begun, what runs may end, the rest is handed back.
 
+    It drains by itself, to be started anew, when a thread that a plugin left behind burns its time.
     It starts, and goes on, without Redis and without the database; it says so and recovers by itself.
 
     Args:
@@ -76,6 +87,7 @@ async def run_worker(
         host: runs the plugins.
         registry: the job types that this worker knows, chores included.
         redis_url: ``redis://…``, ``rediss://…`` or ``unix://…``.
+        cell: the command that starts a process with `run_cell`; the number of its pipe is added.
         options: threads, window, lease and drain.
         stop: set it to drain; without one, SIGTERM and SIGINT do.
     """
@@ -85,7 +97,7 @@ async def run_worker(
     publisher = producing_broker(client, options.namespace, options.heartbeat_timeout)
     outbox = Outbox(database, window=options.window, express=options.window // 2)
     leases = Leases(database, length=options.lease)
-    attempts = Attempts(leases, interval=options.lease / _RENEWALS)
+    attempts = Attempts(leases, interval=options.lease / RENEWALS)
     relay = Relay(outbox, publisher)
     sweeper = Sweeper(
         outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake, grace=options.lease
@@ -101,27 +113,34 @@ async def run_worker(
         on_due=relay.wake,
         on_ended=relay.ended,
     )
-    lanes = [
-        _start_lane(client, options, queue, runner, express=express) for queue in QUEUES for express in (False, True)
-    ]
+    cells = Cells(cell, leases=leases, vault=vault, on_due=relay.wake)
+
+    async def run(ticket: Ticket) -> None:
+        if await runner.run(ticket) is Refusal.SUSPECT:
+            await cells.run(ticket)
+
+    lanes = [_start_lane(client, options, queue, run, express=express) for queue in QUEUES for express in (False, True)]
     keeper = asyncio.create_task(attempts.run())
     services = [asyncio.create_task(service) for service in (relay.run(), sweeper.run(), listener.run())]
+    worn = asyncio.create_task(_wear())
     _log.info("jobs.worker_started", threads=options.threads, types=len(registry))
     try:
-        await _first(asyncio.create_task(stop.wait()), keeper, *services)
+        with ended_by_stall(options.stall):
+            await _first(asyncio.create_task(stop.wait()), worn, keeper, *services)
     finally:
-        await _cancel(services)
+        await _cancel([*services, worn])
         await _drain(lanes, attempts, options.drain)
+        await cells.close()
         await _cancel([keeper])
         await asyncio.to_thread(client.close)
         _log.info("jobs.worker_stopped")
 
 
-def _start_lane(client: "Redis", options: WorkerOptions, queue: Queue, runner: Runner, *, express: bool) -> Worker:
+def _start_lane(client: "Redis", options: WorkerOptions, queue: Queue, run: Run, *, express: bool) -> Worker:
     """Start the threads of one lane: a broker and a Dramatiq worker of its own."""
     threads = options.express if express else options.threads[queue]
     broker = consuming_broker(client, options.namespace, options.heartbeat_timeout)
-    declare_actor(broker, lane_name(queue, express=express), runner.run, asyncio.get_running_loop())
+    declare_actor(broker, lane_name(queue, express=express), run, asyncio.get_running_loop())
     lane = Worker(broker, worker_timeout=_CONSUMER_TIMEOUT[queue], worker_threads=threads)
     # What one worker holds in reserve, no other can begin: Dramatiq would take twice the threads.
     lane.queue_prefetch = threads
@@ -130,6 +149,18 @@ def _start_lane(client: "Redis", options: WorkerOptions, queue: Queue, runner: R
         # Dramatiq wakes idle threads as often as consumers; theirs is the time of the interpreter's lock.
         thread.timeout = _THREAD_TIMEOUT
     return lane
+
+
+async def _wear() -> None:
+    """Return when a thread that a plugin left behind has burned the processor for a while."""
+    before: dict[int, float] = {}
+    while True:
+        burned = left_behind()
+        if any(seconds - before.get(thread, seconds) > _WEAR / 4 for thread, seconds in burned.items()):
+            _log.warning("jobs.worn", threads=len(burned), effect="this worker drains, to be started anew")
+            return
+        before = burned
+        await asyncio.sleep(_WEAR)
 
 
 async def _first(*tasks: "asyncio.Task[object]") -> None:

@@ -28,6 +28,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.host.perform",
         "plugins.host.registry",
         "plugins.host.retry",
+        "plugins.host.threads",
         "plugins.sdk.conform",
         "plugins.sdk.context",
         "plugins.sdk.credential",
@@ -48,6 +49,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.vault.keys",
     ),
     "internal_jobs": (
+        "internal_jobs.cell",
         "internal_jobs.client",
         "internal_jobs.cron",
         "internal_jobs.enqueue",

@@ -27,6 +27,7 @@ def user_workflows() -> None:
 
 
 @worker.command("internal-jobs")
-def internal_jobs() -> None:
+@click.option("--cell", type=int, hidden=True)
+def internal_jobs(cell: int | None) -> None:
     """Run internal jobs, on Dramatiq."""
-    asyncio.run(run_internal_jobs_worker(read_settings()))
+    asyncio.run(run_internal_jobs_worker(read_settings(), cell=cell))

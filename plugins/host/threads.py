@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -12,6 +13,26 @@ import structlog
 from plugins.host.metrics import ABANDONED_THREADS
 
 log = structlog.get_logger(__name__)
+
+#: threads left behind, and the seconds of processor time that they had used by then
+_abandoned: dict[threading.Thread, float] = {}
+
+
+def left_behind() -> dict[int, float]:
+    """Return the threads that outlived their call, and the seconds of processor time each has used since."""
+    burned: dict[int, float] = {}
+    for thread, before in list(_abandoned.items()):
+        if thread.is_alive() and thread.ident is not None:
+            burned[thread.ident] = _used(thread) - before
+        else:
+            _abandoned.pop(thread, None)
+    return burned
+
+
+def _used(thread: threading.Thread) -> float:
+    if thread.ident is None or not hasattr(time, "pthread_getcpuclockid"):
+        return 0.0
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
 async def run_in_thread(function: Callable[..., Any], *arguments: Any, name: str) -> Any:
@@ -44,11 +65,13 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any, name: str
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, failure)
 
-    threading.Thread(target=work, name=name, daemon=True).start()
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
     try:
         return await done
     except asyncio.CancelledError:
         if done.cancelled():
             ABANDONED_THREADS.inc()
+            _abandoned[thread] = _used(thread)
             log.warning("plugin.threadAbandoned", thread=name)
         raise

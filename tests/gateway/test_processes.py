@@ -15,6 +15,7 @@ import pytest
 from gateway.compose import open_platform
 from gateway.settings import load
 from gateway.up.ports import free_port
+from internal_jobs.client import JobRequest
 from plugins.storage.database import Database, metadata
 from plugins.vault.keys import MasterKey
 from tests.gateway.application import ADMIN_KEY, Headers, new_tenant
@@ -162,6 +163,35 @@ async def test_the_jobs_worker_purges_and_drains(environment: Environment, tmp_p
                 await asyncio.sleep(0.05)
                 text = (await until_it_answers(figures, worker)).text
         assert await stop(worker) == 0
+
+
+async def test_a_cell_runs_the_job_it_is_told_and_ends_with_its_input(environment: Environment, tmp_path: Path) -> None:
+    """What the jobs worker starts for a suspect, by the command that it is started by."""
+    async with open_platform(load(environment)) as platform:
+        await new_tenant(platform)
+        async with platform.database.read() as connection:
+            tenant = (await connection.exec_driver_sql("SELECT id FROM tenants")).scalar_one()
+        made = await platform.jobs.enqueue(tenant, JobRequest(type="job.enqueue", payload={"type": "job.enqueue"}))
+        async with platform.database.transaction() as connection:
+            await connection.exec_driver_sql("UPDATE jobs SET redeliveries = 1, sequence = 1")
+        answers, pipe = os.pipe()
+        command = (sys.executable, "-P", "-m", "gateway", "worker", "internal-jobs", "--cell", str(pipe))
+        with (tmp_path / "cell.log").open("wb") as log:
+            cell = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, stdout=log, env=os.environ | environment, pass_fds=(pipe,)
+            )
+        os.close(pipe)
+        assert cell.stdin is not None
+        async with asyncio.timeout(60):
+            assert await asyncio.to_thread(os.read, answers, 1) == b"."
+            cell.stdin.write(f"{tenant} {made.id} 1\n".encode())
+            assert await asyncio.to_thread(os.read, answers, 1) == b"."
+            cell.stdin.close()
+            assert await cell.wait() == 0
+        os.close(answers)
+        ended = await platform.jobs.get(tenant, made.id)
+    assert ended is not None
+    assert ended.status == "completed"
 
 
 async def test_a_worker_that_waits_for_temporal_can_be_stopped(environment: Environment, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from internal_jobs.worker import WorkerOptions, run_worker
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
-from tests.internal_jobs.crew import CREW, host_for
+from tests.internal_jobs.crew import CREW, Settings, cell_command, host_for
 
 
 @pytest.fixture
@@ -55,10 +55,16 @@ def options(namespace: str) -> WorkerOptions:
 
 @pytest.fixture
 async def worker(
-    database: Database, vault: Vault, valkey_url: str, options: WorkerOptions
+    database: Database, vault: Vault, valkey_url: str, options: WorkerOptions, tmp_path: Path
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A worker in this process; it drains at the end of the test."""
     stop = asyncio.Event()
+    settings = Settings(
+        database_url=database.engine.url.render_as_string(hide_password=False),
+        redis_url=valkey_url,
+        master_key=str(tmp_path / "master.key"),
+        options=options,
+    )
     async with host_for(database, vault) as host:
         running = asyncio.create_task(
             run_worker(
@@ -67,6 +73,7 @@ async def worker(
                 host=host,
                 registry=CREW,
                 redis_url=valkey_url,
+                cell=cell_command(settings),
                 options=options,
                 stop=stop,
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from internal_jobs.cell import run_cell
 from internal_jobs.worker import WorkerOptions, run_worker
 from plugins import Context, Permanent, Transient, plugin
 from plugins.egress.client import EgressClient
@@ -72,6 +74,30 @@ def poison(config: Value, ctx: Context) -> None:
     os._exit(1)
 
 
+@plugin("crew.spin", version="1.0.0", effect="read")
+def spin(config: Value, ctx: Context) -> None:
+    while True:
+        pass
+
+
+@plugin("crew.block", version="1.0.0", effect="read")
+async def block(config: Value, ctx: Context) -> None:
+    while True:
+        pass
+
+
+@plugin("crew.hog", version="1.0.0", effect="read")
+def hog(config: Value, ctx: Context) -> None:
+    kept = []
+    while True:
+        kept.append(bytearray(64 * 2**20))
+
+
+@plugin("crew.object", version="1.0.0", effect="pure")
+async def an_object(config: Value, ctx: Context) -> Any:
+    return object()
+
+
 @plugin("crew.wait", version="1.0.0", effect="read")
 async def wait(config: Value, ctx: Context) -> None:
     while not ctx.cancelled:
@@ -104,7 +130,9 @@ async def big(config: Size, ctx: Context) -> str:
     return "x" * config.bytes
 
 
-CREW = Registry((echo, post, flaky, wobbly, refuse, poison, wait, progress, deaf, stubborn, big))
+CREW = Registry(
+    (echo, post, flaky, wobbly, refuse, poison, spin, block, hog, an_object, wait, progress, deaf, stubborn, big)
+)
 
 
 class Settings(Struct):
@@ -112,6 +140,8 @@ class Settings(Struct):
     redis_url: str
     master_key: str
     options: WorkerOptions
+    #: bytes that the worker may allocate
+    memory: int | None = None
 
 
 @asynccontextmanager
@@ -126,20 +156,31 @@ async def host_for(database: Database, vault: Vault) -> AsyncIterator[Host]:
     await egress.close()
 
 
-async def main(settings: Settings) -> None:
+def cell_command(settings: Settings) -> tuple[str, ...]:
+    return (sys.executable, "-m", "tests.internal_jobs.crew", msgspec.json.encode(settings).decode())
+
+
+async def main(settings: Settings, pipe: int | None) -> None:
     database = Database(settings.database_url)
     vault = Vault(database, MasterKey.load(Path(settings.master_key)))
     async with host_for(database, vault) as host:
-        await run_worker(
-            database=database,
-            vault=vault,
-            host=host,
-            registry=CREW,
-            redis_url=settings.redis_url,
-            options=settings.options,
-        )
+        if pipe is not None:
+            await run_cell(pipe, database=database, vault=vault, host=host, registry=CREW, options=settings.options)
+        else:
+            if settings.memory is not None:
+                resource.setrlimit(resource.RLIMIT_DATA, (settings.memory, settings.memory))
+            await run_worker(
+                database=database,
+                vault=vault,
+                host=host,
+                registry=CREW,
+                redis_url=settings.redis_url,
+                cell=cell_command(settings),
+                options=settings.options,
+            )
     await database.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(msgspec.json.decode(sys.argv[1], type=Settings)))
+    decoded = msgspec.json.decode(sys.argv[1], type=Settings)
+    asyncio.run(main(decoded, int(sys.argv[2]) if len(sys.argv) > 2 else None))

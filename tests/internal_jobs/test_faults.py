@@ -2,14 +2,13 @@
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
+from msgspec import structs
 from redis.asyncio import Redis
 
 from internal_jobs.broker import connect, producing_broker
@@ -19,7 +18,7 @@ from internal_jobs.worker import WorkerOptions
 from plugins.host.ledger import idempotency_key
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
-from tests.internal_jobs.crew import Settings
+from tests.internal_jobs.crew import Settings, cell_command
 from tests.internal_jobs.watch import reach, reach_all
 from tests.internal_jobs.witness import witness
 from tests.servers import start, stop, valkey_server
@@ -37,14 +36,13 @@ async def launch(
         database_url=database.engine.url.render_as_string(hide_password=False),
         redis_url=valkey_url,
         master_key=str(tmp_path / "master.key"),
-        options=options,
+        options=structs.replace(options, stall=2.0),
+        memory=2**30,
     )
     started: list[asyncio.subprocess.Process] = []
 
     async def launch() -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.internal_jobs.crew", msgspec.json.encode(settings).decode()
-        )
+        process = await asyncio.create_subprocess_exec(*cell_command(settings))
         started.append(process)
         return process
 
@@ -92,7 +90,43 @@ async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish
     assert dead.status == "dead"
     assert dead.error is not None
     assert dead.error.type == "job.poison"
-    assert deaths == 4, "one delivery and three redeliveries"
+    assert "died 4 times" in dead.error.message
+    assert deaths == 1, "the three redeliveries die in cells"
+    assert {job.status for job in finished} == {"completed"}
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("type", "timeout", "error", "attempts"),
+    [
+        ("crew.block", "30s", "job.poison", 1),
+        ("crew.spin", "500ms", "timeout", 4),
+        ("crew.hog", "30s", "plugin.crashed", 1),
+        ("crew.object", "30s", "output.invalid", 1),
+    ],
+)
+async def test_what_hangs_or_gorges_is_dead_with_the_reason_and_its_neighbours_finish(
+    jobs: Jobs, tenant: str, launch: Launch, type: str, timeout: str, error: str, attempts: int
+) -> None:
+    neighbour = JobRequest(type="crew.stubborn", payload={"value": 0.2})
+    made = [await jobs.enqueue(tenant, neighbour) for _ in range(6)]
+    bad = await jobs.enqueue(tenant, JobRequest(type=type, timeout=timeout))
+    deaths = 0
+
+    async def supervise() -> None:
+        nonlocal deaths
+        while True:
+            await (await launch()).wait()
+            deaths += 1
+
+    async with cancelled_at_end(supervise()):
+        dead = await reach(jobs, tenant, bad.id, seconds=90)
+        finished = await reach_all(jobs, tenant, made)
+        late = [await jobs.enqueue(tenant, neighbour) for _ in range(6)]
+        finished += await reach_all(jobs, tenant, late)
+    assert dead.error is not None
+    assert (dead.status, dead.error.type, dead.attempts) == ("dead", error, attempts)
+    assert deaths <= 1
     assert {job.status for job in finished} == {"completed"}
 
 

@@ -46,7 +46,7 @@ async def test_an_outcome_after_the_lease_was_taken_over_is_refused(
     assert await gone.lapsed() == []
     assert await gone.end(End(ticket=ticket, status="completed")) is False
     (again,) = (await Outbox(database, window=8).take()).publications
-    row_again = await Leases(database, length=30).begin(Ticket(tenant, job.id, again.sequence))
+    row_again = await Leases(database, length=30).begin(Ticket(tenant, job.id, again.sequence), alone=True)
     assert isinstance(row_again, Row)
     assert (row_again.attempts, row_again.redeliveries) == (1, 1), "an interrupted attempt keeps its number"
 

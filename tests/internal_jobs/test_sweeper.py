@@ -9,7 +9,8 @@ from internal_jobs.broker import JobsBroker, connect, producing_broker
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.leases import Leases, Ticket
 from internal_jobs.outbox import Outbox
-from internal_jobs.sweeper import LOST_AFTER, MAX_REDELIVERIES, STUCK_AFTER, Sweeper
+from internal_jobs.poison import MAX_REDELIVERIES
+from internal_jobs.sweeper import LOST_AFTER, STUCK_AFTER, Sweeper
 from internal_jobs.table import jobs as table
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
