@@ -104,6 +104,18 @@ async def record(lane: Lane, case: Case) -> Recording:
     given = case.input if case.calls is None else {"called": await lane.publish(case.calls)}
     trigger = TriggerCall(type="manual", payload=given)
     execution = await lane.executions.start(lane.tenant_id, workflow, trigger=trigger)
+    await see_through(lane, case, execution)
+    id = workflow_id(lane.tenant_id, execution.id)
+    handle = lane.temporal.get_workflow_handle(id)
+    if case.is_first_run:
+        first = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
+        handle = lane.temporal.get_workflow_handle(id, run_id=first)
+    history = (await handle.fetch_history()).to_json_dict()
+    return Recording(workflow_id=id, history=history, final=await replay(id, history))
+
+
+async def see_through(lane: Lane, case: Case, execution: Execution) -> Execution:
+    """Do to an execution what its case says, and return it when it has ended."""
     for name, payload in case.signals:
         await lane.executions.signal(lane.tenant_id, execution.id, name, payload)
     if case.cancel_at is not None:
@@ -123,17 +135,11 @@ async def record(lane: Lane, case: Case) -> Recording:
     if case.skip is not None:
         await _until(lane, execution, case.skip, "waiting")
         await lane.controls.skip(lane.tenant_id, execution.id, case.skip)
-    await lane.finish(execution)
+    finished = await lane.finish(execution)
     if case.is_retried:
         await lane.controls.retry(lane.tenant_id, execution.id)
-        await lane.finish(execution)
-    id = workflow_id(lane.tenant_id, execution.id)
-    handle = lane.temporal.get_workflow_handle(id)
-    if case.is_first_run:
-        first = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
-        handle = lane.temporal.get_workflow_handle(id, run_id=first)
-    history = (await handle.fetch_history()).to_json_dict()
-    return Recording(workflow_id=id, history=history, final=await replay(id, history))
+        finished = await lane.finish(execution)
+    return finished
 
 
 async def _until(lane: Lane, execution: Execution, node_id: str, status: str) -> None:

@@ -17,8 +17,7 @@ from plugins.sdk.duration import parse_duration
 from user_workflows.interpreter.control import Ports
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.messages import StartExecution, StepError
-from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.state import GraphState
+from user_workflows.interpreter.node import NodeState, Waiting
 from user_workflows.interpreter.waits import Signals, seconds_until
 
 OPEN = "approval.open"
@@ -50,7 +49,7 @@ class OpenApproval(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 async def run_approval(
     start: StartExecution,
-    graph: GraphState,
+    graph: Waiting,
     state: NodeState,
     config: Mapping[str, Any],
     told: Signals,

@@ -23,8 +23,7 @@ from user_workflows.interpreter.messages import (
     told_about,
     workflow_id,
 )
-from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.state import GraphState
+from user_workflows.interpreter.node import NodeState, Waiting
 from user_workflows.interpreter.steps import STEP_QUEUE
 from user_workflows.interpreter.waits import Signals
 
@@ -37,7 +36,7 @@ MAX_CALL_DEPTH = 8
 
 async def run_call(
     start: StartExecution,
-    graph: GraphState,
+    graph: Waiting,
     state: NodeState,
     config: dict[str, Any],
     *,

@@ -1,7 +1,7 @@
 """The state of one node in one execution."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import UNSET, Struct, field
 
@@ -60,3 +60,11 @@ class NodeState(Struct):
             closed_at=self.closed_at,
             compensation=self.compensation or UNSET,
         )
+
+
+class Waiting(Protocol):
+    """What a node lies in that waits."""
+
+    def wait(self, state: NodeState, reason: str) -> None:
+        """Note that a node waits, and for what."""
+        ...

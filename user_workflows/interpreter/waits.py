@@ -11,8 +11,7 @@ from plugins.sdk.duration import parse_duration
 from user_workflows.interpreter.control import Ports
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.messages import StepError
-from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.state import GraphState
+from user_workflows.interpreter.node import NodeState, Waiting
 
 
 class Signals:
@@ -46,7 +45,7 @@ class Signals:
 
 
 async def run_wait(
-    graph: GraphState, state: NodeState, config: dict[str, Any], signals: Signals, tell: Callable[[], None]
+    graph: Waiting, state: NodeState, config: dict[str, Any], signals: Signals, tell: Callable[[], None]
 ) -> Ports:
     """Wait as the rendered `config` says, and return the port to leave by.
 

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 from msgspec import structs
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from user_workflows.interpreter.approvals import run_approval
@@ -24,10 +23,8 @@ from user_workflows.interpreter.details import details
 from user_workflows.interpreter.effort import Effort
 from user_workflows.interpreter.emit import Emitter
 from user_workflows.interpreter.errors import (
-    PAYLOAD_TOO_LARGE,
     ExecutionFailed,
     ExecutionStopped,
-    is_too_large,
     too_large_fails_step,
 )
 from user_workflows.interpreter.journal import Journal
@@ -50,6 +47,7 @@ from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.valve import Valve
 from user_workflows.interpreter.waits import Signals, run_wait, seconds_until
 from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.writing import too_large, write
 
 EXECUTION = "execution"
 CLOSE = "execution.close"
@@ -99,7 +97,7 @@ class Interpreter:
                     "id": start.execution_id,
                     "workflowId": start.workflow_id,
                     "version": start.version,
-                    "startedAt": _rfc3339(started_at),
+                    "startedAt": rfc3339(started_at),
                 },
             },
             given=start.trigger.payload,
@@ -249,7 +247,7 @@ class Interpreter:
             # Refused by `continue_as_new` itself, it would fail the workflow task again and again.
             workflow.payload_converter().to_payload(following)
         except ApplicationError as error:
-            raise _too_large("the state", error) from error
+            raise too_large("the state", error) from error
         workflow.continue_as_new(following)
 
     def _next_run(self, handover: Carried) -> StartExecution:
@@ -333,7 +331,7 @@ class Interpreter:
             ExecutionFailed: the output is too large for anybody to be given it.
         """
         self._is_closing = True
-        await self._walk.close(_CLOSE_REASONS[status])
+        await self._walk.close(CLOSE_REASONS[status])
         if error is not None and status in self._undone_in:
             error = await Compensator(self._start, self._walk, self._count_call, self._tell).undo(error)
         if error is not None and status != "canceled":
@@ -352,42 +350,19 @@ class Interpreter:
         try:
             await self._write(CLOSE, record)
         except ApplicationError as error:
-            raise _too_large("the output", error) from error
+            raise too_large("the output", error) from error
 
     async def _write(self, activity: str, record: ExecutionRecord) -> None:
-        try:
-            await self._write_whole(activity, record)
-        except ApplicationError as error:
-            if not is_too_large(error):
-                raise
-            # Its steps go ahead in a record of their own, which is committed no later than this one.
-            self._emitter.flush("running")
-            await self._write_whole(activity, structs.replace(record, steps=()))
-
-    async def _write_whole(self, activity: str, record: ExecutionRecord) -> None:
-        await workflow.execute_local_activity(
-            activity,
-            record,
-            start_to_close_timeout=timedelta(seconds=30),
-            retry_policy=RetryPolicy(
-                initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
-            ),
-        )
+        await write(activity, record, lambda: self._emitter.flush("running"))
 
 
-_CLOSE_REASONS: dict[ExecutionStatus, str] = {
+#: why what has not settled never will, by how the execution ends
+CLOSE_REASONS: dict[ExecutionStatus, str] = {
     "completed": "the execution was stopped before this node was reached",
     "failed": "the execution failed before this node was reached",
     "canceled": "the execution was canceled",
     "timedOut": "the execution ran out of time",
 }
-
-
-def _too_large(what: str, error: ApplicationError) -> Exception:
-    """Return what an execution ends with of which something is too large to travel; any other error stays itself."""
-    if not is_too_large(error):
-        return error
-    return ExecutionFailed(ExecutionError(type=PAYLOAD_TOO_LARGE, message=f"{what} of the execution: {error.message}"))
 
 
 def _deadline(start: StartExecution) -> str | None:
@@ -398,5 +373,6 @@ def _deadline(start: StartExecution) -> str | None:
     return None if timeout is None else (workflow.now() + timedelta(seconds=timeout)).isoformat()
 
 
-def _rfc3339(at: datetime) -> str:
+def rfc3339(at: datetime) -> str:
+    """Return a moment as expressions see it."""
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
