@@ -108,7 +108,9 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         ledger = Ledger(database, vault)
         temporal = await connect(vault, Blobs(database), settings.temporal, lazy=lazy)
         workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
-        starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal)
+        starts = Starts(
+            database=database, vault=vault, workflows=workflows, temporal=temporal, generated=settings.generated
+        )
         executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)
         yield Platform(
             settings=settings,

@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -22,6 +23,7 @@ from internal_jobs.schedules.scheduler import Scheduler
 from internal_jobs.worker import run_worker as run_jobs_worker
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
+from user_workflows.codegen.load import load_modules
 from user_workflows.errors import EngineUnavailable, WorkflowsError
 from user_workflows.worker import run_worker as run_workflows_worker
 
@@ -59,9 +61,21 @@ async def serve(settings: Settings) -> None:
     await server.serve()
 
 
-async def run_user_workflows_worker(settings: Settings) -> None:
-    """Run user workflows until SIGTERM or SIGINT, then drain."""
+async def run_user_workflows_worker(settings: Settings, modules: Sequence[Path] = ()) -> None:
+    """Run user workflows until SIGTERM or SIGINT, then drain.
+
+    Args:
+        settings: of this installation.
+        modules: files of generated code, to be served too.
+
+    Raises:
+        ModuleFault: a file holds no generated workflow.
+    """
     configure_logs(settings.log_format, settings.log_level, process="user-workflows")
+    generated = load_modules(modules)
+    for each in generated:
+        if each.name not in settings.generated:
+            log.warning("generated.unused", type=each.name, hint="name it in GATEWAY_GENERATED of every process")
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         platform = await _open_with_temporal(settings, stack, stop)
@@ -79,6 +93,7 @@ async def run_user_workflows_worker(settings: Settings) -> None:
             approvals=platform.approvals,
             feed=platform.feed,
             stop=stop,
+            generated=generated,
         )
 
 

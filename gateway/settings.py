@@ -1,5 +1,6 @@
 """Settings: what the environment says about this installation, read once at the start of a process."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -52,6 +53,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"
     #: where a worker serves ``/metrics``; ``None``: nowhere
     metrics_port: int | None = None
+    #: versions whose executions run on generated code, which a worker serves: ``wf_….v3``
+    generated: frozenset[str] = frozenset()
     retention: Retention = Retention()
     #: ``TEMPORAL_*`` as given, read by `temporalio.envconfig`
     temporal: dict[str, str] = field(default_factory=dict)
@@ -131,6 +134,14 @@ def _egress_rules(text: str) -> tuple[str, ...]:
     return entries
 
 
+def _generated_types(text: str) -> frozenset[str]:
+    types = [part.strip() for part in text.split(",") if part.strip()]
+    for each in types:
+        if not re.fullmatch(r"wf_[A-Za-z0-9]+\.v[1-9][0-9]*", each):
+            raise ValueError(f"{each!r} is not the TYPE of a generated module, such as wf_01ABC.v3")
+    return frozenset(types)
+
+
 def _long_enough(text: str) -> str:
     if len(text) < 32:
         raise ValueError("an admin key needs at least 32 characters")
@@ -165,4 +176,5 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "log_format": _one_of(LogFormat),
     "log_level": _one_of(LogLevel),
     "metrics_port": _port,
+    "generated": _generated_types,
 }

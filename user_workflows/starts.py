@@ -5,7 +5,7 @@ point and still starts one execution.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.callers import keep_trigger, restore_trigger
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
+from user_workflows.generated.types import generated_type
 from user_workflows.interpreter.messages import (
     HISTORY_LIMIT,
     SEQ_STRIDE,
@@ -102,6 +103,7 @@ class Starts:
         workflows: what is started.
         temporal: carries it.
         history_limit: events after which a run of an execution hands over to the next.
+        generated: types of versions whose executions run on generated code.
     """
 
     def __init__(
@@ -112,8 +114,10 @@ class Starts:
         workflows: Workflows,
         temporal: Client,
         history_limit: int = HISTORY_LIMIT,
+        generated: Collection[str] = (),
     ) -> None:
         self._history_limit = history_limit
+        self._generated = generated
         self._database = database
         self._vault = vault
         self._workflows = workflows
@@ -339,13 +343,14 @@ class Starts:
                 return True
 
     async def _submit(self, start: StartExecution, delay: float | None) -> None:
+        kind, queue = self._carrier(start)
         async with reaching_temporal():
             try:
                 await self._temporal.start_workflow(
-                    EXECUTION,
+                    kind,
                     start,
                     id=workflow_id(start.tenant_id, start.execution_id),
-                    task_queue=EXECUTION_QUEUE,
+                    task_queue=queue,
                     id_reuse_policy=_REUSE if start.generation > 1 else WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     start_delay=timedelta(seconds=delay) if delay is not None and delay > 0 else None,
                     priority=Priority(fairness_key=start.tenant_id),
@@ -354,6 +359,16 @@ class Starts:
             except WorkflowAlreadyStartedError:
                 return
         STARTED.labels(start.trigger.type).inc()
+
+    def _carrier(self, start: StartExecution) -> tuple[str, str]:
+        """Return the workflow type that carries an execution, and its task queue.
+
+        What keeps a part of another execution is interpreted: generated code always runs from its beginning.
+        """
+        written = generated_type(start.workflow_id, start.version)
+        if written in self._generated and start.seed is None:
+            return written, written
+        return EXECUTION, EXECUTION_QUEUE
 
 
 def _row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +27,7 @@ from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.step import step_activities
 from user_workflows.approvals import Approvals
+from user_workflows.codegen.load import Generated
 from user_workflows.feed import FeedWriter
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.steps import STEP_QUEUE
@@ -70,8 +72,9 @@ async def run_worker(
     feed: FeedWriter | None = None,
     max_concurrent_steps: int = 100,
     max_cached_executions: int = 1_000,
+    generated: Sequence[Generated] = (),
 ) -> None:
-    """Serve both task queues until `stop` is set, then drain; without a `feed` nobody can watch live.
+    """Serve the task queues until `stop` is set, then drain; without a `feed` nobody can watch live.
 
     With no cached executions, each is replayed from its history whenever it goes on, as after the loss of a worker.
     """
@@ -91,11 +94,14 @@ async def run_worker(
     if feed is not None:
         background.append(asyncio.create_task(feed.run()))
     try:
-        async with (
-            _execution_worker(temporal, records, segments, approvals, max_cached_executions),
-            _step_worker(temporal, steps, max_concurrent_steps),
-        ):
-            _log.info("worker.ready", plugins=len(list(registry)))
+        async with AsyncExitStack() as serving:
+            await serving.enter_async_context(
+                _execution_worker(temporal, records, segments, approvals, max_cached_executions)
+            )
+            await serving.enter_async_context(_step_worker(temporal, steps, max_concurrent_steps))
+            for each in generated:
+                await serving.enter_async_context(generated_worker(temporal, records, approvals, each))
+            _log.info("worker.ready", plugins=len(list(registry)), generated=[each.name for each in generated])
             await stop.wait()
             _log.info("worker.draining", seconds=DRAIN.total_seconds())
     finally:
@@ -116,6 +122,20 @@ def _execution_worker(
         interceptors=[LendEmit(records)],
         max_cached_workflows=cached,
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        graceful_shutdown_timeout=DRAIN,
+    )
+
+
+def generated_worker(temporal: Client, records: RecordWriter, approvals: Approvals, served: Generated) -> Worker:
+    """Return a worker for the executions of one version that was written as Python."""
+    return Worker(
+        temporal,
+        task_queue=served.name,
+        workflows=[served.workflow],
+        activities=[CloseActivities(records, temporal).close, approvals.open],
+        interceptors=[LendEmit(records)],
+        # The module is the operator's, as the plugins are; outside the sandbox it costs a third.
         workflow_runner=UnsandboxedWorkflowRunner(),
         graceful_shutdown_timeout=DRAIN,
     )

@@ -40,14 +40,22 @@ class Api(AbstractContextManager["Api"]):
     def delete(self, path: str) -> Any:
         return self.send("DELETE", path)
 
+    def text(self, path: str, /, **params: Any) -> str:
+        """Return an answer that is no JSON."""
+        return self._ask("GET", path, params={name: value for name, value in params.items() if value is not None}).text
+
     def send(self, method: str, path: str, **options: Any) -> Any:
+        response = self._ask(method, path, **options)
+        return response.json() if response.content else None
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = self._client.request(method, path, **options)
         except httpx.TransportError as error:
             raise Unreachable(f"{self.url} does not answer ({error}). Is it running? See `gateway status`.") from None
         if response.is_error:
             raise _refusal(response)
-        return response.json() if response.content else None
+        return response
 
     def all(self, path: str, limit: int, **params: Any) -> list[dict[str, Any]]:
         """Return the first `limit` items of a list, page by page."""

@@ -1,12 +1,15 @@
 """``gateway serve`` and ``worker``: one process each, as production runs them."""
 
 import asyncio
+from pathlib import Path
 
 import click
 
 from gateway.cli.environment import read_settings
+from gateway.cli.errors import Failed
 from gateway.processes import run_internal_jobs_worker, run_user_workflows_worker
 from gateway.processes import serve as serve_api
+from user_workflows.codegen.load import ModuleFault
 
 
 @click.command()
@@ -21,9 +24,19 @@ def worker() -> None:
 
 
 @worker.command("user-workflows")
-def user_workflows() -> None:
+@click.option(
+    "--module",
+    "modules",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A file written by `gateway workflow export`, to be served too; may be repeated.",
+)
+def user_workflows(modules: tuple[Path, ...]) -> None:
     """Run user workflows, on Temporal."""
-    asyncio.run(run_user_workflows_worker(read_settings()))
+    try:
+        asyncio.run(run_user_workflows_worker(read_settings(), modules))
+    except ModuleFault as fault:
+        raise Failed(str(fault)) from fault
 
 
 @worker.command("internal-jobs")

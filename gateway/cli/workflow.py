@@ -1,10 +1,12 @@
 """``gateway workflow …``."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from gateway.cli.api import Api
+from gateway.cli.errors import Failed, Missing
 from gateway.cli.json_input import JsonFile
 from gateway.cli.output import Output, moment, with_output
 from gateway.cli.reach import with_api
@@ -120,6 +122,34 @@ def activate(api: Api, out: Output, *, name_or_id: str) -> None:
 def deactivate(api: Api, out: Output, *, name_or_id: str) -> None:
     """Turn a workflow's triggers off."""
     _switch(api, out, name_or_id, "deactivate")
+
+
+@workflow.command()
+@click.argument("name_or_id", metavar="WORKFLOW")
+@click.option("--format", "form", type=click.Choice(["python"]), default="python", show_default=True)
+@click.option("--version", type=click.IntRange(min=1), help="Instead of the published one.")
+@click.option(
+    "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of printing."
+)
+@with_api
+def export(api: Api, *, name_or_id: str, form: str, version: int | None, file: Path | None) -> None:
+    """Write a version as code: one Python module with a Temporal workflow.
+
+    Serve it with `gateway worker user-workflows --module FILE`.
+    """
+    id = api.workflow_id(name_or_id)
+    if version is None:
+        version = api.get(f"/v1/workflows/{id}").get("publishedVersion")
+    if version is None:
+        raise Missing(f"Nothing of {name_or_id!r} is published; see `gateway workflow publish`.")
+    text = api.text(f"/v1/workflows/{id}/versions/{version}/export", format=form)
+    if file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Failed(f"{file} cannot be written: {error.strerror}.") from error
 
 
 @workflow.command()

@@ -1,6 +1,6 @@
 """``/v1/workflows/{id}/versions``: what was published, and never changes."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
@@ -11,9 +11,11 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.routes.pages import Limit, Page
+from user_workflows.codegen.export import export_python
 from user_workflows.workflows import Version, Workflows
 
 VersionCursor = Annotated[str | None, QueryParameter(pattern=r"^\d{1,9}$", description="`nextCursor` of a page")]
+ExportFormat = Annotated[Literal["python"], QueryParameter(description="the language")]
 
 
 @post("/v1/workflows/{workflow_id:str}/versions", opt=requires("workflows.write"))
@@ -52,6 +54,23 @@ async def show_version(
     return await workflows.version(principal.tenant_id, workflow_id, version)
 
 
+@get(
+    "/v1/workflows/{workflow_id:str}/versions/{version:int}/export",
+    opt=requires("workflows.read"),
+    media_type="text/x-python",
+)
+async def export_version(
+    workflow_id: FromPath[str],
+    version: FromPath[int],
+    principal: NamedDependency[Principal],
+    workflows: NamedDependency[Workflows],
+    format: ExportFormat = "python",
+) -> str:
+    """Write a version as code: one Python module with a plain Temporal workflow that does the same."""
+    published = await workflows.plan(principal.tenant_id, workflow_id, version)
+    return export_python(published.plan, workflow_id=workflow_id, version=version, name=published.definition.name)
+
+
 @post(
     "/v1/workflows/{workflow_id:str}/versions/{version:int}/publish",
     opt=requires("workflows.write"),
@@ -68,4 +87,4 @@ async def publish_version(
     return await workflows.publish_version(principal.tenant_id, workflow_id, version)
 
 
-ROUTES = [publish_draft, list_versions, show_version, publish_version]
+ROUTES = [publish_draft, list_versions, show_version, export_version, publish_version]

@@ -194,6 +194,56 @@ async def test_a_cell_runs_the_job_it_is_told_and_ends_with_its_input(environmen
     assert ended.status == "completed"
 
 
+async def test_a_worker_serves_generated_code(environment: Environment, tmp_path: Path) -> None:
+    """A version written by the API runs as Python, in an execution like any other."""
+    api = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
+    figures = f"http://127.0.0.1:{environment['GATEWAY_METRICS_PORT']}/metrics"
+    double = {"id": "double", "pluginId": "set", "config": {"values": {"n": "{{ input.n * 2 }}"}}}
+    async with open_platform(load(environment)) as platform:
+        owner: Headers = await new_tenant(platform)
+    async with process("serve", environment, tmp_path / "first.log") as serving:
+        await until_it_answers(f"{api}/health/live", serving)
+        async with httpx.AsyncClient(base_url=api, headers=owner, timeout=30) as client:
+            made = await client.post("/v1/workflows", json={"name": "Double", "definition": {"nodes": [double]}})
+            where = made.headers["location"]
+            await client.post(f"{where}/versions")
+            written = await client.get(f"{where}/versions/1/export?format=python")
+        assert await stop(serving) == 0
+    assert written.headers["content-type"].startswith("text/x-python")
+    file = tmp_path / "double.py"
+    file.write_text(written.text)
+    environment |= {"GATEWAY_GENERATED": f"{made.json()['id']}.v1"}
+    command = [sys.executable, "-m", "gateway", "worker", "user-workflows", "--module", str(file)]
+    log = tmp_path / "worker.log"
+    with log.open("wb") as output:
+        worker = await asyncio.create_subprocess_exec(
+            *command, env=os.environ | environment, stdout=output, stderr=output
+        )
+    try:
+        async with (
+            process("serve", environment, tmp_path / "serve.log") as serving,
+            httpx.AsyncClient(base_url=api, headers=owner, timeout=30) as client,
+        ):
+            await until_it_answers(f"{api}/health/live", serving)
+            await until_it_answers(figures, worker)
+            body = {"input": {"n": 21}}
+            execution = (await client.post(f"{where}/executions", json=body, headers={"Prefer": "wait=20"})).json()
+            steps = (await client.get(f"/v1/executions/{execution['id']}/steps")).json()["items"]
+        assert (execution["status"], execution["output"]) == ("completed", {"double": {"n": 42}})
+        assert [(step["nodeId"], step["status"]) for step in steps] == [("double", "completed")]
+        async with open_platform(load(environment)) as platform, asyncio.timeout(20):
+            carried = f"WorkflowType = '{made.json()['id']}.v1'"
+            while (await platform.temporal.count_workflows(carried)).count != 1:
+                await asyncio.sleep(0.05)
+        assert await stop(worker) == 0
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+            await worker.wait()
+    ready = next(line for line in lines(log) if line["event"] == "worker.ready")
+    assert ready["generated"] == [f"{made.json()['id']}.v1"]
+
+
 async def test_a_worker_that_waits_for_temporal_can_be_stopped(environment: Environment, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     async with process("run_user_workflows_worker", environment | {"TEMPORAL_ADDRESS": "127.0.0.1:1"}, log) as worker:

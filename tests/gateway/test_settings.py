@@ -59,12 +59,14 @@ def test_everything_that_is_wrong_is_named_at_once_without_its_secrets() -> None
                 "GATEWAY_EGRESS_ALLOW": "10.0.0.0/99",
                 "GATEWAY_SMTP_URL": "imap://user:hunter2@mail",
                 "GATEWAY_RETENTION_EXECUTIONS": "for ever",
+                "GATEWAY_GENERATED": "wf_01ABC.v3, Double",
             }
         )
     message = str(refused.value)
     for name in ("DATABASE_URL", "REDIS_URL", "MASTER_KEY_FILE", "PORT", "LOG_LEVEL", "ADMIN_KEY", "EGRESS_ALLOW"):
         assert f"GATEWAY_{name}" in message
     assert "GATEWAY_SMTP_URL" in message
+    assert "GATEWAY_GENERATED: 'Double' is not" in message
     assert "GATEWAY_RETENTION_EXECUTIONS" in message
     assert "hunter2" not in message
 

@@ -85,6 +85,11 @@ class Gates:
     def arrival(self, name: str) -> asyncio.Event:
         return self.entered.setdefault(name, asyncio.Event())
 
+    def close_all(self) -> None:
+        """Let the next execution find every door closed, and none entered."""
+        self._open.clear()
+        self.entered.clear()
+
 
 def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]:
     @plugin("test.echo", version="1.0.0", effect="pure")

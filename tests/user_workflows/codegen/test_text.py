@@ -1,0 +1,154 @@
+"""What is written: it passes the checks that the repository's own code passes, and says the same for the same plan."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from plugins.builtin import builtins
+from plugins.host.registry import Registry
+from tests.replay.cases import CASES
+from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.lane import Gates, make_plugins
+from tests.user_workflows.reference.drawings import definitions
+from tests.user_workflows.reference.plugins import PLUGINS
+from user_workflows.codegen.export import export_python
+from user_workflows.codegen.layout import lay_out, literal
+from user_workflows.codegen.load import ModuleFault, load_modules
+from user_workflows.codegen.refusals import NotWritable
+from user_workflows.definition.validate import validate
+from user_workflows.plan.compile import compile_plan
+
+ROOT = Path(__file__).parents[3]
+REGISTRY = Registry([*make_plugins(Gates(), []), *PLUGINS, *builtins(smtp=None, quotes={})])
+
+#: names that mean something else in Python, or in the module, or that only differ in ways that Python does not keep
+AWKWARD = {
+    "name": 'A "name"\\ with\nlines, and a very long text ' + "that goes on " * 12,
+    "variables": {"class": {"a b": [1.5, True, None, "it's", 'say "it"', "\u2028\u200b\U0001f600\x07"]}, "empty": {}},
+    "timeout": "1h",
+    "errorWorkflow": "wf_other",
+    "nodes": [
+        node("sendMail", "test.echo", value={"text": "word " * 60, "lines": "one\ntwo\n" * 20, "x" * 130: ["y" * 200]}),
+        node("send_mail", "test.echo", value="{{ vars.empty }} {{ 'x' }} " * 12, label='The "second"\\ one?'),
+        node("SEND_MAIL", "test.flaky", retry={"maxAttempts": 2, "nonRetryable": ["a.b", "c"]}, timeout="2m"),
+        node("class", "if", condition="{{ true }}"),
+        node("graph", "switch", cases=[{"port": f"p{n}", "when": "{{ true }}"} for n in range(14)]),
+        node("self", "merge", onError="continue"),
+        node("results", "merge", disabled=True, join={"count": 2}),
+        node("compile_template", "set", values={}),
+        node("__init__", "set", values={"n": 1}),
+        node("_", "wait", signal="go", timeout="1d"),
+        node("walk", "approval", title="Pay?", form={"type": "object", "properties": {"n": {"type": "integer"}}}),
+        node("l", "stop", message="it's over"),
+        node(
+            "each",
+            "foreach",
+            items=[1, 2],
+            nodes=[node("Any", "respond", body="{{ item }}"), node("each_item", "workflow.call", workflowId="wf_x")],
+            edges=edges("Any>each_item"),
+            result="{{ index }}",
+        ),
+        *(node(f"many{n}", "test.echo", value=n) for n in range(60)),
+    ],
+    "edges": [
+        *edges("class.true>self", "class.false>self", "class>results", "self>results", "walk.approved>results"),
+        {"source": "graph", "sourceHandle": "p1", "target": "results", "targetHandle": "a very odd key"},
+    ],
+}  # fmt: skip
+
+
+def written(definition: dict[str, Any], workflow_id: str = "wf_01ABC") -> str:
+    checked = validate(definition, plugins=REGISTRY)
+    assert checked.definition is not None, checked.faults
+    plan = compile_plan(checked.definition, plugins=REGISTRY)
+    return export_python(plan, workflow_id=workflow_id, version=1, name=checked.definition.name)
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of modules written for awkward, known and random definitions."""
+    folder = tmp_path_factory.mktemp("modules")
+    drawn = [AWKWARD, *(case.definition for case in CASES if '"compensate"' not in json.dumps(case.definition))]
+
+    @settings(
+        max_examples=60,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(definition=definitions())
+    def draw(definition: dict[str, Any]) -> None:
+        drawn.append(definition)
+
+    draw()
+    for number, definition in enumerate(drawn):
+        (folder / f"module_{number}.py").write_text(written(definition, f"wf_{number}"), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("command", [("check",), ("format", "--diff")], ids=lambda command: command[0])
+def test_every_module_passes_ruff(modules: Path, command: tuple[str, ...]) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "--no-cache", "--config", str(ROOT / "pyproject.toml"), str(modules)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout[:5_000]
+
+
+def test_every_module_passes_mypy_strict(modules: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", "", str(modules)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert checked.returncode == 0, checked.stdout[:5_000]
+
+
+def test_every_module_loads(modules: Path) -> None:
+    files = sorted(modules.glob("*.py"))
+    assert len(load_modules(files)) == len(files) > 80
+
+
+def test_equal_plans_give_equal_texts() -> None:
+    assert written(AWKWARD) == written(msgspec.json.decode(msgspec.json.encode(AWKWARD)))
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+def test_a_value_reads_back_as_it_was(value: Any) -> None:
+    scope: dict[str, Any] = {}
+    exec(lay_out(literal(value), depth=0, before="value = "), scope)
+    assert scope["value"] == value
+
+
+def test_what_only_the_interpreter_does_is_refused_by_name() -> None:
+    undone = {**node("paid", "test.echo"), "compensate": {"pluginId": "test.echo"}}
+    deeper = {**node("booked", "test.echo"), "compensate": {"pluginId": "test.echo"}}
+    loop = node("each", "foreach", items=[1], nodes=[node("in", "test.echo")])
+    with pytest.raises(NotWritable, match=r"node paid is undone .*; node booked is undone") as refused:
+        written({"nodes": [undone, deeper, loop]})
+    assert [*refused.value.reasons] == ["paid", "booked"]
+
+
+def test_a_file_that_holds_no_generated_workflow_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("x = 1\n")
+    with pytest.raises(ModuleFault, match="was not written by"):
+        load_modules([tmp_path / "other.py"])
+    (tmp_path / "broken.py").write_text("x = (\n")
+    with pytest.raises(ModuleFault, match="cannot be loaded"):
+        load_modules([tmp_path / "broken.py"])
+    with pytest.raises(ModuleFault, match="cannot be loaded"):
+        load_modules([tmp_path / "absent.py"])

@@ -1,0 +1,211 @@
+"""What a generated workflow walks: the graph of an execution, or of the body of a loop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from temporalio.exceptions import is_cancelled_exception
+
+from user_workflows.expressions import ExpressionError, Template
+from user_workflows.generated.node import Join, Node, OnError, plain_state
+from user_workflows.interpreter.control import Ports, Scope, boolean
+from user_workflows.interpreter.effort import Effort
+from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
+from user_workflows.interpreter.journal import Journal
+from user_workflows.interpreter.messages import ExecutionError, StartExecution
+from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.valve import Valve
+from user_workflows.interpreter.waits import Signals
+
+
+class Engine:
+    """What all graphs of one execution share.
+
+    Args:
+        start: what the execution was started with.
+        tell: called when something has changed that nothing else would tell of.
+    """
+
+    def __init__(self, start: StartExecution, tell: Callable[[], None]) -> None:
+        self.start = start
+        self.journal = Journal()
+        self.valve = Valve()
+        #: named signals, for the nodes that wait for them
+        self.signals = Signals()
+        #: what other parts of the system told nodes that wait for them
+        self.told = Signals()
+        self.effort = Effort(tell)
+        self.tell = tell
+        #: that Temporal bills, so far
+        self.actions = 1
+
+
+class Step:
+    """What a node sees while it works."""
+
+    def __init__(self, node: Node, graph: "Graph") -> None:
+        self.node = node
+        self.graph = graph
+        self.input = node.state.input
+        #: what its expressions see
+        self.scope: Scope = graph.scope(self.input)
+
+    def render(self, template: Template) -> Any:
+        """Return a config value with its expressions evaluated.
+
+        Raises:
+            ExpressionError: one of them failed, and so does the node.
+        """
+        return template.render(self.scope)
+
+    def holds(self, condition: Template, where: str) -> bool:
+        """Return whether a condition holds.
+
+        Args:
+            condition: gives true or false.
+            where: its place in the node's config, for the message.
+
+        Raises:
+            StepFailed: it gives something else.
+            ExpressionError: it failed.
+        """
+        return boolean(self.render(condition), where)
+
+
+Work = Callable[[Step], Awaitable[Ports]]
+
+
+class Graph:
+    """One walk over one graph: every node is a task, begun when its join holds.
+
+    Args:
+        engine: of the execution.
+        seen: what every expression sees besides `nodes` and `input`.
+        given: the `input` of nodes without edges.
+        path: item and round numbers of the loops around it.
+        outer: the outputs that expressions see of the graphs around it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        seen: Mapping[str, Any],
+        given: Any,
+        path: tuple[int, ...] = (),
+        outer: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.path = path
+        self.nodes: dict[str, Node] = {}
+        self._seen = seen
+        self._given = given
+        self._outputs = dict(outer or {})
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def node(
+        self,
+        node_id: str,
+        work: Work,
+        join: Join | None = None,
+        *,
+        label: str = "",
+        on_error: OnError = "fail",
+        default_port: str = "output",
+        input_as_map: bool = False,
+    ) -> Node:
+        """Add a node: it waits for its join, does its `work`, and leaves by the ports that this returns.
+
+        Args:
+            node_id: as drawn.
+            work: what it does.
+            join: the edges that it waits for; without, it begins at once.
+            label: as drawn, for people.
+            on_error: ``fail`` ends the execution, ``continue`` leaves by the default port with null, ``port`` leaves
+                by ``error``.
+            default_port: by which it leaves when it fails and continues.
+            input_as_map: see a map even where a single edge arrives.
+        """
+        state = plain_state(node_id, self.path, label=label, default_port=default_port, on_error=on_error, join=join)
+        node = self.nodes[node_id] = Node(
+            state,
+            join,
+            input_as_map=input_as_map,
+            given=self._given,
+            outputs=self._outputs,
+            journal=self.engine.journal,
+            valve=self.engine.valve,
+        )
+        self._tasks.append(node.begin(lambda begun: work(Step(begun, self))))
+        return node
+
+    async def settled(self) -> None:
+        """Wait until every node has settled; when the execution ends before, stop what runs.
+
+        Raises:
+            ExecutionFailed: a node failed, and its `on_error` is ``fail``; or a `stop` node says so.
+            ExecutionStopped: a `stop` node ended the execution.
+            asyncio.CancelledError: the execution was cancelled, or ran out of time.
+        """
+        try:
+            await asyncio.gather(*self._tasks)
+        except (Exception, asyncio.CancelledError) as ending:
+            # A fault of ours fails the workflow task: the execution goes on when a mended worker takes over.
+            if isinstance(ending, ExecutionFailed | ExecutionStopped) or is_cancelled_exception(ending):
+                await self._stop()
+                _raise_if_stopped()
+            raise
+
+    def render(self, result: Template) -> Any:
+        """Return what the round of a loop comes to.
+
+        Raises:
+            ExecutionFailed: an expression failed, and with it the round.
+        """
+        try:
+            return result.render(self.scope(self._given))
+        except ExpressionError as error:
+            raise ExecutionFailed(ExecutionError(type=error.type, message=f"result: {error}")) from error
+
+    def scope(self, given: Any) -> Scope:
+        """Return what the expressions of a node with this input see."""
+        return {**self._seen, "nodes": self._outputs, "input": given}
+
+    def inner(self, number: int, seen: Mapping[str, Any], given: Any) -> "Graph":
+        """Return the graph of one item, or one round, of a loop in this one."""
+        return Graph(
+            self.engine,
+            seen={**self._seen, **seen},
+            given=given,
+            path=(*self.path, number),
+            outer=self._outputs,
+        )
+
+    def close(self, reason: str) -> None:
+        """Settle what has not settled; nothing runs any more."""
+        for node in self.nodes.values():
+            node.close(reason)
+
+    def wait(self, state: NodeState, reason: str) -> None:
+        """Note that a node waits, and for what."""
+        state.status, state.reason = "waiting", reason
+        self.engine.journal.note(state)
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            # Asked once only: a second time would break off a loop that is stopping its rounds.
+            if not task.cancelling():
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def results(*nodes: Node) -> dict[str, Any]:
+    """Return what those of the nodes came to that completed, by their ids."""
+    return {node.id: node.state.output for node in nodes if node.state.status == "completed"}
+
+
+def _raise_if_stopped() -> None:
+    """Raise what asyncio asks a stopped task for, whatever an activity made of it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
