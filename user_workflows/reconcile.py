@@ -18,6 +18,7 @@ from temporalio.service import RPCError
 
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
+from user_workflows.awaited import Awaited
 from user_workflows.callers import restore_trigger, tell_caller
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, NotFound
@@ -76,6 +77,7 @@ class Reconciler:
         self._temporal = temporal
         self._starts = starts
         self._patience = patience
+        self._awaited = Awaited(database, temporal)
 
     async def is_due(self, tenant_id: str, execution_id: str) -> bool:
         """Return whether an open record is old enough to be compared again."""
@@ -123,6 +125,8 @@ class Reconciler:
         status = _CLOSED.get(description.status) if description.status is not None else None
         if status is None:
             await self._watch(tenant_id, execution_id, find_trouble(description, now(), patience=self._patience))
+            if await self._awaited.is_left_alone(tenant_id, execution_id):
+                await self._awaited.stop(tenant_id, execution_id, at_once=False)
             return
         if await self._is_followed(tenant_id, execution_id, description.run_id):
             await self._mend_absent(tenant_id, execution_id)
@@ -152,7 +156,11 @@ class Reconciler:
             row = (await connection.execute(query)).one_or_none()
         if row is None or now() - (row.created_at if row.generation == 1 else row.due_at) < START_GRACE:
             return
-        if row.status == "queued" and (row.start_key is not None or row.generation > 1):
+        status: ExecutionStatus = "failed"
+        if row.status == "queued" and await self._awaited.is_left_alone(tenant_id, execution_id):
+            status = "canceled"
+            error = ExecutionError(type="execution.canceled", message="what waited for it ended before it started")
+        elif row.status == "queued" and (row.start_key is not None or row.generation > 1):
             # Whoever asked repeats with the same key and must find this one, or retried it: it is safe to start it now.
             try:
                 await self._starts.repeat(tenant_id, execution_id)
@@ -165,7 +173,7 @@ class Reconciler:
             )
         else:
             error = ExecutionError(type="execution.lost", message="the workflow engine no longer knows this execution")
-        await self._close(tenant_id, execution_id, "failed", output=None, error=error, closed_at=now())
+        await self._close(tenant_id, execution_id, status, output=None, error=error, closed_at=now())
 
     async def _watch(self, tenant_id: str, execution_id: str, trouble: Trouble | None) -> None:
         """Note that the execution is open, and whether it moves."""
@@ -193,6 +201,8 @@ class Reconciler:
         closed_at: datetime,
         history_events: int | None = None,
     ) -> None:
+        # Both before the record: while that is open, whoever finds it does all of this again.
+        await self._stop_awaited(tenant_id, execution_id, at_once=status == "terminated")
         await self._tell_caller(tenant_id, execution_id, CallEnd(status=status, output=output, error=error))
         sealer = await self._vault.sealer(tenant_id)
         sealed = sealer.seal_json({"output": output, "error": error}, result_place(execution_id))
@@ -223,8 +233,19 @@ class Reconciler:
         REPAIRED.labels(status).inc()
         _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
 
+    async def _stop_awaited(self, tenant_id: str, execution_id: str, *, at_once: bool) -> None:
+        """Stop what an execution waited for that ended without its last step.
+
+        Raises:
+            EngineUnavailable: Temporal cannot be reached.
+        """
+        for child_id in await self._awaited.of(tenant_id, execution_id):
+            await self._awaited.stop(tenant_id, child_id, at_once=at_once)
+            if at_once:
+                await self.repair(tenant_id, child_id)
+
     async def _tell_caller(self, tenant_id: str, execution_id: str, end: CallEnd) -> None:
-        """Tell who waits for an execution that ended without its last step; before its record, so that it is repeated.
+        """Tell who waits for an execution that ended without its last step.
 
         Raises:
             EngineUnavailable: Temporal cannot be reached.

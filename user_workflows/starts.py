@@ -266,6 +266,8 @@ class Starts:
                     status="queued",
                     generation=row.generation + 1,
                     ended_run_id=ended_run_id,
+                    # Whoever waited has been told of the end before.
+                    awaited_by=None,
                     seed_sealed=_seal_begin(sealer, execution_id, seed, earlier),
                     result_sealed=None,
                     error_type=None,
@@ -384,6 +386,7 @@ def _row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:
         "generation": 1,
         "seed_sealed": None if request.seed is None else _seal_begin(sealer, execution_id, request.seed, None),
         "start_key": request.key,
+        "awaited_by": request.trigger.awaited_by,
         "trigger": keep_trigger(request.trigger),
         "input_sealed": sealer.seal_json(request.trigger.payload, input_place(execution_id)),
         "created_at": at,

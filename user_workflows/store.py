@@ -11,6 +11,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    text,
 )
 
 from plugins.storage.database import Instant, metadata
@@ -33,6 +34,8 @@ executions = Table(
     Column("seq", BigInteger, nullable=False),
     #: unique per tenant: the same key starts one execution, however often it is sent
     Column("start_key", String(255)),
+    #: the execution that waits for its end
+    Column("awaited_by", String(40)),
     #: ``{type, id}``, and of what another execution started ``{executionId, callers, isAwaited}``
     Column("trigger", JSON, nullable=False),
     Column("input_sealed", LargeBinary, nullable=False),
@@ -59,6 +62,13 @@ executions = Table(
     Index("ix_executions_workflow", "tenant_id", "workflow_id", "id"),
     Index("ix_executions_status", "tenant_id", "status", "id"),
     Index("ix_executions_open", "status", "checked_at"),
+    Index(
+        "ix_executions_awaited_by",
+        "tenant_id",
+        "awaited_by",
+        sqlite_where=text("awaited_by IS NOT NULL"),
+        postgresql_where=text("awaited_by IS NOT NULL"),
+    ),
 )
 
 execution_tags = Table(
