@@ -115,7 +115,7 @@ def check_permissions(app: Litestar) -> None:
 
 def _install(state: State, platform: Platform) -> None:
     state.platform = platform
-    state.authenticator = Authenticator(platform.database, admin_key=platform.settings.admin_key)
+    state.authenticator = Authenticator(platform.database, platform.tokens, admin_key=platform.settings.admin_key)
 
 
 def _principal(request: Request[Any, Principal, Any]) -> Principal:

@@ -10,6 +10,7 @@ from temporalio.client import Client
 
 from gateway.audit.trail import Trail
 from gateway.auth.tickets import Tickets
+from gateway.auth.tokens import Tokens
 from gateway.idempotency.store import Answers
 from gateway.settings import Settings
 from internal_jobs.client import Jobs
@@ -76,6 +77,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     watch: Watch
     events: Events
     tickets: Tickets
+    tokens: Tokens
     trail: Trail
     controls: Controls
 
@@ -147,6 +149,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
             events=Events(workflows=workflows, executions=executions),
             tickets=Tickets(vault),
+            tokens=Tokens(settings.oidc_issuers, database, egress),
             trail=Trail(database),
             controls=Controls(
                 database=database,

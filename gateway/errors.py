@@ -11,7 +11,8 @@ GatewayError
     ├── UnsupportedMediaType 415
     ├── InvalidBody          422  the body decodes, its fields are wrong; names all of them
     ├── KeyReused            422  an idempotency key came back with another body
-    └── KeyInFlight          409  the first request with this idempotency key has not been answered yet
+    ├── KeyInFlight          409  the first request with this idempotency key has not been answered yet
+    └── IssuerUnavailable    503  tokens of this issuer cannot be verified now
 
 What the lower floors raise is mapped to problems in `gateway.problems`.
 """
@@ -101,3 +102,7 @@ class KeyReused(Refused):
 
 class KeyInFlight(Refused):
     problem = "idempotency-key-in-flight"
+
+
+class IssuerUnavailable(Refused):
+    problem = "unavailable"

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from gateway.auth.issuers import Issuer, parse_issuers
 from gateway.errors import SettingsError
 from plugins.builtin.smtp import parse_smtp_url
 from plugins.egress.guard import Guard
@@ -45,6 +46,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     quotes_url: str | None = None
     #: the key of the installation's administrator; ``None``: there is none
     admin_key: str | None = None
+    #: whose tokens are accepted besides API keys
+    oidc_issuers: tuple[Issuer, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
     #: how the world reaches this API, for the URLs of webhooks
@@ -170,6 +173,7 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "smtp_url": _smtp_url,
     "quotes_url": _web_url,
     "admin_key": _long_enough,
+    "oidc_issuers": parse_issuers,
     "host": str,
     "port": _port,
     "public_url": _web_url,

@@ -123,6 +123,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "aiosmtplib": ("plugins.builtin.smtp",),
     "aiosmtpd": ("gateway.up",),
     # one implementation of each
+    "jwt": ("gateway.auth",),
     "alembic": ("gateway.migrate", "gateway.cli.checks", "gateway.up.bootstrap"),
     "cryptography": ("plugins.vault",),
     "cronsim": ("internal_jobs.cron",),

@@ -31,7 +31,7 @@ audit_records = Table(
     Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
     Column("id", String(40), nullable=False),
     Column("at", Instant, nullable=False),
-    Column("actor", String(40), nullable=False),
+    Column("actor", String(300), nullable=False),
     Column("role", String(20), nullable=False),
     Column("action", String(80), nullable=False),
     Column("path", String(500), nullable=False),
@@ -71,7 +71,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
     id: str
     at: datetime
-    #: the id of the key that was presented; ``admin``: the installation's own
+    #: the id of the key that was presented, or whose token it was; ``admin``: the installation's own key
     actor: str
     role: Role
     #: the ``operationId`` of the API's description

@@ -14,6 +14,7 @@ from gateway.auth.keys import digest, find_by_key
 from gateway.auth.permissions import PERMISSIONS, PUBLIC, granted
 from gateway.auth.principal import Principal
 from gateway.auth.tickets import Tickets
+from gateway.auth.tokens import LEEWAY, Tokens
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.installation import INSTALLATION
 from plugins.storage.database import Database, now
@@ -28,13 +29,16 @@ class Authenticator:
     """Finds the principal of an ``Authorization`` header.
 
     Args:
+        database: holds the keys.
+        tokens: verifies those of the issuers that an operator trusts.
         admin_key: the key of the installation's administrator, where there is one.
     """
 
-    def __init__(self, database: Database, *, admin_key: str | None) -> None:
+    def __init__(self, database: Database, tokens: Tokens, *, admin_key: str | None) -> None:
         self._database = database
+        self._tokens = tokens
         self._admin_digest = None if admin_key is None else digest(admin_key)
-        #: digest of a key → its principal, until when; never the key itself
+        #: digest of a key or token → its principal, until when; never the key itself
         self._known: dict[bytes, tuple[Principal, float]] = {}
 
     async def authenticate(self, authorization: str | None) -> Principal:
@@ -42,6 +46,7 @@ class Authenticator:
 
         Raises:
             Unauthenticated: nobody that we know.
+            IssuerUnavailable: whose token it is cannot be said now.
         """
         if not authorization:
             raise Unauthenticated("Send an API key: Authorization: Bearer gw_…")
@@ -54,27 +59,32 @@ class Authenticator:
             return _ADMIN
         principal, until = self._known.get(presented, (None, 0.0))
         if principal is None or until < time.monotonic():
-            principal = await self._find(key)
+            principal, trusted = await self._find(key)
             if len(self._known) >= _MOST_CACHED:
                 self._known.clear()
-            self._known[presented] = (principal, time.monotonic() + TRUST)
+            self._known[presented] = (principal, time.monotonic() + trusted)
         return principal
 
     def forget(self, key_id: str) -> None:
         """Trust a key no longer, from now on, in this process."""
         self._known = {known: entry for known, entry in self._known.items() if entry[0].id != key_id}
 
-    async def _find(self, key: str) -> Principal:
+    async def _find(self, key: str) -> tuple[Principal, float]:
+        """Return whose this is, and for how many seconds to trust in it."""
+        if self._tokens.is_token(key):
+            verified = await self._tokens.verify(key)
+            return verified.principal, min(TRUST, verified.expires_at + LEEWAY - time.time())
         record = await find_by_key(self._database, key)
         if record is None or not record.is_valid(now()):
             # One answer for never issued, revoked and expired: which it was is not the caller's to learn.
             raise Unauthenticated("This API key is not valid.")
-        return Principal(
+        principal = Principal(
             id=record.id,
             tenant_id=record.tenant_id,
             role=record.role,
             permissions=granted(record.role, record.scopes),
         )
+        return principal, TRUST
 
 
 class Authentication(ASGIMiddleware):

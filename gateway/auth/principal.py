@@ -8,7 +8,7 @@ from gateway.auth.permissions import Role
 class Principal(Struct, frozen=True, kw_only=True):
     """An authenticated caller. Its tenant is the only tenant that a request can touch."""
 
-    #: the key's id; ``admin`` for the installation's own key
+    #: the key's id; ``issuer:subject`` of a token; ``admin`` for the installation's own key
     id: str
     #: the tenant it belongs to; for the administrator `gateway.installation.INSTALLATION`
     tenant_id: str

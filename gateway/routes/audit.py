@@ -13,7 +13,7 @@ from gateway.auth.principal import Principal
 from gateway.routes.pages import Cursor, Limit, Page, page_of, position
 from gateway.text import PRINTABLE
 
-Filter = Annotated[str | None, QueryParameter(pattern=PRINTABLE, max_length=80)]
+Filter = Annotated[str | None, QueryParameter(pattern=PRINTABLE, max_length=300)]
 ObjectFilter = Annotated[
     str | None,
     QueryParameter(name="objectId", pattern=PRINTABLE, max_length=80, description="what was acted on, or made"),

@@ -15,7 +15,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.String(length=40), nullable=False),
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("actor", sa.String(length=40), nullable=False),
+        sa.Column("actor", sa.String(length=300), nullable=False),
         sa.Column("role", sa.String(length=20), nullable=False),
         sa.Column("action", sa.String(length=80), nullable=False),
         sa.Column("path", sa.String(length=500), nullable=False),
