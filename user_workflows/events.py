@@ -100,6 +100,7 @@ def _request(hook: Hook, event: Mapping[str, Any], traceparent: str | None) -> S
     identity = msgspec.json.encode([hook.workflow_id, trigger.id, event["source"], event["id"]])
     return StartRequest(
         workflow_id=hook.workflow_id,
+        published=hook.published,
         trigger=TriggerCall(type="event", id=trigger.id, payload=dict(event), traceparent=traceparent),
         key=f"event:{sha256(identity).hexdigest()}",
     )

@@ -112,16 +112,26 @@ class Executions:
         Raises:
             NotFound: no such execution of this tenant.
         """
+        if await self.is_over(tenant_id, execution_id, timeout):
+            return await self.ended(tenant_id, execution_id)
+        return await self._read(tenant_id, execution_id)
+
+    async def is_over(self, tenant_id: str, execution_id: str, timeout: float) -> bool:
+        """Return true when Temporal has ended an execution or knows none, false after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout), reaching_temporal():
                 await self._handle(tenant_id, execution_id).result()
         except (TimeoutError, EngineUnavailable):
-            return await self._read(tenant_id, execution_id)
+            return False
         except WorkflowFailureError:
             pass
         except RPCError as error:
             if not is_not_found(error):
                 raise
+        return True
+
+    async def ended(self, tenant_id: str, execution_id: str) -> Execution:
+        """Return an execution that `is_over`."""
         execution = await self._read(tenant_id, execution_id)
         if not execution.is_closed:
             # It ended without its last step: terminated, or timed out by the server.

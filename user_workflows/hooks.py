@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database
 from plugins.vault.cipher import Sealer
 from user_workflows.definition.model import Trigger
+from user_workflows.versions import PublishedPlan
 from user_workflows.workflow_store import workflow_triggers, workflows
 
 
@@ -19,8 +20,30 @@ class Hook(Struct, frozen=True, kw_only=True):
     """Where a call to a webhook URL leads."""
 
     tenant_id: str
-    workflow_id: str
     trigger: Trigger
+    #: the version that it starts
+    published: PublishedPlan
+
+    @property
+    def workflow_id(self) -> str:
+        return self.published.workflow_id
+
+
+# Built once: every delivery asks.
+_BY_TOKEN = (
+    select(
+        workflow_triggers.c.tenant_id,
+        workflow_triggers.c.workflow_id,
+        workflow_triggers.c.trigger_id,
+        workflows.c.published_version,
+    )
+    .join(
+        workflows,
+        and_(workflows.c.tenant_id == workflow_triggers.c.tenant_id, workflows.c.id == workflow_triggers.c.workflow_id),
+    )
+    .where(workflow_triggers.c.token_hash == bindparam("token_hash"))
+    .where(workflows.c.active, workflows.c.deleted_at.is_(None))
+)
 
 
 async def ensure_tokens(
@@ -66,20 +89,7 @@ async def read_tokens(
 
 async def find_token(connection: AsyncConnection, token: str) -> Any | None:
     """Return tenant_id, workflow_id, trigger_id and published_version of an active workflow's token."""
-    is_its_workflow = and_(
-        workflows.c.tenant_id == workflow_triggers.c.tenant_id, workflows.c.id == workflow_triggers.c.workflow_id
-    )
-    query = (
-        select(
-            workflow_triggers.c.tenant_id,
-            workflow_triggers.c.workflow_id,
-            workflow_triggers.c.trigger_id,
-            workflows.c.published_version,
-        )
-        .join(workflows, is_its_workflow)
-        .where(workflow_triggers.c.token_hash == _hash(token), workflows.c.active, workflows.c.deleted_at.is_(None))
-    )
-    return (await connection.execute(query)).one_or_none()
+    return (await connection.execute(_BY_TOKEN, {"token_hash": _hash(token)})).one_or_none()
 
 
 async def forget_tokens(connection: AsyncConnection, tenant_id: str, workflow_id: str) -> None:

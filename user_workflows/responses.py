@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
@@ -21,6 +21,14 @@ from user_workflows.workflows import Workflows
 
 #: seconds from one look at the steps to the next
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.03, 0.5
+
+_FIRST_ANSWER = (
+    select(steps)
+    .where(steps.c.tenant_id == bindparam("tenant_id"), steps.c.execution_id == bindparam("execution_id"))
+    .where(steps.c.node_id.in_(bindparam("nodes", expanding=True)), steps.c.status == "completed")
+    .order_by(steps.c.closed_at, steps.c.seq)
+    .limit(1)
+)
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -47,32 +55,30 @@ class Responses:
         """
         plan = (await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)).plan
         nodes = _responding(plan)
-        ended = asyncio.create_task(self._executions.wait(tenant_id, execution.id, timeout))
+        ending = asyncio.create_task(self._executions.is_over(tenant_id, execution.id, timeout))
         try:
             pause = SHORTEST_PAUSE
-            while nodes and not (await asyncio.wait({ended}, timeout=pause))[0]:
+            while nodes and not (await asyncio.wait({ending}, timeout=pause))[0]:
                 if (answer := await self._find(tenant_id, execution.id, nodes)) is not None:
                     return answer
                 pause = min(pause * 1.1, LONGEST_PAUSE)
-            last = await ended
+            is_over = await ending
         finally:
-            ended.cancel()
-            await asyncio.gather(ended, return_exceptions=True)
-        return await self._find(tenant_id, execution.id, nodes) or last
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
+        if (answer := await self._find(tenant_id, execution.id, nodes)) is not None:
+            return answer
+        if is_over:
+            return await self._executions.ended(tenant_id, execution.id)
+        return await self._executions.get(tenant_id, execution.id)
 
     async def _find(self, tenant_id: str, execution_id: str, nodes: list[str]) -> Answer | None:
         """Return the first answer that is recorded."""
         if not nodes:
             return None
-        query = (
-            select(steps)
-            .where(steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id)
-            .where(steps.c.node_id.in_(nodes), steps.c.status == "completed")
-            .order_by(steps.c.closed_at, steps.c.seq)
-            .limit(1)
-        )
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+            asked = {"tenant_id": tenant_id, "execution_id": execution_id, "nodes": nodes}
+            row = (await connection.execute(_FIRST_ANSWER, asked)).one_or_none()
         if row is None:
             return None
         output = read_step(row, await self._vault.sealer(tenant_id)).output

@@ -69,6 +69,8 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     trigger: TriggerCall
     #: instead of the published one
     version: int | None = None
+    #: the version, where whoever asks has just looked it up
+    published: PublishedPlan | None = None
     tags: tuple[str, ...] = ()
     #: seconds
     delay: float | None = None
@@ -158,9 +160,11 @@ class Starts:
             Conflict: of one nothing is published; nothing was started.
             EngineUnavailable: Temporal cannot be reached; those with a `key` are started by the sweep.
         """
-        wanted = dict.fromkeys((request.workflow_id, request.version) for request in requests)
+        wanted = dict.fromkeys(
+            (request.workflow_id, request.version) for request in requests if request.published is None
+        )
         plans = {key: await self._workflows.plan(tenant_id, *key) for key in wanted}
-        versions = [plans[request.workflow_id, request.version] for request in requests]
+        versions = [request.published or plans[request.workflow_id, request.version] for request in requests]
         made = await self._insert(tenant_id, requests, [published.version for published in versions])
         room = asyncio.Semaphore(MAX_CONCURRENT)
 

@@ -263,7 +263,7 @@ class Workflows:
         trigger = _trigger(published, row.trigger_id, "webhook")
         if trigger is None:
             return None
-        return Hook(tenant_id=row.tenant_id, workflow_id=row.workflow_id, trigger=trigger)
+        return Hook(tenant_id=row.tenant_id, trigger=trigger, published=published)
 
     async def find_listeners(self, tenant_id: str, event_type: str) -> Sequence[Hook]:
         """Return the triggers that listen to a type of event: of published versions of active workflows."""
@@ -275,7 +275,7 @@ class Workflows:
             trigger = _trigger(published, row.trigger_id, "event")
             # The row may be of another version: what is published has the last word.
             if trigger is not None and trigger.config.get("eventType") == event_type:
-                listeners.append(Hook(tenant_id=tenant_id, workflow_id=row.workflow_id, trigger=trigger))
+                listeners.append(Hook(tenant_id=tenant_id, trigger=trigger, published=published))
         return listeners
 
     async def find_cron(self, tenant_id: str, workflow_id: str, trigger_id: str) -> Trigger | None:

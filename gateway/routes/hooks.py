@@ -29,6 +29,7 @@ from user_workflows.executions import Executions
 from user_workflows.hooks import Hook
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.responses import Responses
+from user_workflows.starts import StartRequest
 from user_workflows.workflows import Workflows
 
 log = structlog.get_logger(__name__)
@@ -93,9 +94,9 @@ async def receive(
     delivery = await _verify(hook, scheme, request, body, credentials)
     if delivery.challenge is not None:
         return Response(Challenged(delivery.challenge), status_code=HTTP_200_OK)
-    execution = await executions.start(
-        hook.tenant_id,
-        hook.workflow_id,
+    start = StartRequest(
+        workflow_id=hook.workflow_id,
+        published=hook.published,
         trigger=TriggerCall(
             type="webhook",
             id=hook.trigger.id,
@@ -104,6 +105,7 @@ async def receive(
         ),
         key=scoped_key("hook", hook.workflow_id, hook.trigger.id, delivery.id),
     )
+    (execution,) = await executions.start_many(hook.tenant_id, [start])
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
     if config.respond == "workflow":
         return to_response(await responses.wait(execution, hook.tenant_id, LONGEST_WAIT))

@@ -5,7 +5,18 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, structs
-from sqlalchemy import Column, ForeignKey, LargeBinary, PrimaryKeyConstraint, String, Table, delete, select, update
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    bindparam,
+    delete,
+    select,
+    update,
+)
 from sqlalchemy.engine import Row
 
 from plugins.sdk.conform import Flaw, Nonconforming
@@ -55,6 +66,12 @@ class CredentialPage(Struct, frozen=True, kw_only=True, rename="camel"):
     items: tuple[CredentialRecord, ...]
     #: give it as `cursor` for the next page; ``None`` at the end
     next_cursor: str | None
+
+
+# Built once: every call that binds a credential asks.
+_BY_ID = select(credentials).where(
+    credentials.c.tenant_id == bindparam("tenant_id"), credentials.c.id == bindparam("id")
+)
 
 
 class Lent(Struct, frozen=True, kw_only=True):
@@ -255,7 +272,8 @@ class Credentials:
 
     async def _row(self, tenant_id: str, credential_id: str) -> Row[Any]:
         async with self._database.read() as connection:
-            row = (await connection.execute(select(credentials).where(*_is(tenant_id, credential_id)))).one_or_none()
+            found = await connection.execute(_BY_ID, {"tenant_id": tenant_id, "id": credential_id})
+            row = found.one_or_none()
         if row is None:
             raise CredentialNotFound(credential_id)
         return row
