@@ -4,7 +4,7 @@ Pure: everything that it says follows from its arguments. `user_workflows.explai
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -120,7 +120,8 @@ def _running(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
             Obstacle(node_id=each.node_id, path=each.path, status=each.status, reason=_plainly(each))
             for each in around.inner[:MOST_NAMED]
         )
-        return Why(status="running", reason="its body is being walked", waiting_for=inner, since=since)
+        reason = f"its body is being walked{_at_most(node, step)}"
+        return Why(status="running", reason=reason, waiting_for=inner, since=since)
     call = around.call
     attempt = max(step.attempt, 1 if call is None else call.attempt)
     limit = f"an attempt may take {node.timeout:g} s"
@@ -142,7 +143,15 @@ def _running(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
 
 
 def _waiting(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
-    return Why(status="waiting", reason=step.reason or "waiting", waiting_for=(), since=step.started_at)
+    reason = f"{step.reason or 'waiting'}{_at_most(node, step)}"
+    return Why(status="waiting", reason=reason, waiting_for=(), since=step.started_at)
+
+
+def _at_most(node: PlanNode, step: Recorded) -> str:
+    """Tell when the limit of a control node stops it."""
+    if node.limit is None or step.started_at is None:
+        return ""
+    return f"; its timeout is at {step.started_at + timedelta(seconds=node.limit):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _completed(node: PlanNode, step: Recorded, around: Surroundings) -> Why:

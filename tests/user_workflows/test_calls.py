@@ -2,22 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 from temporalio.testing import ActivityEnvironment
 
-from plugins.storage.database import now
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.activities.executions import CallActivities
 from user_workflows.execution_views import Execution
+from user_workflows.explainer import Explainer
 from user_workflows.interpreter.messages import CallStart, TriggerCall
 from user_workflows.plan.forecast import forecast
-from user_workflows.reconcile import Reconciler
-from user_workflows.store import executions
 
 DOUBLE = {"nodes": [node("double", values={"n": "{{ input.n * 2 }}"})]}
 FAILING = {"nodes": [node("bad", "test.flaky", permanent=True)]}
@@ -38,18 +34,6 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def sweep_later(lane: Lane, execution: Execution) -> None:
-    """Let a few minutes pass for one record, and sweep."""
-    async with lane.database.transaction() as connection:
-        await connection.execute(
-            update(executions)
-            .where(executions.c.tenant_id == lane.tenant_id, executions.c.id == execution.id)
-            .values(checked_at=now() - timedelta(minutes=5))
-        )
-    reconciler = Reconciler(database=lane.database, vault=lane.vault, temporal=lane.temporal, starts=lane.starts)
-    await reconciler.sweep()
-
-
 async def start_waiting(lane: Lane, gate: str, **options: Any) -> tuple[Execution, Execution]:
     """Start a workflow that waits for a child, which is held at a gate."""
     call = node("call", "workflow.call", workflowId=await lane.publish(held(gate)), **options)
@@ -57,13 +41,17 @@ async def start_waiting(lane: Lane, gate: str, **options: Any) -> tuple[Executio
     parent = await lane.start(await lane.publish(definition))
     async with asyncio.timeout(20):
         await lane.gates.arrival(gate).wait()
-    await until(lambda: _is_waiting(lane, parent))
+    await until(lambda: is_waiting(lane, parent))
     (child,) = await children(lane, parent)
     return parent, child
 
 
-async def _is_waiting(lane: Lane, parent: Execution) -> bool:
+async def is_waiting(lane: Lane, parent: Execution) -> bool:
     return (await lane.steps(parent))["call"].status == "waiting"
+
+
+async def _wait_inside(lane: Lane, parent: Execution, loop: str, count: int) -> bool:
+    return sum(step.status == "waiting" for step in await lane.inside(parent, loop)) == count
 
 
 async def test_a_call_waits_for_the_output_of_the_workflow_that_it_calls(lane: Lane) -> None:
@@ -155,8 +143,17 @@ async def test_skipping_a_waiting_call_cancels_the_child(lane: Lane) -> None:
 
 async def test_why_names_the_execution_that_a_call_waits_for(lane: Lane) -> None:
     parent, child = await start_waiting(lane, "call-why")
-    step = (await lane.steps(parent))["call"]
-    assert step.reason == f"waiting for execution {child.id}"
+    explainer = Explainer(
+        database=lane.database,
+        vault=lane.vault,
+        workflows=lane.workflows,
+        temporal=lane.temporal,
+        executions=lane.executions,
+    )
+    answer = await explainer.why(lane.tenant_id, parent.id, "call")
+    assert (answer.status, answer.reason) == ("waiting", f"waiting for execution {child.id}")
+    behind = await explainer.why(lane.tenant_id, parent.id, "after")
+    assert [(each.node_id, each.reason) for each in behind.waiting_for] == [("call", answer.reason)]
     lane.gates.at("call-why").set()
     assert (await lane.finish(parent)).status == "completed"
 
@@ -194,17 +191,6 @@ async def test_a_call_that_cannot_be_made_says_why(lane: Lane, config: dict[str,
     assert finished.error is not None
     assert (finished.status, finished.error.type) == ("failed", type)
     assert await children(lane, finished) == []
-
-
-async def test_executions_are_at_most_eight_deep_inside_one_another(lane: Lane) -> None:
-    target = await lane.publish(DOUBLE)
-    for _ in range(8):
-        target = await lane.publish(
-            {"nodes": [node("call", "workflow.call", workflowId=target, input={"n": "{{ input.n }}"})]}
-        )
-    finished = await lane.finish(await lane.start(target, {"n": 1}))
-    assert finished.error is not None
-    assert (finished.status, finished.error.type) == ("failed", "workflow.call.tooDeep")
 
 
 async def test_the_figures_of_a_call_are_those_that_were_predicted(lane: Lane) -> None:
@@ -257,87 +243,60 @@ async def test_a_call_that_ends_within_its_timeout_costs_what_was_predicted(lane
     )
 
 
-async def test_terminating_the_caller_terminates_what_it_waits_for_and_nothing_else(lane: Lane) -> None:
-    """Through a call within a call; what was detached goes on."""
-    inner = await lane.publish(held("terminated-inner"))
-    detached = await lane.publish(held("terminated-detached"))
-    middle = await lane.publish({"nodes": [node("call", "workflow.call", workflowId=inner)]})
-    parent = await lane.start(
-        await lane.publish(
-            {
-                "nodes": [
-                    node("apart", "workflow.call", workflowId=detached, mode="detach"),
-                    node("call", "workflow.call", workflowId=middle),
-                ],
-                "edges": edges("apart>call"),
-            }
-        )
-    )
+async def test_calls_inside_a_loop_are_as_many_at_a_time_as_the_loop_says(lane: Lane) -> None:
+    target = await lane.publish({"nodes": [node("hold", "test.gate", name="{{ input.gate }}", timeout="2m")]})
+    call = node("call", "workflow.call", workflowId=target, input={"gate": "loop-call-{{ index }}"})
+    loop = node("each", "foreach", items=[0, 1, 2], concurrency=2, nodes=[call], result="{{ nodes.call.output.hold }}")
+    parent = await lane.start(await lane.publish({"nodes": [loop]}))
     async with asyncio.timeout(20):
-        await lane.gates.arrival("terminated-inner").wait()
-        await lane.gates.arrival("terminated-detached").wait()
-    await until(lambda: _is_waiting(lane, parent))
-    of_parent = {child.workflow_id: child for child in await children(lane, parent)}
-    await until(lambda: _is_waiting(lane, of_parent[middle]))
-    (grandchild,) = await children(lane, of_parent[middle])
-    await lane.executions.terminate(lane.tenant_id, parent.id)
-    for stopped in (parent, of_parent[middle], grandchild):
-        assert (await lane.executions.get(lane.tenant_id, stopped.id)).status == "terminated"
-    assert not (await lane.executions.get(lane.tenant_id, of_parent[detached].id)).is_closed
-    lane.gates.at("terminated-detached").set()
-    assert (await lane.finish(of_parent[detached])).status == "completed"
-
-
-async def test_a_caller_that_ended_unseen_has_its_child_stopped_by_the_sweep(lane: Lane) -> None:
-    """Whoever terminated it died before the record was closed, or did so in Temporal's own UI."""
-    parent, child = await start_waiting(lane, "unseen")
-    await lane.temporal.get_workflow_handle(f"{lane.tenant_id}/{parent.id}").terminate()
-    await sweep_later(lane, parent)
-    assert (await lane.executions.get(lane.tenant_id, parent.id)).status == "terminated"
-    assert (await lane.finish(child)).status == "terminated"
-
-
-async def test_a_child_that_was_started_when_its_caller_had_ended_is_canceled_by_the_sweep(lane: Lane) -> None:
-    ended = await lane.run({"nodes": [node("a", values={})]})
-    call = CallStart(
-        tenant_id=lane.tenant_id,
-        workflow_id=await lane.publish(held("late-child")),
-        trigger=TriggerCall(type="call", execution_id=ended.id, callers=(ended.workflow_id,), is_awaited=True),
-        key=f"call:{ended.id}:1:late",
-    )
-    child_id = await ActivityEnvironment().run(CallActivities(lane.starts).call, call)
-    child = await lane.executions.get(lane.tenant_id, child_id)
-    await sweep_later(lane, child)
-    await sweep_later(lane, child)  # asked again while it stops, or when it has
-    assert (await lane.finish(child)).status == "canceled"
-
-
-async def test_the_sweep_tells_a_waiting_call_of_a_child_that_was_terminated(lane: Lane) -> None:
-    parent, child = await start_waiting(lane, "terminated-unseen")
-    await lane.temporal.get_workflow_handle(f"{lane.tenant_id}/{child.id}").terminate()
-    await sweep_later(lane, child)
+        await lane.gates.arrival("loop-call-0").wait()
+        await lane.gates.arrival("loop-call-1").wait()
+    await until(lambda: _wait_inside(lane, parent, "each", 2))
+    assert len(await children(lane, parent)) == 2
+    lane.gates.at("loop-call-1").set()
+    async with asyncio.timeout(20):
+        await lane.gates.arrival("loop-call-2").wait()
+    for index in (0, 2):
+        lane.gates.at(f"loop-call-{index}").set()
     finished = await lane.finish(parent)
-    assert finished.error is not None
-    assert (finished.status, finished.error.type) == ("failed", "workflow.call.terminated")
-    assert (await lane.executions.get(lane.tenant_id, child.id)).status == "terminated"
+    assert finished.output == {"each": ["loop-call-0", "loop-call-1", "loop-call-2"]}
 
 
-async def test_a_failed_child_that_is_retried_by_itself_is_left_to_run(lane: Lane) -> None:
-    """Its caller has ended long since, and waits for it no more."""
-    target = await lane.publish(
-        {
-            "nodes": [
-                node("bad", "test.unsteady", name="child-retried", failures=1, retry={"maxAttempts": 1}),
-                node("hold", "test.gate", name="child-retried", timeout="2m"),
-            ],
-            "edges": edges("bad>hold"),
-        }
+async def test_a_loop_collects_the_errors_of_the_workflows_that_it_calls(lane: Lane) -> None:
+    target = await lane.publish({"nodes": [node("n", "if", condition="{{ 6 / input.n > 2 }}")]})
+    call = node("call", "workflow.call", workflowId=target, input={"n": "{{ item }}"})
+    loop = node("each", "foreach", items=[1, 0], nodes=[call], continueOnItemError=True)
+    finished = await lane.run(
+        {"nodes": [loop, node("bad", values={"e": "{{ input }}"})], "edges": edges("each.error>bad")}
     )
-    failed = await lane.run({"nodes": [node("call", "workflow.call", workflowId=target)]})
-    (child,) = await children(lane, failed)
-    await lane.controls.retry(lane.tenant_id, child.id)
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("child-retried").wait()
-    await sweep_later(lane, child)
-    lane.gates.at("child-retried").set()
-    assert (await lane.finish(child)).status == "completed"
+    (failure,) = finished.output["bad"]["e"]
+    assert (failure["index"], failure["error"]["nodeId"]) == (1, "call")
+    assert "failed at n: " in failure["error"]["message"]
+
+
+async def test_a_failed_call_that_is_retried_calls_once_more_and_sees_what_was_mended(lane: Lane) -> None:
+    target = await lane.publish(FAILING)
+    call = node("call", "workflow.call", workflowId=target, input={"n": "{{ nodes.before.output.n }}"})
+    definition = {"nodes": [node("before", values={"n": 4}), call], "edges": edges("before>call")}
+    failed = await lane.run(definition)
+    assert failed.status == "failed"
+    await lane.workflows.put_draft(lane.tenant_id, target, DOUBLE)
+    await lane.workflows.publish(lane.tenant_id, target)
+    planned = await lane.controls.plan_retry(lane.tenant_id, failed.id)
+    assert (planned.reused, planned.runs) == (("before",), ("call",))
+    assert [(each.node_id, each.effect) for each in planned.repeats] == [("call", "unsafe")]
+    await lane.controls.retry(lane.tenant_id, failed.id)
+    finished = await lane.finish(failed)
+    assert (finished.status, finished.output) == ("completed", {"call": {"double": {"n": 8}}})
+    assert sorted(child.status for child in await children(lane, failed)) == ["completed", "failed"]
+
+
+async def test_a_call_at_the_limit_of_depth_says_so_through_all_that_called_it(lane: Lane) -> None:
+    target = await lane.publish(DOUBLE)
+    for _ in range(8):
+        target = await lane.publish({"nodes": [node("call", "workflow.call", workflowId=target, input={"n": 1})]})
+    finished = await lane.finish(await lane.start(target))
+    assert finished.error is not None
+    assert finished.error.type == "workflow.call.tooDeep"
+    assert finished.error.message.endswith("8 deep inside one another, and this one is: call from further out")
+    assert finished.error.message.count("failed at call") == 7

@@ -68,6 +68,23 @@ def recorded(node_id: str, status: Any, **values: Any) -> Recorded:
     return Recorded(node_id=node_id, status=status, **values)
 
 
+def test_a_limit_says_when_it_stops_what_waits_or_loops() -> None:
+    graph = PlanGraph(
+        nodes=(
+            PlanNode(id="call", plugin="workflow.call", home="child", limit=90),
+            PlanNode(id="loop", plugin="while", home="inline", limit=90, body=PlanGraph(nodes=(), edges=())),
+        ),
+        edges=(),
+    )
+    waiting = recorded("call", "waiting", reason="waiting for execution ex_2", started_at=AT)
+    steps = {"call": waiting, "loop": recorded("loop", "running", started_at=AT)}
+    around = Surroundings(execution=execution(), graph=graph, steps=steps)
+    assert [explain(each, around).reason for each in graph.nodes] == [
+        "waiting for execution ex_2; its timeout is at 2026-01-01T00:01:30Z",
+        "its body is being walked; its timeout is at 2026-01-01T00:01:30Z",
+    ]
+
+
 def test_a_pending_node_names_its_open_edges_and_what_they_wait_for() -> None:
     answer = why("c", a=recorded("a", "completed"), b=recorded("b", "waiting", reason="waiting for signal 'go'"))
     assert (answer.status, answer.reason) == ("pending", "it begins when all incoming edges have fired; open: 1 of 2")
