@@ -5,6 +5,7 @@ from gateway.auth import keys as api_keys
 from gateway.idempotency import store as idempotency_keys
 from internal_jobs import limits as job_limits
 from internal_jobs import table as jobs
+from internal_jobs.dead_letters import table as job_replays
 from internal_jobs.schedules import table as job_schedules
 from plugins.host import ledger
 from plugins.storage import blobs, tenants
@@ -23,6 +24,7 @@ MODULES = (
     ledger,
     jobs,
     job_limits,
+    job_replays,
     job_schedules,
     workflows,
     executions,

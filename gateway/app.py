@@ -33,6 +33,7 @@ _PARTS = (
     "registry",
     "jobs",
     "job_limits",
+    "dead_letters",
     "job_schedules",
     "workflows",
     "executions",

@@ -14,6 +14,7 @@ from gateway.auth.tokens import Tokens
 from gateway.idempotency.store import Answers
 from gateway.settings import Settings
 from internal_jobs.client import Jobs
+from internal_jobs.dead_letters.client import DeadLetters
 from internal_jobs.enqueue import enqueue_plugin
 from internal_jobs.limits import Limits
 from internal_jobs.schedules.client import Schedules as JobSchedules
@@ -65,6 +66,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     jobs: Jobs
     job_schedules: JobSchedules
     job_limits: Limits
+    dead_letters: DeadLetters
     temporal: Client
     workflows: Workflows
     starts: Starts
@@ -134,6 +136,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             jobs=jobs,
             job_schedules=JobSchedules(database=database, vault=vault, jobs=jobs),
             job_limits=Limits(database, vault),
+            dead_letters=DeadLetters(database, vault),
             temporal=temporal,
             workflows=workflows,
             starts=starts,

@@ -22,6 +22,7 @@ from internal_jobs.errors import (
     InvalidSchedule,
     JobConflict,
     JobNotFound,
+    ReplayNotFound,
     ScheduleNotFound,
 )
 from plugins.vault.errors import CredentialNotFound, InvalidCredential
@@ -231,6 +232,7 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     InvalidJob: lambda error: Description(
         "invalid-body", "The job cannot be kept.", [BodyFault(error.pointer, error.detail)]
     ),
+    ReplayNotFound: lambda error: Description("not-found", f"There is no replay {error.replay_id}."),
     InvalidLimit: lambda error: Description(
         "invalid-body", "The limit cannot be set.", [BodyFault(error.pointer, error.detail)]
     ),

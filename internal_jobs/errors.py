@@ -2,6 +2,7 @@
 
 JobsError
 ├── JobNotFound   no such job of this tenant
+├── ReplayNotFound  no such replay of dead letters of this tenant
 ├── InvalidJob    a request that cannot be kept; says where and why
 ├── InvalidLimit  a limit that cannot be set; says where and why
 ├── ScheduleNotFound  no such schedule of this tenant
@@ -20,6 +21,14 @@ class JobNotFound(JobsError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job {job_id} does not exist")
         self.job_id = job_id
+
+
+class ReplayNotFound(JobsError):
+    """No such replay of dead letters."""
+
+    def __init__(self, replay_id: str) -> None:
+        super().__init__(f"replay {replay_id} does not exist")
+        self.replay_id = replay_id
 
 
 class InvalidJob(JobsError):

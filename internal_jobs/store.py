@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    ColumnElement,
     Row,
     Select,
     Text,
@@ -74,9 +75,7 @@ class JobStore:
             if wanted is not None:
                 query = query.where(column == wanted)
         if tag is not None:
-            # No wildcards and no folding of case, as LIKE would bring on one database or the other.
-            find = func.instr if self._database.is_sqlite else func.strpos
-            query = query.where(find(cast(jobs.c.tags, Text), f'"{tag}"') > 0)
+            query = query.where(has_tag(self._database, tag))
         if before is not None:
             query = query.where(jobs.c.id < before)
         async with self._database.read() as connection:
@@ -117,20 +116,8 @@ class JobStore:
             JobConflict: it is on its way already, is completed, or another open job holds its singleton key.
         """
         one = update(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
-        at_once = {"status": "queued", "available_at": moment(self._database), "published_at": None}
-        hurry = one.where(jobs.c.status.in_(("scheduled", "failed"))).values(**at_once)
-        redo = one.where(jobs.c.status.in_(("dead", "canceled", "expired"))).values(
-            **at_once,
-            generation=jobs.c.generation + 1,
-            attempts=0,
-            redeliveries=0,
-            expires_at=None,
-            started_at=None,
-            closed_at=None,
-            cancel_requested=false(),
-            singleton_key=func.coalesce(jobs.c.singleton_key, jobs.c.yielded_key),
-            yielded_key=None,
-        )
+        hurry = one.where(jobs.c.status.in_(("scheduled", "failed"))).values(**_at_once(self._database))
+        redo = one.where(jobs.c.status.in_(("dead", "canceled", "expired"))).values(**begun_anew(self._database))
         try:
             async with self._database.transaction() as connection:
                 for statement in (hurry, redo):
@@ -154,6 +141,33 @@ class JobStore:
             deleted += count
             if count < PURGE_BATCH:
                 return deleted
+
+
+def has_tag(database: Database, tag: str) -> ColumnElement[bool]:
+    """Return the condition of jobs with a tag."""
+    # No wildcards and no folding of case, as LIKE would bring on one database or the other.
+    find = func.instr if database.is_sqlite else func.strpos
+    return find(cast(jobs.c.tags, Text), f'"{tag}"') > 0
+
+
+def _at_once(database: Database) -> dict[str, Any]:
+    return {"status": "queued", "available_at": moment(database), "published_at": None}
+
+
+def begun_anew(database: Database) -> dict[str, Any]:
+    """Return what a closed job is set to so that it starts over, as a new effect."""
+    return {
+        **_at_once(database),
+        "generation": jobs.c.generation + 1,
+        "attempts": 0,
+        "redeliveries": 0,
+        "expires_at": None,
+        "started_at": None,
+        "closed_at": None,
+        "cancel_requested": false(),
+        "singleton_key": func.coalesce(jobs.c.singleton_key, jobs.c.yielded_key),
+        "yielded_key": None,
+    }
 
 
 def read_job(row: Row[Any], sealer: Sealer) -> Job:

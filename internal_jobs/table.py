@@ -44,6 +44,8 @@ PERISHABLE = text("status IN ('scheduled', 'queued', 'failed') AND expires_at IS
 HOLDS_KEY = text("singleton_key IS NOT NULL AND status IN ('scheduled', 'queued', 'running', 'failed')")
 #: gave its singleton key to a newer job, which begins when it has ended
 YIELDS_KEY = text("yielded_key IS NOT NULL AND status = 'running'")
+#: was put back by a replay of dead letters
+REPLAYED = text("replay_id IS NOT NULL")
 #: nobody has to decide anything about it any more
 SETTLED = text("status IN ('completed', 'canceled', 'expired')")
 
@@ -84,6 +86,8 @@ jobs = Table(
     Column("published_at", Instant),
     # published to the queue's express lane
     Column("express", Boolean, nullable=False, server_default=text("false")),
+    # the latest replay of dead letters that put it back
+    Column("replay_id", String(40)),
     # rises with each explicit redo: a new effect, under a new idempotency key
     Column("generation", Integer, nullable=False, server_default=text("1")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
@@ -102,6 +106,7 @@ jobs = Table(
 )
 
 Index("uq_jobs_singleton", jobs.c.tenant_id, jobs.c.singleton_key, unique=True, **_where(HOLDS_KEY))
+Index("ix_jobs_replayed", jobs.c.tenant_id, jobs.c.replay_id, **_where(REPLAYED))
 Index("ix_jobs_yields", jobs.c.tenant_id, jobs.c.yielded_key, **_where(YIELDS_KEY))
 Index("ix_jobs_backlog", jobs.c.queue, jobs.c.tenant_id, jobs.c.available_at, jobs.c.id, **_where(BACKLOG))
 Index("ix_jobs_window", jobs.c.queue, jobs.c.tenant_id, jobs.c.published_at, **_where(WINDOW))

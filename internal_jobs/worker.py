@@ -14,6 +14,7 @@ from internal_jobs.actor import declare_actor
 from internal_jobs.attempts import Attempts
 from internal_jobs.broker import connect, consuming_broker, lane_name, producing_broker
 from internal_jobs.cells import Cells
+from internal_jobs.dead_letters.replayer import Replayer
 from internal_jobs.jobs import QUEUES, Queue
 from internal_jobs.leases import Leases, Refusal, Ticket
 from internal_jobs.outbox import Outbox
@@ -121,7 +122,9 @@ async def run_worker(
 
     lanes = [_start_lane(client, options, queue, run, express=express) for queue in QUEUES for express in (False, True)]
     keeper = asyncio.create_task(attempts.run())
-    services = [asyncio.create_task(service) for service in (relay.run(), sweeper.run(), listener.run())]
+    replayer = Replayer(database, on_due=relay.wake)
+    running = (relay.run(), sweeper.run(), listener.run(), replayer.run())
+    services = [asyncio.create_task(service) for service in running]
     worn = asyncio.create_task(_wear())
     _log.info("jobs.worker_started", threads=options.threads, types=len(registry))
     try:

@@ -52,6 +52,8 @@ DOORS: dict[str, tuple[str, ...]] = {
         "internal_jobs.cell",
         "internal_jobs.client",
         "internal_jobs.cron",
+        "internal_jobs.dead_letters.client",
+        "internal_jobs.dead_letters.model",
         "internal_jobs.enqueue",
         "internal_jobs.errors",
         "internal_jobs.jobs",

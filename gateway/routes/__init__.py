@@ -6,6 +6,7 @@ from gateway.routes import (
     audit,
     controls,
     credentials,
+    dead_letters,
     definitions,
     events,
     executions,
@@ -46,6 +47,7 @@ ROUTES = [
     *credentials.ROUTES,
     *jobs.ROUTES,
     *job_limits.ROUTES,
+    *dead_letters.ROUTES,
     *job_schedules.ROUTES,
     *audit.ROUTES,
 ]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from ulid import ULID
 
-Prefix = Literal["ten", "key", "wf", "ex", "job", "cred", "ep", "trg", "sch", "fir", "aud"]
+Prefix = Literal["ten", "key", "wf", "ex", "job", "cred", "ep", "trg", "sch", "rep", "fir", "aud"]
 
 
 def new_id(prefix: Prefix) -> str:

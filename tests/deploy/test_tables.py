@@ -11,6 +11,7 @@ TABLES = metadata.sorted_tables
 IN_CLEAR = {
     "api_keys.scopes": "names of permissions",
     "executions.trigger": "type and id of the trigger",
+    "job_replays.filter": "ids, times, types and tags",
     "jobs.credentials": "ids",
     "jobs.retry": "numbers, durations and error types",
     "jobs.tags": "tags are searched",

@@ -69,6 +69,13 @@ async def refuse(config: Value, ctx: Context) -> None:
     raise Permanent("never", type="crew.never", status=410)
 
 
+@plugin("crew.picky", version="1.0.0", effect="read")
+async def picky(config: Value, ctx: Context) -> Any:
+    if config.value != "good":
+        raise Permanent("that is not good", type="crew.notGood")
+    return config.value
+
+
 @plugin("crew.poison", version="1.0.0", effect="pure")
 def poison(config: Value, ctx: Context) -> None:
     os._exit(1)
@@ -131,7 +138,7 @@ async def big(config: Size, ctx: Context) -> str:
 
 
 CREW = Registry(
-    (echo, post, flaky, wobbly, refuse, poison, spin, block, hog, an_object, wait, progress, deaf, stubborn, big)
+    (echo, post, flaky, wobbly, refuse, picky, poison, spin, block, hog, an_object, wait, progress, deaf, stubborn, big)
 )
 
 

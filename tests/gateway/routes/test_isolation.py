@@ -20,6 +20,7 @@ BODIES: dict[str, Any] = {
     "signal_execution": {"name": "go"},
     "skip_node": {"nodeId": "a"},
     "rerun_execution": {"fromNode": "a"},
+    "edit_dead_letter": {"payload": {}},
     "change_credential": {"name": "x"},
     "rotate_credential": {"data": {"token": "x"}},
     "replace_job_schedule": SCHEDULE,
@@ -32,6 +33,7 @@ ABSENT = {
     "job_id": "job_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "credential_id": "cred_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "key_id": "key_01jd3x0v7k8m5qf2c9hz6w4t1b",
+    "replay_id": "rep_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "schedule_id": "sch_01jd3x0v7k8m5qf2c9hz6w4t1b",
 }
 
@@ -69,6 +71,7 @@ async def theirs(serving: tuple[Platform, httpx.AsyncClient]) -> dict[str, str]:
         "job_id": (await client.post("/v1/jobs", headers=owner, json=job)).json()["id"],
         "credential_id": (await client.post("/v1/credentials", headers=owner, json=credential)).json()["id"],
         "schedule_id": (await client.post("/v1/job-schedules", headers=owner, json=SCHEDULE)).json()["id"],
+        "replay_id": (await client.post("/v1/dead-letters/replay", headers=owner, json={})).json()["id"],
         "key_id": (await client.get("/v1/me", headers=owner)).json()["keyId"],
     }
 
