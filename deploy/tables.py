@@ -7,6 +7,7 @@ from internal_jobs import limits as job_limits
 from internal_jobs import table as jobs
 from internal_jobs.dead_letters import table as job_replays
 from internal_jobs.schedules import table as job_schedules
+from internal_jobs.webhooks import tables as webhooks
 from plugins.host import ledger
 from plugins.storage import blobs, tenants
 from plugins.storage.database import metadata
@@ -26,6 +27,7 @@ MODULES = (
     job_limits,
     job_replays,
     job_schedules,
+    webhooks,
     workflows,
     executions,
     approvals,

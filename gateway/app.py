@@ -35,6 +35,7 @@ _PARTS = (
     "job_limits",
     "dead_letters",
     "job_schedules",
+    "webhooks",
     "workflows",
     "executions",
     "explainer",

@@ -19,6 +19,7 @@ from internal_jobs.enqueue import enqueue_plugin
 from internal_jobs.limits import Limits
 from internal_jobs.schedules.client import Schedules as JobSchedules
 from internal_jobs.wake import Waker
+from internal_jobs.webhooks.desk import Webhooks
 from plugins.builtin import builtins
 from plugins.builtin.smtp import parse_smtp_url
 from plugins.builtin.stock import DEFAULT_PROVIDER
@@ -65,6 +66,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     host: Host
     jobs: Jobs
     job_schedules: JobSchedules
+    webhooks: Webhooks
     job_limits: Limits
     dead_letters: DeadLetters
     temporal: Client
@@ -135,6 +137,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             host=Host(registry=registry, ledger=ledger, credentials=credentials, egress=egress),
             jobs=jobs,
             job_schedules=JobSchedules(database=database, vault=vault, jobs=jobs),
+            webhooks=Webhooks(database=database, vault=vault, jobs=jobs),
             job_limits=Limits(database, vault),
             dead_letters=DeadLetters(database, vault),
             temporal=temporal,

@@ -17,6 +17,11 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from gateway.body import MAX_BODY
 from gateway.errors import BodyFault, Refused
 from internal_jobs.errors import (
+    DeliveryConflict,
+    DeliveryNotFound,
+    EndpointNotFound,
+    InvalidEndpoint,
+    InvalidEvent,
     InvalidJob,
     InvalidLimit,
     InvalidSchedule,
@@ -240,6 +245,15 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     InvalidSchedule: lambda error: Description(
         "invalid-body", "The schedule cannot be kept.", [BodyFault(error.pointer, error.detail)]
     ),
+    EndpointNotFound: lambda error: Description("not-found", f"There is no endpoint {error.endpoint_id}."),
+    InvalidEndpoint: lambda error: Description(
+        "invalid-body", "The endpoint cannot be so.", [BodyFault(error.pointer, error.detail)]
+    ),
+    InvalidEvent: lambda error: Description(
+        "invalid-body", "The event cannot be sent.", [BodyFault(error.pointer, error.detail)]
+    ),
+    DeliveryNotFound: lambda error: Description("not-found", f"There is no delivery {error.delivery_id}."),
+    DeliveryConflict: lambda error: Description("conflict", _sentence(str(error))),
     JobConflict: lambda error: Description("conflict", _sentence(str(error))),
     # credentials
     CredentialNotFound: lambda error: Description("not-found", f"There is no credential {error.credential_id}."),

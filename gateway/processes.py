@@ -111,7 +111,10 @@ async def run_internal_jobs_worker(settings: Settings, *, cell: int | None = Non
             await run_cell(cell, database=platform.database, vault=platform.vault, host=host, registry=registry)
         return
     stop = _stop_on_signals()
-    async with open_platform(settings) as platform, _beside(keep_purging(platform)), _beside(_schedule(platform)):
+    async with AsyncExitStack() as stack:
+        platform = await stack.enter_async_context(open_platform(settings))
+        for work in (keep_purging(platform), _schedule(platform), platform.webhooks.keep_settling()):
+            await stack.enter_async_context(_beside(work))
         registry, host = _chores(platform)
         with _metrics(settings):
             await run_jobs_worker(
@@ -132,7 +135,7 @@ async def _schedule(platform: Platform) -> None:
 
 def _chores(platform: Platform) -> tuple[Registry, Host]:
     """Every job type that there is, the installation's own included, and what runs them."""
-    registry = Registry([*platform.registry, purge_plugin(platform)])
+    registry = Registry([*platform.registry, purge_plugin(platform), *platform.webhooks.chores()])
     host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
     return registry, host
 

@@ -38,6 +38,7 @@ def purge_plugin(platform: Platform) -> Plugin:
     stores: Mapping[str, tuple[Purge, float]] = {
         "executions": (platform.executions.purge, settings.executions),
         "jobs": (platform.jobs.purge, settings.jobs),
+        "deliveries": (platform.webhooks.deliveries.purge, settings.jobs),
         "scheduleFirings": (platform.job_schedules.purge, settings.jobs),
         "effects": (platform.ledger.purge, settings.effects),
         "idempotency": (platform.answers.purge, settings.idempotency),

@@ -7,6 +7,11 @@ JobsError
 ├── InvalidLimit  a limit that cannot be set; says where and why
 ├── ScheduleNotFound  no such schedule of this tenant
 ├── InvalidSchedule   a schedule that cannot be kept; says where and why
+├── EndpointNotFound  no such webhook endpoint of this tenant
+├── InvalidEndpoint   an endpoint that cannot be so; says where and why
+├── InvalidEvent      an event that cannot be sent; says where and why
+├── DeliveryNotFound  no such delivery of this tenant
+├── DeliveryConflict  the delivery's status does not allow it
 └── JobConflict   the job's status does not allow it
 """
 
@@ -68,3 +73,41 @@ class InvalidSchedule(JobsError):
 
 class JobConflict(JobsError):
     """The job's status does not allow what was asked."""
+
+
+class EndpointNotFound(JobsError):
+    """No such endpoint."""
+
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(f"endpoint {endpoint_id} does not exist")
+        self.endpoint_id = endpoint_id
+
+
+class InvalidEndpoint(JobsError):
+    """An endpoint is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}")
+        self.pointer = pointer
+        self.detail = detail
+
+
+class InvalidEvent(JobsError):
+    """An event is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}")
+        self.pointer = pointer
+        self.detail = detail
+
+
+class DeliveryNotFound(JobsError):
+    """No such delivery."""
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"delivery {delivery_id} does not exist")
+        self.delivery_id = delivery_id
+
+
+class DeliveryConflict(JobsError):
+    """The delivery's status, or its endpoint's, does not allow what was asked."""

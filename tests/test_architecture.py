@@ -20,6 +20,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins",
         "plugins.builtin",
         "plugins.builtin.smtp",
+        "plugins.builtin.status",
         "plugins.builtin.stock",
         "plugins.egress.client",
         "plugins.egress.guard",
@@ -61,6 +62,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "internal_jobs.schedules.client",
         "internal_jobs.schedules.scheduler",
         "internal_jobs.wake",
+        "internal_jobs.webhooks.desk",
         "internal_jobs.worker",
     ),
     "user_workflows": (

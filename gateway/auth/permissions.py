@@ -14,9 +14,17 @@ _VIEW = frozenset(
     {"me.read", "limits.read", "workflows.read", "executions.read", "jobs.read", "plugins.read", "definitions.validate"}
 )
 _RUN = _VIEW | {"executions.start", "executions.control"}
-_EDIT = _RUN | {"workflows.write", "jobs.write", "credentials.read", "credentials.write"}
+_EDIT = _RUN | {
+    "workflows.write",
+    "jobs.write",
+    "credentials.read",
+    "credentials.write",
+    "webhooks.read",
+    "webhooks.write",
+    "webhooks.publish",
+}
 _OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit", "audit.read"}
-_SERVE = _VIEW | {"executions.start", "jobs.write"}
+_SERVE = _VIEW | {"executions.start", "jobs.write", "webhooks.publish"}
 _ADMINISTER = frozenset(
     {
         "me.read",

@@ -28,6 +28,8 @@ _EPILOG = (
         "execution": "gateway.cli.execution:execution",
         "job": "gateway.cli.job:job",
         "schedule": "gateway.cli.schedule:schedule",
+        "endpoint": "gateway.cli.endpoint:endpoint",
+        "delivery": "gateway.cli.delivery:delivery",
         "plugin": "gateway.cli.plugin:plugin",
         "credential": "gateway.cli.credential:credential",
         "tenant": "gateway.cli.tenant:tenant",

@@ -8,6 +8,8 @@ from gateway.routes import (
     credentials,
     dead_letters,
     definitions,
+    deliveries,
+    endpoints,
     events,
     executions,
     health,
@@ -50,4 +52,6 @@ ROUTES = [
     *dead_letters.ROUTES,
     *job_schedules.ROUTES,
     *audit.ROUTES,
+    *endpoints.ROUTES,
+    *deliveries.ROUTES,
 ]

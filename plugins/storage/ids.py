@@ -4,7 +4,9 @@ from typing import Literal
 
 from ulid import ULID
 
-Prefix = Literal["ten", "key", "wf", "ex", "job", "cred", "ep", "trg", "sch", "rep", "fir", "aud"]
+Prefix = Literal[
+    "ten", "key", "wf", "ex", "job", "cred", "ep", "trg", "sch", "rep", "fir", "aud", "msg", "dlv", "att"
+]  # fmt: skip
 
 
 def new_id(prefix: Prefix) -> str:

@@ -35,6 +35,7 @@ async def test_what_is_older_than_its_retention_is_deleted(client: httpx.AsyncCl
     assert (await purge(platform, INSTALLATION)).output == {
         "executions": 0,
         "jobs": 0,
+        "deliveries": 0,
         "scheduleFirings": 0,
         "effects": 0,
         "idempotency": 1,

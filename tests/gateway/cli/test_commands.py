@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from gateway.cli import main
 from tests.gateway.cli.conftest import Gateway
 
-GROUPS = ("workflow", "execution", "job", "schedule", "plugin", "credential", "tenant", "key")
+GROUPS = ("workflow", "execution", "job", "schedule", "endpoint", "delivery", "plugin", "credential", "tenant", "key")
 NOWHERE = {"GATEWAY_URL": "http://127.0.0.1:1", "GATEWAY_API_KEY": "gw_a_b"}
 
 

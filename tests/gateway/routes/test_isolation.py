@@ -24,6 +24,7 @@ BODIES: dict[str, Any] = {
     "change_credential": {"name": "x"},
     "rotate_credential": {"data": {"token": "x"}},
     "replace_job_schedule": SCHEDULE,
+    "change_endpoint": {"description": "x"},
 }
 #: parameters that name no tenant's object: the world's, the installation's, or within the object
 OTHERS = {"token", "node_id", "plugin_id", "tenant_id", "version"}
@@ -35,6 +36,8 @@ ABSENT = {
     "key_id": "key_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "replay_id": "rep_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "schedule_id": "sch_01jd3x0v7k8m5qf2c9hz6w4t1b",
+    "endpoint_id": "ep_01jd3x0v7k8m5qf2c9hz6w4t1b",
+    "delivery_id": "dlv_01jd3x0v7k8m5qf2c9hz6w4t1b",
 }
 
 
@@ -64,12 +67,16 @@ async def theirs(serving: tuple[Platform, httpx.AsyncClient]) -> dict[str, str]:
     await client.post(f"{where}/executions", headers=owner)
     execution = (await client.get("/v1/executions", headers=owner)).json()["items"][0]
     job = {"type": "job.enqueue", "payload": {"type": "job.enqueue"}, "delay": "1d"}
+    endpoint = await client.post("/v1/endpoints", headers=owner, json={"url": "https://example.com/hook"})
+    sent = await client.post("/v1/deliveries", headers=owner, json={"type": "invoice.paid"})
     credential = {"type": "bearer", "name": "x", "data": {"token": "x"}}
     return {
         "workflow_id": workflow.json()["id"],
         "execution_id": execution["id"],
         "job_id": (await client.post("/v1/jobs", headers=owner, json=job)).json()["id"],
         "credential_id": (await client.post("/v1/credentials", headers=owner, json=credential)).json()["id"],
+        "endpoint_id": endpoint.json()["id"],
+        "delivery_id": sent.json()["items"][0]["id"],
         "schedule_id": (await client.post("/v1/job-schedules", headers=owner, json=SCHEDULE)).json()["id"],
         "replay_id": (await client.post("/v1/dead-letters/replay", headers=owner, json={})).json()["id"],
         "key_id": (await client.get("/v1/me", headers=owner)).json()["keyId"],
