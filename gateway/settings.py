@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gateway.auth.issuers import Issuer, parse_issuers
 from gateway.errors import SettingsError
+from gateway.prices import Prices, parse_prices
 from plugins.builtin.smtp import parse_smtp_url
 from plugins.egress.guard import Guard
 from plugins.sdk.duration import parse_duration
@@ -59,6 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: versions whose executions run on generated code, which a worker serves: ``wf_….v3``
     generated: frozenset[str] = frozenset()
     retention: Retention = Retention()
+    #: what use is worth; ``None``: nothing is estimated
+    prices: Prices | None = None
     #: ``TEMPORAL_*`` as given, read by `temporalio.envconfig`
     temporal: dict[str, str] = field(default_factory=dict)
 
@@ -174,6 +177,7 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "quotes_url": _web_url,
     "admin_key": _long_enough,
     "oidc_issuers": parse_issuers,
+    "prices": parse_prices,
     "host": str,
     "port": _port,
     "public_url": _web_url,

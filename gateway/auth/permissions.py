@@ -23,7 +23,7 @@ _EDIT = _RUN | {
     "webhooks.write",
     "webhooks.publish",
 }
-_OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit", "audit.read"}
+_OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit", "audit.read", "usage.read"}
 _SERVE = _VIEW | {"executions.start", "jobs.write", "webhooks.publish"}
 _ADMINISTER = frozenset(
     {
@@ -35,6 +35,7 @@ _ADMINISTER = frozenset(
         "keys.write",
         "jobs.limit",
         "audit.read",
+        "usage.read",
     }
 )
 

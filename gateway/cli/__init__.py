@@ -34,6 +34,7 @@ _EPILOG = (
         "credential": "gateway.cli.credential:credential",
         "tenant": "gateway.cli.tenant:tenant",
         "key": "gateway.cli.key:key",
+        "usage": "gateway.cli.usage:usage",
         "audit": "gateway.cli.audit:audit",
         "serve": "gateway.cli.process:serve",
         "worker": "gateway.cli.process:worker",

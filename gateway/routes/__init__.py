@@ -23,6 +23,7 @@ from gateway.routes import (
     steps,
     streams,
     tenants,
+    usage,
     versions,
     why,
     workflows,
@@ -54,4 +55,5 @@ ROUTES = [
     *audit.ROUTES,
     *endpoints.ROUTES,
     *deliveries.ROUTES,
+    *usage.ROUTES,
 ]

@@ -53,7 +53,7 @@ async def make_api_key(
 ) -> ApiKeyBody:
     """Make a key; it can do no more than the key that makes it."""
     _check(data)
-    tenant_id = await _tenant(data.tenant_id, principal, database)
+    tenant_id = await tenant_of(data.tenant_id, principal, database)
     if not principal.is_admin and not granted(data.role, data.scopes) <= principal.permissions:
         raise Forbidden("A key cannot make a key that may do more than itself.")
     async with database.transaction() as connection:
@@ -72,7 +72,7 @@ async def list_api_keys(
     tenant_id: TenantFilter = None,
 ) -> Page[ApiKeyBody]:
     """List the keys of a tenant, newest first, the revoked ones too."""
-    owner = await _tenant(tenant_id, principal, database)
+    owner = await tenant_of(tenant_id, principal, database)
     found = await list_keys(database, owner, limit=limit + 1, before=position(cursor))
     items, next_cursor = page_of(found, limit, lambda key: key.id)
     return Page(items=[_body(key) for key in items], next_cursor=next_cursor)
@@ -87,7 +87,7 @@ async def revoke_api_key(
     tenant_id: TenantFilter = None,
 ) -> None:
     """Revoke a key for good."""
-    owner = await _tenant(tenant_id, principal, database)
+    owner = await tenant_of(tenant_id, principal, database)
     async with database.transaction() as connection:
         found = await revoke_key(connection, owner, key_id)
     if not found:
@@ -107,14 +107,19 @@ def _check(data: NewApiKey) -> None:
         raise InvalidBody("The key cannot be made as described.", errors=faults)
 
 
-async def _tenant(named: str | None, principal: Principal, database: Database) -> str:
-    """Whose keys they are: the principal's own tenant, or the one that the administrator names."""
+async def tenant_of(named: str | None, principal: Principal, database: Database) -> str:
+    """Return whose things are meant: the principal's own tenant's, or those of the one that the administrator names.
+
+    Raises:
+        Forbidden: another tenant, for anybody else.
+        InvalidBody: the administrator names none, or none that there is.
+    """
     if not principal.is_admin:
         if named not in (None, principal.tenant_id):
             raise Forbidden("Only the administrator's key works for other tenants.")
         return principal.tenant_id
     if named is None or await find_tenant(database, named) is None:
-        detail = "names the tenant that the key is for" if named is None else "is not a tenant"
+        detail = "names the tenant that is meant" if named is None else "is not a tenant"
         raise InvalidBody("There is no such tenant.", errors=[BodyFault("/tenantId", detail)])
     return named
 
