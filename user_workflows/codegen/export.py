@@ -85,6 +85,11 @@ class _Module:
         self._method_of = {
             node.id: self._methods.take(snake(node.id)) for graph in plan.graphs() for node in graph.nodes
         }
+        self._undo_of = {
+            node.id: self._methods.take(f"undo_{self._method_of[node.id]}")
+            for node in plan.nodes
+            if node.compensate is not None
+        }
         #: the most that a method has of what a linter counts
         self._counted = dict.fromkeys(_LIMITS, 0)
 
@@ -178,10 +183,14 @@ class _Module:
             self._used.add(name)
             edges = [self._edge(graph.edges[index]) for index in node.incoming]
             parts.append(call(name, *([] if isinstance(join, str) else [str(join)]), *edges))
+        if node.compensate is not None:
+            parts.append(f"undo=self.{self._undo_of[node.id]}")
         if node.label:
             parts.append(Pair("label=", Text(node.label)))
         if node.on_error != "fail":
             parts.append(f'on_error="{node.on_error}"')
+        if node.limit is not None:
+            parts.append(f"limit={node.limit!r}")
         if node.on_error == "continue" and node.default_port != "output":
             parts.append(Pair("default_port=", Text(node.default_port)))
         if node.plugin == "merge" and len(node.incoming) == 1:
@@ -195,7 +204,16 @@ class _Module:
         return call(f"{self._method_of[edge.source]}.port", *parts)
 
     def _node(self, node: PlanNode) -> Iterator[str]:
-        """Write the method of a node; of a loop, of its body and the nodes in there too."""
+        """Write the methods of a node: what it does, what undoes it, and of a loop what is in its body."""
+        yield from self._work(node)
+        if node.compensate is not None:
+            undo = self._call_plugin(node.compensate, self._undo_of[node.id])
+            yield ""
+            yield f"    async def {self._undo_of[node.id]}(self, step: Step) -> Ports:"
+            yield f'        """`{prose(node.compensate.plugin)}`, to undo `{node.id}`."""'
+            yield lay_out(undo, depth=2, before="return ")
+
+    def _work(self, node: PlanNode) -> Iterator[str]:
         self._used |= {"Step", "Ports"}
         method = self._method_of[node.id]
         label = f' "{prose(node.label)}"' if node.label else ""
@@ -223,13 +241,16 @@ class _Module:
             return Group("{", (Pair('"output": ', "step.input"),), "}")
         action = _ACTIONS.get(node.plugin)
         if action is None:
-            call_of = quoted(node.plugin), self._template(node), *self._options(node)
-            return self._action("call_plugin", *call_of, awaited=True)
+            return self._call_plugin(node, self._method_of[node.id])
         templates = [self._template(node, *path) for path in action.templates]
         # What is asked of the form stays as it was drawn.
         asks = node.plugin == "approval" and node.config.get("form") is not None
         form = [Pair("form=", literal(node.config["form"]))] if asks else []
         return self._action(action.name, *templates, *form, awaited=action.is_awaited)
+
+    def _call_plugin(self, node: PlanNode, method: str) -> Group:
+        template = self._constant(node.config, method)
+        return self._action("call_plugin", quoted(node.plugin), template, *self._options(node), awaited=True)
 
     def _action(self, name: str, *parts: Part, awaited: bool = False) -> Group:
         self._used.add(name)
@@ -297,7 +318,10 @@ class _Module:
             value = value[part]
         suffix = called if called is not None else "_".join(str(part) for part in path)
         method = self._method_of[node.id]
-        name = self._constants.take(snake(f"{method}_{suffix}" if suffix else method).upper())
+        return self._constant(value, f"{method}_{suffix}" if suffix else method)
+
+    def _constant(self, value: Any, called: str) -> str:
+        name = self._constants.take(snake(called).upper())
         self._used.add("compile_template")
         self._templates.append(lay_out(call("compile_template", literal(value)), depth=0, before=f"{name} = "))
         return name

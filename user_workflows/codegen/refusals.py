@@ -1,9 +1,7 @@
 """What code generation refuses: what it could only do differently than the interpreter."""
 
-from collections.abc import Iterator
-
 from user_workflows.errors import Conflict
-from user_workflows.plan.model import PLAN_FORMAT, Plan, PlanNode
+from user_workflows.plan.model import PLAN_FORMAT, Plan
 
 #: the control nodes that can be written as Python; every other one is refused by name
 WRITABLE = frozenset(
@@ -48,13 +46,11 @@ def refuse(plan: Plan, control_nodes: frozenset[str]) -> None:
     if plan.format > PLAN_FORMAT:
         raise Conflict(f"the version was published by a later release, in plan format {plan.format}")
     nodes = [node for graph in plan.graphs() for node in graph.nodes]
-    reasons = {node.id: reason for node in nodes for reason in _reasons(node, control_nodes)}
+    only_interpreted = control_nodes - WRITABLE
+    reasons = {
+        node.id: f"is of the kind {node.plugin}, which only the interpreter knows"
+        for node in nodes
+        if node.plugin in only_interpreted and not node.disabled
+    }
     if reasons:
         raise NotWritable(reasons)
-
-
-def _reasons(node: PlanNode, control_nodes: frozenset[str]) -> Iterator[str]:
-    if node.compensate is not None:
-        yield "is undone when the execution fails (compensate), which only the interpreter does"
-    if node.plugin in control_nodes - WRITABLE and not node.disabled:
-        yield f"is of the kind {node.plugin}, which only the interpreter knows"

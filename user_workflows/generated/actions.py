@@ -43,7 +43,7 @@ async def call_plugin(
         StepFailed: the call failed for good.
         ExpressionError: an expression of `config` failed.
     """
-    state = step.node.state
+    state = step.state
     state.node = structs.replace(
         state.node,
         plugin=plugin,
@@ -69,7 +69,7 @@ async def call_workflow(step: Step, config: Template) -> Ports:
     engine = step.graph.engine
     rendered = step.render(config)
     engine.actions += 1 if rendered.get("mode") == "detach" else 2
-    return await run_call(engine.start, step.graph, step.node.state, rendered, told=engine.told, tell=engine.tell)
+    return await run_call(engine.start, step.graph, step.state, rendered, told=engine.told, tell=engine.tell)
 
 
 async def wait(step: Step, config: Template) -> Ports:
@@ -82,7 +82,7 @@ async def wait(step: Step, config: Template) -> Ports:
     engine = step.graph.engine
     rendered = step.render(config)
     engine.actions += 1
-    return await run_wait(step.graph, step.node.state, rendered, engine.signals, engine.tell)
+    return await run_wait(step.graph, step.state, rendered, engine.signals, engine.tell)
 
 
 async def ask(step: Step, config: Template, *, form: Mapping[str, Any] | None = None) -> Ports:
@@ -101,7 +101,7 @@ async def ask(step: Step, config: Template, *, form: Mapping[str, Any] | None = 
     rendered = step.render(config) | ({} if form is None else {"form": dict(form)})
     engine.actions += 1
     return await run_approval(
-        engine.start, step.graph, step.node.state, rendered, engine.told, tell=engine.tell, on_marker=lambda: None
+        engine.start, step.graph, step.state, rendered, engine.told, tell=engine.tell, on_marker=lambda: None
     )
 
 
@@ -143,8 +143,8 @@ def stop(step: Step, config: Template) -> NoReturn:
         ExpressionError: an expression of `config` failed.
     """
     rendered = step.render(config)
-    step.node.complete({"output": rendered.get("output")})
+    step.graph.nodes[step.state.node.id].complete({"output": rendered.get("output")})
     if rendered.get("status") == "failed":
         message = str(rendered.get("message") or "stopped by the workflow")
-        raise ExecutionFailed(ExecutionError(type="execution.stopped", message=message, node_id=step.node.id))
+        raise ExecutionFailed(ExecutionError(type="execution.stopped", message=message, node_id=step.state.node.id))
     raise ExecutionStopped(rendered.get("output"))

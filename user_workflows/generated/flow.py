@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 from user_workflows.expressions import EVALUATOR_VERSION
 from user_workflows.generated.graph import Engine, Graph
 from user_workflows.interpreter.calls import start_error_workflow
+from user_workflows.interpreter.compensation import Compensator
 from user_workflows.interpreter.details import details
 from user_workflows.interpreter.emit import Emitter
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
@@ -59,6 +60,8 @@ class Flow:
         self._engine = Engine(self._start, self._tell)
         self._emitter = Emitter(start, self._engine.journal, started_at)
         self._is_closing = False
+        #: statuses in which what has completed is undone
+        self._undone_in: set[ExecutionStatus] = {"failed", "timedOut"}
         self._graph = Graph(
             self._engine,
             seen={
@@ -78,6 +81,7 @@ class Flow:
         workflow.set_signal_handler("pause", self._on_pause)
         workflow.set_signal_handler("resume", self._on_resume)
         workflow.set_signal_handler("skip", self._on_skip)
+        workflow.set_signal_handler("compensate", self._on_compensate)
 
     async def run(self, walk: Callable[[Graph], Awaitable[Any]]) -> Any:
         """Walk the graph to its end and return the execution's output.
@@ -140,15 +144,16 @@ class Flow:
         if not self._is_closing and (node := self._graph.nodes.get(node_id)) is not None:
             node.skip()
 
+    def _on_compensate(self) -> None:
+        self._undone_in.add("canceled")
+
     def _tell_change(self) -> None:
+        # The final record tells the end, and nothing may come after it.
         if not self._is_closing:
             self._engine.journal.tick()
             self._tell()
 
     def _tell(self) -> None:
-        # The final record tells the end, and nothing may come after it.
-        if self._is_closing:
-            return
         is_open = self._engine.valve.is_open
         states = (node.state for node in self._graph.nodes.values())
         workflow.set_current_details(details(states, is_paused=not is_open))
@@ -162,6 +167,9 @@ class Flow:
         """
         self._is_closing = True
         self._graph.close(CLOSE_REASONS[status])
+        if error is not None and status in self._undone_in:
+            # `call_plugin` counts itself.
+            error = await Compensator(self._engine.journal, lambda: None, self._tell).undo(error, self._graph.undos())
         if error is not None and status != "canceled":
             self._engine.actions += int(self._start.plan.error_workflow is not None)
             error = await start_error_workflow(self._start, error)

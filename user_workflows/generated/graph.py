@@ -1,21 +1,25 @@
 """What a generated workflow walks: the graph of an execution, or of the body of a loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from temporalio.exceptions import is_cancelled_exception
 
 from user_workflows.expressions import ExpressionError, Template
-from user_workflows.generated.node import Join, Node, OnError, plain_state
+from user_workflows.generated.node import Join, Node, OnError
+from user_workflows.interpreter.compensation import Undo
 from user_workflows.interpreter.control import Ports, Scope, boolean
 from user_workflows.interpreter.effort import Effort
-from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
+from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, too_large_fails_step
 from user_workflows.interpreter.journal import Journal
+from user_workflows.interpreter.limits import within_limit
 from user_workflows.interpreter.messages import ExecutionError, StartExecution
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.valve import Valve
 from user_workflows.interpreter.waits import Signals
+from user_workflows.plan.model import PlanNode
 
 
 class Engine:
@@ -41,12 +45,18 @@ class Engine:
 
 
 class Step:
-    """What a node sees while it works."""
+    """What a node sees while it works.
 
-    def __init__(self, node: Node, graph: "Graph") -> None:
-        self.node = node
+    Args:
+        state: of the node.
+        graph: that it lies in.
+        given: its `input`.
+    """
+
+    def __init__(self, state: NodeState, graph: "Graph", given: Any) -> None:
+        self.state = state
         self.graph = graph
-        self.input = node.state.input
+        self.input = given
         #: what its expressions see
         self.scope: Scope = graph.scope(self.input)
 
@@ -102,6 +112,7 @@ class Graph:
         self._given = given
         self._outputs = dict(outer or {})
         self._tasks: list[asyncio.Task[None]] = []
+        self._undos: dict[str, Work] = {}
 
     def node(
         self,
@@ -110,7 +121,9 @@ class Graph:
         join: Join | None = None,
         *,
         label: str = "",
+        undo: Work | None = None,
         on_error: OnError = "fail",
+        limit: float | None = None,
         default_port: str = "output",
         input_as_map: bool = False,
     ) -> Node:
@@ -121,12 +134,24 @@ class Graph:
             work: what it does.
             join: the edges that it waits for; without, it begins at once.
             label: as drawn, for people.
+            undo: undoes it, when the execution fails after it has completed.
             on_error: ``fail`` ends the execution, ``continue`` leaves by the default port with null, ``port`` leaves
                 by ``error``.
+            limit: seconds for the whole of its work.
             default_port: by which it leaves when it fails and continues.
             input_as_map: see a map even where a single edge arrives.
         """
-        state = plain_state(node_id, self.path, label=label, default_port=default_port, on_error=on_error, join=join)
+        drawn = PlanNode(
+            id=node_id,
+            plugin="",
+            home="activity",
+            label=label,
+            default_port=default_port,
+            join="any" if join is None else join.needs,
+            on_error=on_error,
+            limit=limit,
+        )
+        state = NodeState(drawn, self.path)
         node = self.nodes[node_id] = Node(
             state,
             join,
@@ -136,8 +161,17 @@ class Graph:
             journal=self.engine.journal,
             valve=self.engine.valve,
         )
-        self._tasks.append(node.begin(lambda begun: work(Step(begun, self))))
+        if undo is not None:
+            self._undos[node_id] = undo
+        self._tasks.append(node.begin(partial(self._work, state, work)))
         return node
+
+    async def _work(self, state: NodeState, work: Work) -> Ports:
+        with too_large_fails_step():
+            ports = await within_limit(state, work(Step(state, self, state.input)))
+        # That of the limit is a timer.
+        self.engine.actions += int(state.node.limit is not None)
+        return ports
 
     async def settled(self) -> None:
         """Wait until every node has settled; when the execution ends before, stop what runs.
@@ -180,6 +214,16 @@ class Graph:
             path=(*self.path, number),
             outer=self._outputs,
         )
+
+    def undos(self) -> Iterator[Undo]:
+        """Yield the nodes that can be undone, each with what undoes it."""
+        for node_id, undo in self._undos.items():
+            yield self.nodes[node_id].state, partial(self._undo, self.nodes[node_id].state, undo)
+
+    async def _undo(self, done: NodeState, undo: Work) -> None:
+        label = f"undo {done.node.label or done.node.id}"
+        node = PlanNode(id=f"{done.node.id}.compensate", plugin="", home="activity", label=label)
+        await undo(Step(NodeState(node), self, done.input))
 
     def close(self, reason: str) -> None:
         """Settle what has not settled; nothing runs any more."""

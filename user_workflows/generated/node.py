@@ -13,14 +13,14 @@ from temporalio.exceptions import is_cancelled_exception
 
 from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.control import Ports
-from user_workflows.interpreter.errors import ExecutionFailed, StepFailed, too_large_fails_step
+from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
 from user_workflows.interpreter.joins import Dead, EdgeState, Ready, decide
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.messages import ExecutionError, StepError
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import ERROR_PORT, SKIPPED
 from user_workflows.interpreter.valve import Valve
-from user_workflows.plan.model import PlanEdge, PlanNode
+from user_workflows.plan.model import PlanEdge
 
 OnError = Literal["fail", "continue", "port"]
 
@@ -117,20 +117,18 @@ class Node:
         """
         return Edge(self, name, to or self.id)
 
-    def begin(self, work: Callable[["Node"], Awaitable[Ports]]) -> "asyncio.Task[None]":
+    def begin(self, work: Callable[[], Awaitable[Ports]]) -> "asyncio.Task[None]":
         """Run the node in a task of its own, which ends when the node has settled."""
         self._task = asyncio.create_task(self._run(work), name=self.id)
         return self._task
 
-    async def _run(self, work: Callable[["Node"], Awaitable[Ports]]) -> None:
+    async def _run(self, work: Callable[[], Awaitable[Ports]]) -> None:
         try:
             if isinstance(await self._verdict, Dead):
                 return
             await self._while_paused()
             self._enter()
-            with too_large_fails_step():
-                ports = await work(self)
-            self.complete(ports)
+            self.complete(await work())
         except (StepFailed, ExpressionError) as error:
             self._fail(error.error if isinstance(error, StepFailed) else StepError(type=error.type, message=str(error)))
         except (Exception, asyncio.CancelledError) as ending:
@@ -237,19 +235,3 @@ def _named(edge: EdgeState) -> str:
 def _value(edge: EdgeState, source: Node) -> Any:
     port = edge.edge.port if edge.edge.port is not None else source.state.port
     return source.state.ports.get(port) if port is not None else None
-
-
-def plain_state(
-    node_id: str, path: tuple[int, ...], *, label: str, default_port: str, on_error: OnError, join: Join | None
-) -> NodeState:
-    """Return the state of a node that has not begun."""
-    node = PlanNode(
-        id=node_id,
-        plugin="",
-        home="activity",
-        label=label,
-        default_port=default_port,
-        on_error=on_error,
-        join="any" if join is None else join.needs,
-    )
-    return NodeState(node, path)

@@ -48,6 +48,7 @@ from user_workflows.interpreter.valve import Valve
 from user_workflows.interpreter.waits import Signals, run_wait, seconds_until
 from user_workflows.interpreter.walk import Performed, Walk
 from user_workflows.interpreter.writing import too_large, write
+from user_workflows.plan.model import PlanNode
 
 EXECUTION = "execution"
 CLOSE = "execution.close"
@@ -333,7 +334,12 @@ class Interpreter:
         self._is_closing = True
         await self._walk.close(CLOSE_REASONS[status])
         if error is not None and status in self._undone_in:
-            error = await Compensator(self._start, self._walk, self._count_call, self._tell).undo(error)
+            undos = (
+                (state, partial(self._undo, state, state.node.compensate))
+                for state in self._walk.graph.nodes.values()
+                if state.node.compensate is not None
+            )
+            error = await Compensator(self._journal, self._count_call, self._tell).undo(error, undos)
         if error is not None and status != "canceled":
             self._billable_actions += int(self._start.plan.error_workflow is not None)
             error = await start_error_workflow(self._start, error)
@@ -351,6 +357,10 @@ class Interpreter:
             await self._write(CLOSE, record)
         except ApplicationError as error:
             raise too_large("the output", error) from error
+
+    async def _undo(self, state: NodeState, undo: PlanNode) -> None:
+        config = self._walk.templates.at(undo).render(self._walk.scope(state.input))
+        await run_step(self._start, NodeState(undo), config)
 
     async def _write(self, activity: str, record: ExecutionRecord) -> None:
         await write(activity, record, lambda: self._emitter.flush("running"))

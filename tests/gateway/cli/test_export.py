@@ -28,20 +28,6 @@ def test_a_published_version_is_printed_or_written_as_python(gateway: Gateway, t
     compile(printed.stdout, str(file), "exec")
 
 
-def test_what_cannot_be_written_is_refused_with_the_nodes_in_the_way(gateway: Gateway, tmp_path: Path) -> None:
-    mail = {"to": "a@example.com", "subject": "s", "text": "t"}
-    undone = {
-        "id": "paid",
-        "pluginId": "email.send",
-        "config": mail,
-        "compensate": {"pluginId": "email.send", "config": mail},
-    }
-    applied(gateway, tmp_path, {"name": "Undone", "nodes": [undone]})
-    refused = gateway("workflow", "export", "Undone")
-    assert refused.exit_code == 4
-    assert "node paid is undone" in refused.output
-
-
 def test_what_is_not_there_ends_with_3(gateway: Gateway, tmp_path: Path) -> None:
     definition = {"name": "Draft", "nodes": [{"id": "a", "pluginId": "set", "config": {"values": {}}}]}
     (tmp_path / "draft.json").write_text(json.dumps(definition))
