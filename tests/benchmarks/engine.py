@@ -6,6 +6,7 @@ machine hits both; medians are compared.
 """
 
 import asyncio
+import gc
 import statistics
 import tempfile
 import time
@@ -195,6 +196,9 @@ def faster(name: str, ours: float, theirs: float, wanted: str) -> Figure:
 
 async def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    # As `gateway.processes` does for every process.
+    gc.collect()
+    gc.freeze()
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
         folder = Path(name)
         server = servers.temporal_server(folder / "temporal")

@@ -251,3 +251,15 @@ async def test_a_worker_that_waits_for_temporal_can_be_stopped(environment: Envi
             while "temporal.unreachable" not in log.read_text():
                 await asyncio.sleep(0.05)
         assert await stop(worker) == 0
+
+
+async def test_what_is_loaded_at_the_start_is_left_out_of_garbage_collections(environment: Environment) -> None:
+    code = (
+        "import gc, os; from gateway import processes; from gateway.settings import load; "
+        "processes.begin(load(os.environ), 'serve'); print(gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    asked = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, env=os.environ | environment, stdout=asyncio.subprocess.PIPE
+    )
+    frozen, collected = map(int, (await asked.communicate())[0].split())
+    assert frozen > 100 * collected
