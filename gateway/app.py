@@ -46,6 +46,7 @@ _PARTS = (
     "tickets",
     "trail",
     "controls",
+    "rehearsals",
 )
 
 

@@ -40,6 +40,7 @@ from user_workflows.events import Events
 from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
 from user_workflows.feed import FeedReader, FeedWriter
+from user_workflows.rehearsal.rehearsals import Rehearsals
 from user_workflows.responses import Responses
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules
@@ -84,6 +85,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     tokens: Tokens
     trail: Trail
     controls: Controls
+    rehearsals: Rehearsals
 
 
 @asynccontextmanager
@@ -165,6 +167,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
                 starts=starts,
                 executions=executions,
             ),
+            rehearsals=Rehearsals(workflows=workflows, registry=registry, egress=egress),
         )
 
 

@@ -253,6 +253,15 @@ class Workflows:
         """
         return await self._versions.plan(tenant_id, workflow_id, version)
 
+    async def compile_draft(self, tenant_id: str, workflow_id: str) -> tuple[Definition, Plan]:
+        """Return the draft as it would be published.
+
+        Raises:
+            InvalidDefinition: with every error of the draft.
+        """
+        draft = (await self.get(tenant_id, workflow_id)).draft
+        return await self._compile(tenant_id, workflow_id, draft)
+
     async def find_hook(self, token: str) -> Hook | None:
         """Return where a webhook token leads: a webhook trigger of the published version of an active workflow."""
         async with self._database.read() as connection:

@@ -7,8 +7,8 @@ import click
 
 from gateway.cli.api import Api
 from gateway.cli.errors import Failed, Missing
-from gateway.cli.json_input import JsonFile
-from gateway.cli.output import Output, moment, with_output
+from gateway.cli.json_input import JsonFile, JsonInput
+from gateway.cli.output import Output, moment, shortened, with_output
 from gateway.cli.reach import with_api
 
 
@@ -94,6 +94,43 @@ def apply(api: Api, out: Output, *, definition: Any, name: str | None, publish: 
         return
     _show_faults(out, applied.get("faults") or [])
     out.line(f"{applied['id']}  [bold]{name}[/]  version {applied.get('publishedVersion') or '–'}  {_state(applied)}")
+
+
+@workflow.command("dry-run")
+@click.argument("name_or_id", metavar="WORKFLOW")
+@click.option("-i", "--input", "input_", type=JsonInput(), help="What expressions see as `input` and `trigger`.")
+@click.option("--version", type=click.IntRange(min=1), help="Else the published one.")
+@click.option("--draft", is_flag=True, help="The draft, instead of a version.")
+@with_api
+@with_output
+def dry_run(api: Api, out: Output, *, name_or_id: str, input_: Any, version: int | None, draft: bool) -> None:
+    """Show what an execution would come to, and act on nothing. Exit code 1 when it would not complete.
+
+    What would act or read comes to its pinned output, or to one made from its schema.
+    """
+    if draft and version is not None:
+        raise click.UsageError("--draft has no version: leave out --version.")
+    body = {name: value for name, value in {"input": input_, "version": version}.items() if value is not None}
+    draft_too = "&draft=true" if draft else ""
+    found = api.post(f"/v1/workflows/{api.workflow_id(name_or_id)}/executions?dryRun=true{draft_too}", body)
+    if out.as_json:
+        out.json(found)
+    else:
+        rows = [(_place(step), step["status"], step["port"], step["source"], _came_to(step)) for step in found["steps"]]
+        out.table(("step", "status", "port", "source", "output, or why"), rows, raw=found, empty="")
+        error = found.get("error")
+        out.fields(
+            {
+                "would be": found["status"],
+                "error": f"{error['type']}: {error['message']}" if error else None,
+                "would undo": ", ".join(found["undoes"]),
+                "would start": found["errorWorkflow"],
+                "output": found["output"],
+            },
+            raw=found,
+        )
+    if found["status"] != "completed":
+        raise SystemExit(1)
 
 
 @workflow.command()
@@ -195,6 +232,17 @@ def _state(workflow: dict[str, Any]) -> str:
     if workflow.get("active"):
         return "active"
     return "published" if workflow.get("publishedVersion") else "draft"
+
+
+def _place(step: dict[str, Any]) -> str:
+    return ".".join((step["nodeId"], *map(str, step["path"])))
+
+
+def _came_to(step: dict[str, Any]) -> str:
+    if step["error"]:
+        return f"{step['error']['type']}: {step['error']['message']}"
+    shown = [] if step["source"] is None else [shortened(step["output"])]
+    return "; ".join([*shown, *([step["reason"]] if step["reason"] else [])])
 
 
 def _show_faults(out: Output, faults: list[dict[str, Any]]) -> None:

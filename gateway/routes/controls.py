@@ -7,7 +7,7 @@ from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -15,6 +15,7 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.idempotency.middleware import effect_key
+from gateway.routes.dry_run import DryRun
 from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE
 from user_workflows.controls import Controls
@@ -26,8 +27,6 @@ NodeId = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 
 #: the other answer of what can be planned first
 _PLANNED = {HTTP_200_OK: ResponseSpec(Redo, description="With `dryRun`: what would happen.")}
-
-DryRun = Annotated[bool, QueryParameter(name="dryRun", description="tell what would happen, and do nothing")]
 
 
 class Skip(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

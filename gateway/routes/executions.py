@@ -20,6 +20,7 @@ from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.errors import BadRequest, BodyFault, InvalidBody
 from gateway.idempotency.middleware import effect_key, read_key, scoped_key
+from gateway.routes.dry_run import DryRun
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE, Filter
@@ -29,6 +30,7 @@ from user_workflows.errors import NotFound
 from user_workflows.execution_views import Execution
 from user_workflows.executions import Executions
 from user_workflows.interpreter.messages import ExecutionStatus, TriggerCall
+from user_workflows.rehearsal.rehearsals import Rehearsal, Rehearsals
 from user_workflows.starts import StartRequest
 from user_workflows.workflows import Workflows
 
@@ -39,6 +41,10 @@ MAX_BATCH = 1_000
 Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$")]
 WorkflowFilter = Annotated[str | None, QueryParameter(name="workflowId", max_length=40, pattern=PRINTABLE)]
 StartedAfter = Annotated[datetime | None, QueryParameter(name="startedAfter", description="RFC 3339, with an offset")]
+
+Draft = Annotated[
+    bool, QueryParameter(name="draft", description="with dryRun: the draft, instead of a published version")
+]
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 
@@ -78,17 +84,34 @@ class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     "/v1/workflows/{workflow_id:str}/executions",
     opt=requires("executions.start") | UNAUDITED,
     status_code=HTTP_202_ACCEPTED,
-    responses={HTTP_200_OK: ResponseSpec(Execution, description="With `Prefer: wait`: it has ended.")},
+    responses={
+        HTTP_200_OK: ResponseSpec(
+            Execution | Rehearsal,
+            description="With `Prefer: wait`: it has ended. With `dryRun`: what it would have come to.",
+        )
+    },
 )
 async def start_execution(
+    *,
     request: Request[Principal, Principal, State],
     workflow_id: FromPath[str],
     principal: NamedDependency[Principal],
     executions: NamedDependency[Executions],
+    rehearsals: NamedDependency[Rehearsals],
+    dry_run: DryRun = False,
+    draft: Draft = False,
     data: JSONBody[Start | None] = None,
-) -> Response[Execution]:
-    """Start an execution; with ``Prefer: wait=N`` answer with its end when it comes in time."""
+) -> Response[Execution | Rehearsal]:
+    """Start an execution; with ``Prefer: wait=N`` answer with its end when it comes in time.
+
+    With ``dryRun=true`` walk the workflow and start nothing: no plugin is called but pure ones. What would act or read
+    comes to its pinned output, or to one made from its schema.
+    """
     start = data or Start()
+    if dry_run:
+        return Response(await _rehearse(rehearsals, principal, workflow_id, start, draft), status_code=HTTP_200_OK)
+    if draft:
+        raise _draft_misused("belongs to a dry run; publish the draft to start it")
     # The workflow is part of the key: one that was used with another workflow is another one.
     (execution,) = await executions.start_many(
         principal.tenant_id, [_request(request, workflow_id, start, effect_key(request, workflow_id))]
@@ -224,6 +247,20 @@ def _request(
         delay=None if start.delay is None else parse_duration(start.delay),
         key=key if start.key is None else scoped_key(workflow_id, start.key),
     )
+
+
+async def _rehearse(
+    rehearsals: Rehearsals, principal: Principal, workflow_id: str, start: Start, draft: bool
+) -> Rehearsal:
+    if not draft:
+        return await rehearsals.version(principal.tenant_id, workflow_id, start.version, start.input)
+    if start.version is not None:
+        raise _draft_misused("has no version; leave one of them out")
+    return await rehearsals.draft(principal.tenant_id, workflow_id, start.input)
+
+
+def _draft_misused(detail: str) -> BadRequest:
+    return BadRequest(f"The parameter draft {detail}.", errors=[BodyFault("draft", detail)])
 
 
 async def _refuse_unknown_versions(

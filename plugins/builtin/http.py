@@ -55,7 +55,7 @@ class HttpRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
 
 
 class HttpResponse(Struct, frozen=True, kw_only=True):
-    status: int
+    status: Annotated[int, Meta(examples=[200])]
     #: names in lower case
     headers: dict[str, str]
     #: JSON where the content type says so; else text; base64 where it is neither

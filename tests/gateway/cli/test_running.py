@@ -96,6 +96,33 @@ def test_a_workflow_applied_twice_is_one_version_and_can_be_started_and_watched(
     assert closed["id"] in listed.stdout
 
 
+def test_a_dry_run_is_shown_step_by_step_and_starts_nothing(gateway_up: RunningUp, tmp_path: Path) -> None:
+    drawn = {
+        "name": "Rehearsed",
+        "nodes": [
+            {"id": "fetch", "pluginId": "http.request", "config": {"url": "https://example.com", "method": "POST"}},
+            {"id": "big", "pluginId": "if", "config": {"condition": "{{ trigger.n > 5 }}"}},
+            {"id": "loud", "pluginId": "set", "config": {"values": {"status": "{{ nodes.fetch.output.status }}"}}},
+        ],
+        "edges": [{"source": "fetch", "target": "big"}, {"source": "big", "sourceHandle": "true", "target": "loud"}],
+    }
+    call(gateway_up, "workflow", "apply", "-f", write(tmp_path, drawn))
+    shown = call(gateway_up, "workflow", "dry-run", "Rehearsed", "--draft", "-i", '{"n": 9}')
+    assert shown.exit_code == 0, shown.output
+    assert "made from its schema" in shown.stdout
+    assert "would be  completed" in shown.stdout
+    told = json.loads(
+        call(gateway_up, "workflow", "dry-run", "Rehearsed", "--draft", "-i", '{"n": 1}', "--json").stdout
+    )
+    assert [step["status"] for step in told["steps"]] == ["completed", "completed", "skipped"]
+    failing = call(gateway_up, "workflow", "dry-run", "Rehearsed", "--draft", "-i", "{}")
+    assert failing.exit_code == 1
+    assert "there is no field 'n'" in failing.stdout
+    assert call(gateway_up, "workflow", "dry-run", "Rehearsed").exit_code != 0
+    assert call(gateway_up, "workflow", "dry-run", "Rehearsed", "--draft", "--version", "1").exit_code == 2
+    assert json.loads(call(gateway_up, "execution", "list", "--workflow", "Rehearsed", "--json").stdout) == []
+
+
 def test_a_canceled_execution_is_watched_to_its_end_and_ends_with_1(gateway_up: RunningUp, tmp_path: Path) -> None:
     call(gateway_up, "workflow", "apply", "-f", write(tmp_path, WAITING), "--publish")
     started = json.loads(call(gateway_up, "execution", "start", "Waiting", "--json").stdout)

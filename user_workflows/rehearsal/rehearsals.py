@@ -1,0 +1,64 @@
+"""Dry runs of workflows, a few at a time: they compute in the process that is asked."""
+
+import asyncio
+from typing import Any
+
+from plugins.egress.client import EgressClient
+from plugins.host.registry import Registry
+from user_workflows.rehearsal.rehearse import Rehearsal, RehearsedStep, Subject, rehearse
+from user_workflows.workflows import Workflows
+
+__all__ = ["Rehearsal", "Rehearsals", "RehearsedStep"]
+
+#: others wait
+_AT_A_TIME = 2
+
+
+class Rehearsals:
+    """Makes dry runs. Every method takes the tenant from the principal.
+
+    Args:
+        workflows: where plans come from.
+        registry: the plugins that nodes name.
+        egress: of this process; nothing is let through it.
+    """
+
+    def __init__(self, *, workflows: Workflows, registry: Registry, egress: EgressClient) -> None:
+        self._workflows = workflows
+        self._registry = registry
+        self._egress = egress
+        self._room = asyncio.Semaphore(_AT_A_TIME)
+
+    async def version(self, tenant_id: str, workflow_id: str, version: int | None, given: Any) -> Rehearsal:
+        """Rehearse a version, by default the published one.
+
+        Raises:
+            NotFound: no such workflow or version of this tenant.
+            Conflict: nothing is published.
+        """
+        published = await self._workflows.plan(tenant_id, workflow_id, version)
+        return await self._rehearse(
+            Subject(
+                workflow_id=workflow_id,
+                version=published.version,
+                definition=published.definition,
+                plan=published.plan,
+            ),
+            given,
+        )
+
+    async def draft(self, tenant_id: str, workflow_id: str, given: Any) -> Rehearsal:
+        """Rehearse the draft.
+
+        Raises:
+            NotFound: no such workflow of this tenant.
+            InvalidDefinition: with every error of the draft.
+        """
+        definition, plan = await self._workflows.compile_draft(tenant_id, workflow_id)
+        return await self._rehearse(
+            Subject(workflow_id=workflow_id, version=None, definition=definition, plan=plan), given
+        )
+
+    async def _rehearse(self, subject: Subject, given: Any) -> Rehearsal:
+        async with self._room:
+            return await asyncio.to_thread(rehearse, subject, given, registry=self._registry, egress=self._egress)
