@@ -6,6 +6,7 @@ from gateway.idempotency import store as idempotency_keys
 from internal_jobs import limits as job_limits
 from internal_jobs import table as jobs
 from internal_jobs.dead_letters import table as job_replays
+from internal_jobs.inbox import contract as job_inbox
 from internal_jobs.schedules import table as job_schedules
 from internal_jobs.webhooks import tables as webhooks
 from plugins.host import ledger
@@ -26,6 +27,7 @@ MODULES = (
     jobs,
     job_limits,
     job_replays,
+    job_inbox,
     job_schedules,
     webhooks,
     workflows,

@@ -1,29 +1,24 @@
 """The door for producers: jobs are asked for here, by name and payload, and looked at again."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from internal_jobs.destination import destination_of
+from internal_jobs.draft import check, draft
 from internal_jobs.errors import InvalidJob, JobNotFound
 from internal_jobs.group_commit import GroupCommit
 from internal_jobs.insertion import Inserted, Insertion, NewJob
-from internal_jobs.jobs import DEFAULT_TIMEOUT, MAX_PAYLOAD, Job, JobPage, JobRequest, Queue, Status
+from internal_jobs.jobs import Job, JobPage, JobRequest, Queue, Status
 from internal_jobs.metrics import ENQUEUED
-from internal_jobs.store import JobStore, key_digest, place, read_job
+from internal_jobs.store import JobStore, read_job
 from internal_jobs.wake import Waker
-from plugins.sdk.duration import parse_duration
-from plugins.storage.database import Database, now
+from plugins.storage.database import Database
 from plugins.storage.ids import new_id
 from plugins.vault.keys import Vault
 
 __all__ = ["Job", "JobPage", "JobRequest", "Jobs"]
-
-#: The longest that a job may be put off or live.
-_LONGEST = timedelta(days=366)
 
 
 class Jobs:
@@ -177,77 +172,9 @@ class Jobs:
         return read_job(row, await self._vault.sealer(tenant_id))
 
     async def _new(self, tenant_id: str, request: JobRequest, key: str | None, traceparent: str | None) -> NewJob:
-        _check(request)
-        created = now()
-        debounce = None if request.debounce is None else _span("/debounce", request.debounce)
-        available = _available(request, created) if debounce is None else created + debounce
-        payload_size = len(msgspec.json.encode(request.payload))
-        if payload_size > MAX_PAYLOAD:
-            raise InvalidJob("/payload", f"is {payload_size} bytes of JSON; at most {MAX_PAYLOAD} are kept")
+        check(request)
         sealer = await self._vault.sealer(tenant_id)
-        id = new_id("job")
-        timeout = DEFAULT_TIMEOUT if request.timeout is None else _span("/timeout", request.timeout).total_seconds()
-        row = {
-            "tenant_id": tenant_id,
-            "id": id,
-            "type": request.type,
-            "queue": request.queue,
-            "destination": destination_of(request.payload),
-            "status": "scheduled" if available > created else "queued",
-            "payload_sealed": sealer.seal_json(request.payload, place("payload", id)),
-            "credentials": request.credentials,
-            "tags": list(request.tags),
-            "idempotency_key": None if key is None else key_digest(tenant_id, key),
-            "singleton_key": None if request.singleton_key is None else key_digest(tenant_id, request.singleton_key),
-            "debounced_since": None if debounce is None else created,
-            "traceparent": traceparent,
-            "max_attempts": request.retry.max_attempts if request.retry else request.max_attempts,
-            "retry": None if request.retry is None else msgspec.to_builtins(request.retry),
-            "timeout": timeout,
-            "created_at": created,
-            "available_at": available,
-            "expires_at": None if request.ttl is None else available + _span("/ttl", request.ttl),
-        }
-        return NewJob(row, replaces=_wins(request) or debounce is not None, debounce=debounce)
-
-
-def _check(request: JobRequest) -> None:
-    """Refuse options that contradict each other.
-
-    Raises:
-        InvalidJob
-    """
-    if request.at is not None and request.delay is not None:
-        raise InvalidJob("/at", "and /delay exclude each other; give one of them")
-    if request.debounce is not None and (request.at is not None or request.delay is not None):
-        raise InvalidJob("/debounce", "says when it begins; leave out /at and /delay")
-    if request.singleton_key is None:
-        for name, given in (("debounce", request.debounce is not None), ("singletonWins", _wins(request))):
-            if given:
-                raise InvalidJob(f"/{name}", "needs a /singletonKey: it says which jobs stand for each other")
-    if request.retry is not None and request.max_attempts is not None:
-        raise InvalidJob("/maxAttempts", "is a part of /retry, which is given, too; say it there")
-
-
-def _wins(request: JobRequest) -> bool:
-    return request.singleton_wins == "newest"
-
-
-def _available(request: JobRequest, created: datetime) -> datetime:
-    if request.delay is not None:
-        return created + _span("/delay", request.delay)
-    if request.at is None:
-        return created
-    if request.at > created + _LONGEST:
-        raise InvalidJob("/at", f"is more than {_LONGEST.days} days away")
-    return max(request.at, created)
-
-
-def _span(pointer: str, duration: str) -> timedelta:
-    seconds = parse_duration(duration)
-    if seconds > _LONGEST.total_seconds():
-        raise InvalidJob(pointer, f"{duration!r} is longer than {_LONGEST.days} days")
-    return timedelta(seconds=seconds)
+        return draft(tenant_id, request, sealer, id=new_id("job"), key=key, traceparent=traceparent)
 
 
 def _fresh(row: dict[str, Any], request: JobRequest) -> Job:

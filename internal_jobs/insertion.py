@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, true, update
+from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.clock import moment
@@ -95,7 +95,11 @@ class Insertion:
 
 
 async def _holder(connection: AsyncConnection, row: dict[str, Any], *, any_key: bool) -> str | None:
-    """Return the id of the job that holds the row's idempotency key, or else, if any key counts, its singleton key."""
+    """Return the id of the job that stands for a row already: its own, that of its idempotency key, or else, if any key
+    counts, of its singleton key.
+    """
+    if (await connection.execute(select(jobs.c.id).where(*_is(row)))).first() is not None:
+        return str(row["id"])
     keys = ((jobs.c.idempotency_key, true()), (jobs.c.singleton_key, HOLDS_KEY))
     for column, condition in keys if any_key else keys[:1]:
         if (key := row[column.name]) is not None:
@@ -103,3 +107,7 @@ async def _holder(connection: AsyncConnection, row: dict[str, Any], *, any_key: 
             if (found := (await connection.execute(query)).scalar_one_or_none()) is not None:
                 return str(found)
     return None
+
+
+def _is(row: dict[str, Any]) -> tuple[ColumnElement[bool], ...]:
+    return jobs.c.tenant_id == row["tenant_id"], jobs.c.id == row["id"]

@@ -15,6 +15,7 @@ from internal_jobs.attempts import Attempts
 from internal_jobs.broker import connect, consuming_broker, lane_name, producing_broker
 from internal_jobs.cells import Cells
 from internal_jobs.dead_letters.replayer import Replayer
+from internal_jobs.inbox.intake import Intake
 from internal_jobs.jobs import QUEUES, Queue
 from internal_jobs.leases import Leases, Refusal, Ticket
 from internal_jobs.outbox import Outbox
@@ -103,7 +104,6 @@ async def run_worker(
     sweeper = Sweeper(
         outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake, grace=options.lease
     )
-    listener = WakeListener(redis_url, relay.wake, namespace=options.namespace)
     runner = Runner(
         leases=leases,
         attempts=attempts,
@@ -123,7 +123,14 @@ async def run_worker(
     lanes = [_start_lane(client, options, queue, run, express=express) for queue in QUEUES for express in (False, True)]
     keeper = asyncio.create_task(attempts.run())
     replayer = Replayer(database, on_due=relay.wake)
-    running = (relay.run(), sweeper.run(), listener.run(), replayer.run())
+    intake = Intake(database, vault, on_due=relay.wake)
+
+    def heard() -> None:
+        intake.wake()
+        relay.wake()
+
+    listener = WakeListener(redis_url, heard, namespace=options.namespace)
+    running = (relay.run(), sweeper.run(), listener.run(), replayer.run(), intake.run())
     services = [asyncio.create_task(service) for service in running]
     worn = asyncio.create_task(_wear())
     _log.info("jobs.worker_started", threads=options.threads, types=len(registry))

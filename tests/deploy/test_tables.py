@@ -11,6 +11,7 @@ TABLES = metadata.sorted_tables
 IN_CLEAR = {
     "api_keys.scopes": "names of permissions",
     "executions.trigger": "type and id of the trigger",
+    "job_inbox.request": "other services, which cannot seal, write it; a worker seals it and deletes this, at once",
     "job_replays.filter": "ids, times, types and tags",
     "jobs.credentials": "ids",
     "jobs.retry": "numbers, durations and error types",
