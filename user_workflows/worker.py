@@ -100,7 +100,9 @@ async def run_worker(
             )
             await serving.enter_async_context(_step_worker(temporal, steps, max_concurrent_steps))
             for each in generated:
-                await serving.enter_async_context(generated_worker(temporal, records, approvals, each))
+                await serving.enter_async_context(
+                    generated_worker(temporal, records, approvals, each, max_cached_executions)
+                )
             _log.info("worker.ready", plugins=len(list(registry)), generated=[each.name for each in generated])
             await stop.wait()
             _log.info("worker.draining", seconds=DRAIN.total_seconds())
@@ -127,7 +129,9 @@ def _execution_worker(
     )
 
 
-def generated_worker(temporal: Client, records: RecordWriter, approvals: Approvals, served: Generated) -> Worker:
+def generated_worker(
+    temporal: Client, records: RecordWriter, approvals: Approvals, served: Generated, cached: int
+) -> Worker:
     """Return a worker for the executions of one version that was written as Python."""
     return Worker(
         temporal,
@@ -137,6 +141,7 @@ def generated_worker(temporal: Client, records: RecordWriter, approvals: Approva
         interceptors=[LendEmit(records)],
         # The module is the operator's, as the plugins are; outside the sandbox it costs a third.
         workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=cached,
         graceful_shutdown_timeout=DRAIN,
     )
 

@@ -1,11 +1,24 @@
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
+from gateway.up.quotes import recorded_quotes
+from internal_jobs.client import Jobs
+from internal_jobs.enqueue import enqueue_plugin
+from internal_jobs.wake import Waker
+from plugins.builtin import builtins
+from plugins.builtin.smtp import parse_smtp_url
+from plugins.builtin.stock import DEFAULT_PROVIDER
 from plugins.storage.database import Database, metadata
+from plugins.vault.keys import MasterKey, Vault
+from tests.plugins.mail import open_mail_server
+from tests.plugins.target import open_target
 from tests.user_workflows.codegen.lanes import Pair
 from tests.user_workflows.lane import open_lane
+from tests.user_workflows.reference.plugins import PLUGINS
 from user_workflows.records import RecordWriter
 from user_workflows.starts import Starts
 
@@ -17,7 +30,16 @@ async def pair(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) 
     database = Database(f"sqlite:///{folder}/gateway.db")
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
-    async with open_lane(database, temporal_address, folder) as lane:
+    vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
+    jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
+    async with open_mail_server() as mails, open_target() as target, AsyncExitStack() as stack:
+        target.answer("/quotes/AAPL", 200, msgspec.to_builtins(recorded_quotes()["AAPL"]))
+        smtp = parse_smtp_url(f"smtp://127.0.0.1:{mails.port}")
+        plugins = [*PLUGINS, *builtins(smtp=smtp, quotes={DEFAULT_PROVIDER: target.url}), enqueue_plugin(jobs)]
+        allow = [f"127.0.0.1:{port}" for port in (mails.port, target.port)]
+        lane = await stack.enter_async_context(
+            open_lane(database, temporal_address, folder, plugins=plugins, allow=allow)
+        )
         written: set[str] = set()
         starts = Starts(
             database=database, vault=lane.vault, workflows=lane.workflows, temporal=lane.temporal, generated=written
@@ -27,4 +49,5 @@ async def pair(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) 
         yield Pair(lane, folder, starts, written, records)
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
+    await jobs.close()
     await database.close()

@@ -1,7 +1,7 @@
 """One definition run twice on a real Temporal server: walked by the interpreter, and by the code written for it."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from user_workflows.worker import generated_worker
 SeeThrough = Callable[[Execution], Awaitable[Execution]]
 
 #: what differs from one execution to the next: ids, and moments
-_OWN = re.compile(r"(?:ex|apl?)_[0-9a-z]{20,}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[0-9.:Z+]*")
+_OWN = re.compile(r"(?:ex|apl?|job)_[0-9a-z]{20,}|<[^<>@ ]+@[^<> ]+>|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[0-9.:Z+]*")
 
 
 class Pair:
@@ -56,11 +56,12 @@ class Pair:
         return id, file
 
     @asynccontextmanager
-    async def serving(self, files: Sequence[Path]) -> AsyncIterator[None]:
-        """Serve modules, each on its task queue."""
+    async def serving(self, *files: Path, forgetful: bool = False) -> AsyncIterator[None]:
+        """Serve modules, each on its task queue; a forgetful worker replays an execution whenever it goes on."""
+        cached = 0 if forgetful else 1_000
         async with AsyncExitStack() as workers:
             for generated in load_modules(files):
-                worker = generated_worker(self.lane.temporal, self._records, self.lane.approvals, generated)
+                worker = generated_worker(self.lane.temporal, self._records, self.lane.approvals, generated, cached)
                 await workers.enter_async_context(worker)
             yield
 

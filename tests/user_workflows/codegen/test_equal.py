@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests.replay.cases import CASES, Case
 from tests.replay.recording import see_through
 from tests.user_workflows.codegen.lanes import Pair
+from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.reference.drawings import definitions, triggers
 from user_workflows.execution_views import Execution
+
+ROOT = Path(__file__).parents[3]
 
 #: random definitions that are compared, and those that run at a time
 _RANDOM, _AT_A_TIME = 200, 10
@@ -25,9 +30,96 @@ async def test_what_is_recorded_of_the_interpreter_comes_to_the_same(pair: Pair,
 
     input = case.input if case.calls is None else {"called": await pair.lane.publish(case.calls)}
     id, file = await pair.publish(case.definition)
-    async with pair.serving([file]):
+    async with pair.serving(file):
         interpreted = await pair.interpreted(id, input, to_the_end)
         assert await pair.generated(id, input, to_the_end) == interpreted
+
+
+@pytest.mark.parametrize("name", ["demo", "tour"])
+async def test_the_examples_of_this_repository_come_to_the_same(pair: Pair, name: str) -> None:
+    id, file = await pair.publish(_example(name))
+    async with pair.serving(file):
+        interpreted, generated = await asyncio.gather(pair.interpreted(id, None), pair.generated(id, None))
+    assert generated == interpreted
+    assert generated["status"] == "completed"
+    assert generated["steps"]["mail/"][0] == "completed"
+
+
+def _example(name: str) -> Any:
+    if name == "demo":
+        return json.loads((ROOT / "gateway" / "demo" / "price_alert.json").read_text())
+    (body,) = re.findall(r"""call "\$API/workflows" -d '(.*?)'""", (ROOT / "README.md").read_text(), re.DOTALL)
+    return json.loads(body)["definition"]
+
+
+_FAILS = node("fails", "test.flaky", permanent=True)
+_NEVER = node("never", "wait", signal="never")
+
+#: what a race would decide, drawn so that it can only go one way
+_EARLY = {
+    "first": {
+        "nodes": [
+            node("a", values={}),
+            _NEVER,
+            node("b", join="first", values={"in": "{{ input }}"}),
+            node("end", "stop", output="{{ nodes.b.output }}"),
+        ],
+        "edges": edges("a>b", "never>b", "b>end"),
+    },
+    "count": {
+        "nodes": [
+            *(node(id, values={"n": 1}) for id in "abc"),
+            _NEVER,
+            node("three", "merge", join={"count": 3}),
+            node("end", "stop", status="failed", message="{{ size(nodes.three.output) }} of four"),
+        ],
+        "edges": edges("a>three", "b>three", "c>three", "never>three", "three>end"),
+    },
+    "dead-count": {
+        "nodes": [
+            node("a", "if", condition="{{ false }}"),
+            node("b", values={}),
+            node("c", "merge", join={"count": 2}),
+        ],
+        "edges": edges("a.true>c", "b>c"),
+    },
+    "failure-stops-what-runs": {
+        "nodes": [
+            _FAILS,
+            _NEVER,
+            node("after", values={}),
+            node("each", "foreach", items=[1, 2], nodes=[{**_NEVER, "id": "inside"}]),
+        ],
+        "edges": edges("fails>after"),
+    },
+    "error-port": {
+        "nodes": [
+            {**_FAILS, "onError": "port"},
+            node("mended", "test.echo", value="{{ input.type }}"),
+            node("unharmed", values={}),
+        ],
+        "edges": edges("fails.error>mended", "fails.output>unharmed"),
+    },
+    "several-ports": {
+        "nodes": [
+            node("pick", "switch", mode="all", cases=[{"port": p, "when": f"{{{{ input != '{p}' }}}}"} for p in "xyz"]),
+            node("x", values={"x": 1}),
+            node("y", "merge"),
+            node("z", "test.echo", value=1),
+            node("none", "merge"),
+            node("both", "merge", join="all"),
+        ],
+        "edges": edges("pick.x>x", "pick.y>y", "pick.z>z", "pick.default>none", "x>both", "z>both"),
+    },
+}
+
+
+@pytest.mark.parametrize("name", _EARLY)
+async def test_early_joins_failures_and_stops_come_to_the_same(pair: Pair, name: str) -> None:
+    id, file = await pair.publish(_EARLY[name])
+    async with pair.serving(file, forgetful=True):
+        interpreted, generated = await asyncio.gather(pair.interpreted(id, "y"), pair.generated(id, "y"))
+    assert generated == interpreted
 
 
 async def test_two_hundred_random_definitions_come_to_the_same(pair: Pair) -> None:
@@ -35,7 +127,8 @@ async def test_two_hundred_random_definitions_come_to_the_same(pair: Pair) -> No
     for first in range(0, len(drawn), _AT_A_TIME):
         batch = drawn[first : first + _AT_A_TIME]
         published = [await pair.publish(definition) for definition, _ in batch]
-        async with pair.serving([file for _, file in published]):
+        # Replayed at every step: what is written is deterministic.
+        async with pair.serving(*(file for _, file in published), forgetful=True):
             outcomes = await asyncio.gather(
                 *(
                     asyncio.gather(pair.interpreted(id, input), pair.generated(id, input))
