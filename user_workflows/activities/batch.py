@@ -46,7 +46,7 @@ class BatchActivity:
         """Walk the items in their order, and return those that were walked when they are recorded."""
         structlog.contextvars.bind_contextvars(**logged_trace(call.traceparent))
         batch = _Batch(call, self._host)
-        async with heartbeats():
+        with heartbeats():
             result = await batch.walk()
             await self._records.write(batch.record(activity.info().attempt))
         return result

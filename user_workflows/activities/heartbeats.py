@@ -1,8 +1,8 @@
 """Heartbeats while a plugin works, so that a lost worker is noticed and a cancellation arrives."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from temporalio import activity
@@ -11,19 +11,20 @@ from temporalio import activity
 HEARTBEAT_INTERVAL = 4.0
 
 
-@contextlib.asynccontextmanager
-async def heartbeats(checkpoint: Callable[[], Any] = lambda: None) -> AsyncIterator[None]:
+@contextmanager
+def heartbeats(checkpoint: Callable[[], Any] = lambda: None) -> Iterator[None]:
     """Heartbeat for as long as the block runs, each time with what `checkpoint` returns."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
 
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_INTERVAL)
-            activity.heartbeat(checkpoint())
+    def beat() -> None:
+        nonlocal timer
+        activity.heartbeat(checkpoint())
+        timer = loop.call_later(HEARTBEAT_INTERVAL, beat)
 
-    task = asyncio.create_task(beat())
+    # A timer, which keeps the activity's context; a task for each short call would cost more than the call.
+    timer = loop.call_later(HEARTBEAT_INTERVAL, beat)
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        timer.cancel()

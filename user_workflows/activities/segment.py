@@ -78,7 +78,7 @@ class SegmentActivity:
 
     async def _run_remotely(self, call: SegmentCall) -> SegmentResult:
         segment = _Segment(_from_checkpoint(call), self._host, self._records)
-        async with heartbeats(segment.checkpoint):
+        with heartbeats(segment.checkpoint):
             return await segment.walk(budget=None)
 
 

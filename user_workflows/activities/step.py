@@ -29,7 +29,7 @@ def _step_activity(plugin_id: str, host: Host, records: RecordWriter) -> StepAct
         is_recorded = call.seq > 0
         if attempt > 1 and is_recorded:
             records.put(_attempt_record(call, attempt, None))
-        async with heartbeats():
+        with heartbeats():
             structlog.contextvars.bind_contextvars(**logged_trace(call.traceparent))
             try:
                 outcome = await host.invoke(
