@@ -14,7 +14,7 @@ async def test_a_long_call_heartbeats_with_its_checkpoint_until_it_ends(monkeypa
     monkeypatch.setattr(module, "HEARTBEAT_INTERVAL", 0.01)
     beats: list[Any] = []
     environment = ActivityEnvironment()
-    environment.on_heartbeat = lambda *details: beats.append(*details)
+    environment.on_heartbeat = beats.append
 
     async def work() -> int:
         numbers = iter(range(1_000))
