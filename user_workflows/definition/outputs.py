@@ -114,7 +114,10 @@ def input_of(node: DrawnNode, edges: list[DrawnEdge], outputs: Mapping[str, Port
         return given
     if len(edges) == 1 and node.plugin_id != "merge":
         return _arrives(edges[0], outputs)
-    return map_of({edge.target_handle or edge.source: _arrives(edge, outputs) for edge in edges})
+    arriving: dict[str, list[Kinds]] = {}
+    for edge in edges:
+        arriving.setdefault(edge.target_handle or edge.source, []).append(_arrives(edge, outputs))
+    return map_of({key: either(options) for key, options in arriving.items()})
 
 
 def _arrives(edge: DrawnEdge, outputs: Mapping[str, Ports]) -> Kinds:

@@ -112,25 +112,31 @@ def kinds_of(value: Any, depth: int = 0) -> Kinds:  # noqa: PLR0911 - one a type
 
 def as_json(kinds: Kinds) -> Kinds:
     """Return the kind of a value after it has left the language: times and types are strings there."""
-    if kinds is None:
-        return None
-    return either(
-        STRING
-        if kind.name in ("timestamp", "duration", "type")
-        else list_of(as_json(kind.element))
-        if kind.name == "list"
-        else (
-            Kind(
-                "map",
-                fields={name: as_json(field) for name, field in kind.fields.items()},
-                is_open=kind.is_open,
-                others=as_json(kind.others),
-            ),
-        )
-        if kind.name == "map"
-        else (kind,)
-        for kind in kinds
-    )
+    return _Leaving().of(kinds)
+
+
+class _Leaving:
+    """Looks at so many kinds and no more: a value may hold another many times over, at each of many levels."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_ENTRIES
+
+    def of(self, kinds: Kinds, depth: int = 0) -> Kinds:
+        self._left -= 1
+        if kinds is None or self._left < 0 or depth > _MAX_DEPTH:
+            return None
+        return either(self._one(kind, depth + 1) for kind in kinds)
+
+    def _one(self, kind: Kind, depth: int) -> Kinds:
+        match kind.name:
+            case "timestamp" | "duration" | "type":
+                return STRING
+            case "list":
+                return list_of(self.of(kind.element, depth))
+            case "map":
+                fields = {name: self.of(field, depth) for name, field in kind.fields.items()}
+                return (Kind("map", fields=fields, is_open=kind.is_open, others=self.of(kind.others, depth)),)
+        return (kind,)
 
 
 def describe(kinds: Kinds) -> str:

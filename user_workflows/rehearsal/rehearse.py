@@ -147,7 +147,8 @@ class _Stage:
     def _steps(self) -> Iterator[RehearsedStep]:
         room = MAX_SHOWN
         for state in self._tally.all():
-            room -= len(msgspec.json.encode((state.input, state.output)))
+            if room >= 0:
+                room -= len(msgspec.json.encode((state.input, state.output)))
             yield _step(state, self._stand_in.notes.get((state.node.id, state.path)), is_cut=room < 0)
 
     def _undone(self) -> list[str]:

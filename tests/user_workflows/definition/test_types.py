@@ -1,5 +1,6 @@
 """What an expression surely cannot do with what it reads is told at save: certain mismatches, and nothing else."""
 
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -203,3 +204,20 @@ def test_a_trigger_of_which_one_kind_has_the_field_is_not_told_of() -> None:
     assert faults(drawn(reader, triggers=[HOOK])) == []
     assert faults(drawn(reader, triggers=[HOOK, CRON])) == []
     assert [fault.position for fault in faults(drawn(reader, triggers=[CRON]))] == [11, 11]
+
+
+def test_a_chain_of_nodes_that_hold_one_another_twice_is_checked_in_no_time() -> None:
+    nodes = [node("n0", values={"x": 1})]
+    for index in range(1, 200):
+        held = f"{{{{ nodes.n{index - 1}.output }}}}"
+        nodes.append(node(f"n{index}", values={"x": held, "y": held}))
+    started = time.thread_time()
+    assert faults(wired(*nodes)) == []
+    assert time.thread_time() - started < 2
+
+
+def test_two_edges_under_one_key_bring_either_value() -> None:
+    wires = [{"source": "c", "target": "r", "targetHandle": "in"}, {"source": "o", "target": "r", "targetHandle": "in"}]
+    reader = node("r", values={"x": "{{ input['in'].count }}", "y": "{{ input['in'].none }}"})
+    raw = drawn(CONSTANTS, node("o", values={"total": 1}), reader) | {"edges": wires}
+    assert [fault.pointer for fault in faults(raw)] == ["/nodes/2/config/values/y"]

@@ -1,5 +1,7 @@
 """What is inferred of an expression holds whenever it is evaluated, and what surely fails is told where it fails."""
 
+import random
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,6 +69,46 @@ def test_what_is_inferred_of_the_conformance_cases_holds() -> None:
 
 
 SCOPE = {"price": kinds_of(PRICE), "rows": list_of(kinds_of(PRICE)), "any": None}
+
+
+def test_whatever_is_written_is_looked_at_without_a_fault() -> None:
+    """Forms filled without regard to types, over a scope of which some is known."""
+    choice = random.Random(7)
+    for _ in range(3_000):
+        source = choice.choice(mixed(choice, 3))
+        inference = Inference(SCOPE)
+        inference.kinds(compile_expression(source).tree)
+
+
+def mixed(choice: random.Random, depth: int) -> list[str]:
+    """Return expressions that grow out of one another, whatever their types."""
+    grown = ["price", "rows", "any", "1", "'a'", "null", "1.5", "price.close", "timestamp(0)", "x"]
+    for _ in range(depth * 4):
+        one, other = choice.choice(grown), choice.choice(grown)
+        form = choice.choice(MIXED)
+        if len(one) + len(other) < 300:
+            grown.append(form.replace("$1", f"({one})").replace("$2", f"({other})"))
+    return grown
+
+
+MIXED = [
+    "$1 + $2", "$1 - $2", "$1 < $2", "$1 == $2", "$1 in $2", "$1 && $2", "$1 || $2", "!$1", "-$1", "$1 ? $2 : $1",
+    "[$1, $2]", "{'k': $1}", "{$2: $1}", "$1.symbol", "$1?.symbol", "$1[0]", "$1['symbol']", "$1[$2]", "$1?.[$2]",
+    "has($1.price)", "default($1, $2)", "$1.size()", "size($1)", "$1.lower()", "$1.map(x, $2)", "$1.filter(x, $2)",
+    "$1.all(x, $2)", "$1.find(x, $2)", "$1.groupBy(x, $2)", "$1.transformMap(x, y, $2)",
+    "$1.transformMapEntry(x, y, {$2: $1})", "cel.bind(x, $1, $2)", "type($1)", "string($1)", "int($1)",
+    "$1.format([$2])", "max($1, $2)", "$1.contains($2)", "$1.sum()", "$1.sortBy(x, $2)", "$1.getHours($2)",
+    "math.abs($1)", "dyn($1)",
+]  # fmt: skip
+
+
+def test_a_value_that_holds_another_many_times_over_is_looked_at_in_no_time() -> None:
+    source = "{'x': 1, 'y': timestamp(0)}"
+    for level in range(20):
+        source = f"cel.bind(v{level}, {source}, {{'x': v{level}, 'y': v{level}}})"
+    started = time.thread_time()
+    infer(source)
+    assert time.thread_time() - started < 0.1
 
 
 @pytest.mark.parametrize(
