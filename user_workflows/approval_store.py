@@ -29,6 +29,8 @@ approvals = Table(
     Column("request_sealed", LargeBinary, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant),
+    #: when its step took what was decided until then for all; links are of no use any more
+    Column("closed_at", Instant),
     PrimaryKeyConstraint("tenant_id", "id"),
     ForeignKeyConstraint(["tenant_id", "execution_id"], ["executions.tenant_id", "executions.id"], ondelete="CASCADE"),
     Index("ix_approvals_execution", "tenant_id", "execution_id"),

@@ -26,7 +26,15 @@ from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.definition.faults import pointer
 from user_workflows.definition.forms import data_faults
 from user_workflows.errors import Conflict, EngineUnavailable, InvalidData, NotFound
-from user_workflows.interpreter.approvals import OPEN, Decision, OpenApproval, about_of, outcome_of
+from user_workflows.interpreter.approvals import (
+    CLOSE,
+    OPEN,
+    CloseApproval,
+    Decision,
+    OpenApproval,
+    about_of,
+    outcome_of,
+)
 from user_workflows.interpreter.messages import workflow_id
 from user_workflows.records import OPEN_STATUSES, path_key
 from user_workflows.store import executions, steps
@@ -95,8 +103,12 @@ class Approvals:
         self._public_url = public_url.rstrip("/")
 
     @activity.defn(name=OPEN)
-    async def open(self, call: OpenApproval) -> None:
-        """Make the links of an approval, and the mails that carry them; a repetition makes none."""
+    async def open(self, call: OpenApproval) -> bool:
+        """Make the links of an approval, and the mails that carry them; a repetition makes none.
+
+        Returns:
+            Whether its deadline has to `close` it: always, since there is such a thing.
+        """
         sealer = await self._vault.sealer(call.tenant_id)
         id = _id(call)
         request = {"title": call.title, "message": call.message, "form": call.form}
@@ -115,7 +127,7 @@ class Approvals:
         insert = self._database.insert(approvals).on_conflict_do_nothing(index_elements=["tenant_id", "id"])
         async with self._database.transaction() as connection:
             if (await connection.execute(insert.returning(approvals.c.id), [row])).first() is None:
-                return
+                return True
             people: Sequence[str | None] = call.approvers or [None] * call.required
             for number, approver in enumerate(people):
                 token = secrets.token_urlsafe(32)
@@ -133,6 +145,20 @@ class Approvals:
                         call.tenant_id, self._mail(call, approver, token), key=link_id, connection=connection
                     )
         self._jobs.wake()
+        return True
+
+    @activity.defn(name=CLOSE)
+    async def close(self, call: CloseApproval) -> Sequence[dict[str, Any]]:
+        """Let nobody decide any more, and return what was decided, as it is told; a repetition returns the same."""
+        mine = approvals.c.tenant_id == call.tenant_id, approvals.c.id == _id(call)
+        async with self._database.transaction() as connection:
+            # Whoever decides holds the same row: a decision is before this, or is refused.
+            change = update(approvals).where(*mine, approvals.c.closed_at.is_(None)).values(closed_at=now())
+            await connection.execute(change)
+            links = await _links(connection, call.tenant_id, _id(call))
+        sealer = await self._vault.sealer(call.tenant_id)
+        decided = sorted((link for link in links if link.decided_at is not None), key=lambda link: link.decided_at)
+        return [self._told(link, sealer) for link in decided]
 
     async def list(self, tenant_id: str, execution_id: str) -> tuple[OpenedApproval, ...]:
         """Return what an execution waits for, with the links.
@@ -239,16 +265,7 @@ class Approvals:
             row = (await connection.execute(query)).one()
         path = [int(part) for part in row.path.split(".") if part]
         handle = self._temporal.get_workflow_handle(workflow_id(link.tenant_id, row.execution_id))
-        what = {"link": link.id, "decision": self._decided(link, sealer)}
-        decided = what.pop("decision")
-        told = {
-            **what,
-            "decision": decided.decision,
-            "approver": decided.approver,
-            "comment": decided.comment,
-            "data": decided.data,
-            "decidedAt": decided.decided_at,
-        }
+        told = {**self._told(link, sealer), "generation": row.generation}
         try:
             async with reaching_temporal():
                 await handle.signal("tell", args=[about_of(row.node_id, path), told], rpc_timeout=RPC_TIMEOUT)
@@ -260,6 +277,17 @@ class Approvals:
                 raise
         async with self._database.transaction() as connection:
             await connection.execute(update(approval_links).where(*_is(link)).values(told_at=now()))
+
+    def _told(self, link: "Row[Any]", sealer: Sealer) -> dict[str, Any]:
+        decided = self._decided(link, sealer)
+        return {
+            "link": link.id,
+            "decision": decided.decision,
+            "approver": decided.approver,
+            "comment": decided.comment,
+            "data": decided.data,
+            "decidedAt": decided.decided_at,
+        }
 
     def _decided(self, link: "Row[Any]", sealer: Sealer) -> Decided:
         return Decided(
@@ -289,7 +317,7 @@ class Approvals:
         return JobRequest(type="email.send", payload=payload)
 
 
-def _id(call: OpenApproval) -> str:
+def _id(call: OpenApproval | CloseApproval) -> str:
     step = f"{call.tenant_id}/{call.execution_id}/{call.generation}/{about_of(call.node_id, call.path)}"
     return f"apr_{hashlib.sha256(step.encode()).hexdigest()[:40]}"
 
@@ -308,6 +336,7 @@ def _live() -> Any:
         .join(executions, its_execution)
         .outerjoin(steps, its_step)
         .where(executions.c.status.in_(OPEN_STATUSES), executions.c.generation == approvals.c.generation)
+        .where(approvals.c.closed_at.is_(None))
         # A step that is not recorded yet has only just begun.
         .where(steps.c.status.is_(None) | steps.c.status.in_(("pending", "running", "waiting")))
     )

@@ -120,7 +120,7 @@ def _execution_worker(
         temporal,
         task_queue=EXECUTION_QUEUE,
         workflows=[Interpreter, Fire],
-        activities=[closing.checkpoint, closing.close, segments.run, approvals.open],
+        activities=[closing.checkpoint, closing.close, segments.run, approvals.open, approvals.close],
         interceptors=[LendEmit(records)],
         max_cached_workflows=cached,
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
@@ -137,7 +137,7 @@ def generated_worker(
         temporal,
         task_queue=served.name,
         workflows=[served.workflow],
-        activities=[CloseActivities(records, temporal).close, approvals.open],
+        activities=[CloseActivities(records, temporal).close, approvals.open, approvals.close],
         interceptors=[LendEmit(records)],
         # The module is the operator's, as the plugins are; outside the sandbox it costs a third.
         workflow_runner=UnsandboxedWorkflowRunner(),

@@ -97,6 +97,18 @@ CASES = (
         definition={"nodes": [node("ask", "approval", title="?", deadline="1s", onDeadline="rejected")]},
     ),
     Case(
+        name="approval-closed-at-its-deadline",
+        definition={
+            "nodes": [
+                node("ask", "approval", title="?", required=2, deadline="2s"),
+                node("late", values={"n": "{{ size(nodes.ask.expired.decisions) }}"}),
+            ],
+            "edges": edges("ask.expired>late"),
+        },
+        decide_at="ask",
+        decisions=("approved",),
+    ),
+    Case(
         name="branches-and-dead-paths",
         definition={
             "nodes": [

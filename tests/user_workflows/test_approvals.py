@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
@@ -15,7 +16,7 @@ from user_workflows.approvals import Approvals, OpenedApproval
 from user_workflows.client import connect
 from user_workflows.errors import Conflict, InvalidData, NotFound
 from user_workflows.execution_views import Execution
-from user_workflows.interpreter.approvals import outcome_of
+from user_workflows.interpreter.approvals import CloseApproval, outcome_of
 
 
 @pytest.fixture
@@ -136,6 +137,116 @@ async def lane_without_temporal(lane: Lane, database: Database) -> Approvals:
     return Approvals(
         database=database, vault=lane.vault, jobs=lane.jobs, temporal=nowhere, public_url="https://gateway.example.com"
     )
+
+
+async def test_a_decision_before_the_deadline_wins_though_nobody_has_told_of_it(lane: Lane, database: Database) -> None:
+    """The record decides, not what arrives first."""
+    execution, opened = await asked(lane, deadline="2s", required=2, approvers=["ann@example.com", "bob@example.com"])
+    away = await lane_without_temporal(lane, database)
+    for link, comment in zip(opened.links, ("first", "second"), strict=True):
+        await away.decide(link.token, "approved", comment=comment, data=None)
+    steps = await lane.steps(finished := await lane.finish(execution))
+    assert steps["approved"].status == "completed"
+    decisions = steps["ask"].output["decisions"]
+    assert [(each["approver"], each["comment"]) for each in decisions] == [
+        ("ann@example.com", "first"),
+        ("bob@example.com", "second"),
+    ]
+    assert {*decisions[0]} == {"decision", "approver", "comment", "data", "decidedAt"}
+    handle = lane.temporal.get_workflow_handle(f"{lane.tenant_id}/{execution.id}")
+    assert finished.history_events == (await handle.describe()).history_length
+
+
+async def test_too_few_decisions_before_the_deadline_are_not_enough(lane: Lane, database: Database) -> None:
+    execution, opened = await asked(lane, deadline="2s", required=2)
+    away = await lane_without_temporal(lane, database)
+    await away.decide(opened.links[0].token, "approved", comment=None, data=None)
+    steps = await lane.steps(await lane.finish(execution))
+    assert steps["expired"].status == "completed"
+    assert len(steps["ask"].output["decisions"]) == 1
+
+
+async def test_nobody_decides_any_more_once_the_deadline_has_asked_the_record(lane: Lane) -> None:
+    """Whatever the clock of the process says that takes the decision."""
+    execution, opened = await asked(lane, deadline="1h")
+    closing = CloseApproval(tenant_id=lane.tenant_id, execution_id=execution.id, node_id="ask")
+    for _ in range(2):
+        assert await ActivityEnvironment().run(lane.approvals.close, closing) == []
+    with pytest.raises(NotFound):
+        await lane.approvals.decide(opened.links[0].token, "approved", comment=None, data=None)
+
+
+async def test_each_round_of_a_loop_asks_by_links_of_its_own(lane: Lane) -> None:
+    ask = node("ask", "approval", title="Ship {{ item }}?")
+    ship, keep = node("ship", values={"of": "{{ item }}"}), node("keep", values={"of": "{{ item }}"})
+    body = {"nodes": [ask, ship, keep], "edges": edges("ask.approved>ship", "ask.rejected>keep")}
+    loop = node("each", "foreach", items=["a", "b"], **body)
+    execution = await lane.start(await lane.publish({"nodes": [loop]}))
+    async with asyncio.timeout(20):
+        while len(opened := await lane.approvals.list(lane.tenant_id, execution.id)) < 2:
+            await asyncio.sleep(0.02)
+    by_path = {each.path: each for each in opened}
+    assert {path: each.title for path, each in by_path.items()} == {(0,): "Ship a?", (1,): "Ship b?"}
+    await lane.approvals.decide(by_path[1,].links[0].token, "approved", comment=None, data=None)
+    await lane.approvals.decide(by_path[0,].links[0].token, "rejected", comment=None, data=None)
+    finished = await lane.finish(execution)
+    assert finished.output == {"each": [{"keep": {"of": "a"}}, {"ship": {"of": "b"}}]}
+
+
+async def test_skipping_a_waiting_approval_closes_its_links(lane: Lane) -> None:
+    execution, opened = await asked(lane)
+    await lane.controls.skip(lane.tenant_id, execution.id, "ask")
+    steps = await lane.steps(await lane.finish(execution))
+    assert {step.status for step in steps.values()} == {"skipped"}
+    with pytest.raises(NotFound):
+        await lane.approvals.decide(opened.links[0].token, "approved", comment=None, data=None)
+
+
+async def test_a_retry_keeps_what_was_decided_and_asks_anew_what_was_not(lane: Lane, database: Database) -> None:
+    definition = {
+        "nodes": [
+            node("first", "approval", title="First?"),
+            node("second", "approval", title="Second?"),
+            node("bad", "test.unsteady", name="approvals", failures=1, retry={"maxAttempts": 1}),
+        ],
+        "edges": edges("first.approved>bad"),
+    }
+    execution = await lane.start(await lane.publish(definition))
+    async with asyncio.timeout(20):
+        while len(opened := await lane.approvals.list(lane.tenant_id, execution.id)) < 2:
+            await asyncio.sleep(0.02)
+    before = {each.node_id: each.links[0].token for each in opened}
+    # Decided, and not told yet, when the execution fails.
+    away = await lane_without_temporal(lane, database)
+    await away.decide(before["second"], "approved", comment="of the run before", data=None)
+    await lane.approvals.decide(before["first"], "approved", comment=None, data=None)
+    assert (await lane.finish(execution)).status == "failed"
+    await lane.controls.retry(lane.tenant_id, execution.id)
+    async with asyncio.timeout(20):
+        while not (opened := await lane.approvals.list(lane.tenant_id, execution.id)):
+            await asyncio.sleep(0.02)
+    (again,) = opened
+    assert (again.node_id, again.links[0].decision) == ("second", None)
+    assert again.links[0].token != before["second"]
+    await lane.approvals.retell()
+    await lane.approvals.decide(again.links[0].token, "rejected", comment="anew", data=None)
+    steps = await lane.steps(await lane.finish(execution))
+    assert (steps["first"].port, steps["second"].port) == ("approved", "rejected")
+    assert [each["comment"] for each in steps["second"].output["decisions"]] == ["anew"]
+
+
+async def test_a_rerun_reuses_what_was_decided_or_asks_again(lane: Lane) -> None:
+    execution, opened = await asked(lane)
+    await lane.approvals.decide(opened.links[0].token, "approved", comment=None, data=None)
+    await lane.finish(execution)
+    reused = await lane.controls.rerun(lane.tenant_id, execution.id, from_node="approved")
+    assert (await lane.steps(await lane.finish(reused)))["ask"].port == "approved"
+    asking = await lane.controls.rerun(lane.tenant_id, execution.id, from_node="ask")
+    async with asyncio.timeout(20):
+        while not (opened_again := await lane.approvals.list(lane.tenant_id, asking.id)):
+            await asyncio.sleep(0.02)
+    await lane.approvals.decide(opened_again[0].links[0].token, "rejected", comment=None, data=None)
+    assert (await lane.steps(await lane.finish(asking)))["ask"].port == "rejected"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from user_workflows.interpreter.node import NodeState, Waiting
 from user_workflows.interpreter.waits import Signals, seconds_until
 
 OPEN = "approval.open"
+CLOSE = "approval.close"
 
 #: decisions that one approval may need, and people that it may ask
 MOST_LINKS = 50
@@ -47,6 +48,16 @@ class OpenApproval(Struct, frozen=True, kw_only=True, omit_defaults=True):
     until: str | None = None
 
 
+class CloseApproval(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The input of the activity that closes the links, and returns what was decided by them."""
+
+    tenant_id: str
+    execution_id: str
+    node_id: str
+    path: tuple[int, ...] = ()
+    generation: int = 1
+
+
 async def run_approval(
     start: StartExecution,
     graph: Waiting,
@@ -67,21 +78,15 @@ async def run_approval(
     about = about_of(state.node.id, state.path)
     if not state.kept:
         call = _opening(start, state, config)
-        await workflow.execute_local_activity(
-            OPEN,
-            call,
-            start_to_close_timeout=timedelta(seconds=30),
-            retry_policy=RetryPolicy(
-                initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
-            ),
-            summary=f"{state.node.id}: links",
-        )
+        may_be_closed = await _call_locally(OPEN, call, f"{state.node.id}: links")
         on_marker()
         state.kept = {
             "until": call.until,
             "links": len(call.approvers) or call.required,
             "required": call.required,
             "decisions": [],
+            # Nothing is returned in histories that are older than `CLOSE`.
+            "closes": may_be_closed is True,
         }
     kept = state.kept
     try:
@@ -89,12 +94,41 @@ async def run_approval(
             while (outcome := outcome_of(kept["decisions"], kept["links"], kept["required"])) is None:
                 graph.wait(state, reason_of(kept))
                 tell()
-                came = await told.take(about, None)
-                if all(known["link"] != came["link"] for known in kept["decisions"]):
+                came = dict(await told.take(about, None))
+                # By a link of the run before, which a retry has closed.
+                is_late = came.pop("generation", start.generation) != start.generation
+                if not is_late and all(known["link"] != came["link"] for known in kept["decisions"]):
                     kept["decisions"] = [*kept["decisions"], came]
     except TimeoutError:
-        outcome = config.get("onDeadline", "expired")
+        if kept.get("closes"):
+            kept["decisions"] = await _close(start, state, on_marker)
+        decided = outcome_of(kept["decisions"], kept["links"], kept["required"])
+        outcome = decided or config.get("onDeadline", "expired")
     return {outcome: {"decisions": [_shown(decision) for decision in kept["decisions"]]}}
+
+
+async def _close(start: StartExecution, state: NodeState, on_marker: Callable[[], None]) -> list[dict[str, Any]]:
+    """Let nobody decide any more, and return all that was decided: the record knows what nobody has told yet."""
+    call = CloseApproval(
+        tenant_id=start.tenant_id,
+        execution_id=start.execution_id,
+        node_id=state.node.id,
+        path=state.path,
+        generation=start.generation,
+    )
+    decisions: list[dict[str, Any]] = await _call_locally(CLOSE, call, f"{state.node.id}: deadline")
+    on_marker()
+    return decisions
+
+
+async def _call_locally(activity: str, call: OpenApproval | CloseApproval, summary: str) -> Any:
+    return await workflow.execute_local_activity(
+        activity,
+        call,
+        start_to_close_timeout=timedelta(seconds=30),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)),
+        summary=summary,
+    )
 
 
 def about_of(node_id: str, path: Sequence[int]) -> str:
