@@ -13,7 +13,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 SCRATCH := .gateway/scratch.db
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench kills fuzz record format lock migration clean
+.PHONY: help run test slow check bench kills fuzz record format lock migration clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -24,6 +24,9 @@ run: $(VENV)/.runtime ## start everything on this machine and run the example on
 
 test: $(VENV)/.dev ## run every test, on real servers
 	$(BIN)/python -m pytest $(ARGS)
+
+slow: $(VENV)/.dev ## run the tests that take many minutes; CI runs a short form of each
+	$(BIN)/python -m pytest -m slow -s $(ARGS)
 
 check: $(VENV)/.dev ## check format, lint and types, as CI does
 	$(BIN)/ruff format --check .
