@@ -24,6 +24,7 @@ from internal_jobs.schedules.scheduler import Scheduler
 from internal_jobs.worker import run_worker as run_jobs_worker
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
+from user_workflows.builds import Builds
 from user_workflows.codegen.load import load_modules
 from user_workflows.errors import EngineUnavailable, WorkflowsError
 from user_workflows.worker import run_worker as run_workflows_worker
@@ -103,6 +104,7 @@ async def run_user_workflows_worker(settings: Settings, modules: Sequence[Path] 
             host=platform.host,
             starts=platform.starts,
             approvals=platform.approvals,
+            builds=Builds(platform.temporal, settings.build_id, is_alone=settings.sole_build),
             feed=platform.feed,
             stop=stop,
             generated=generated,

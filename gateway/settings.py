@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,9 @@ from gateway.prices import Prices, parse_prices
 from plugins.builtin.smtp import parse_smtp_url
 from plugins.egress.guard import Guard
 from plugins.sdk.duration import parse_duration
+
+#: the version of this package
+RELEASE = version("orchestration-gateway")
 
 LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -62,6 +66,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     retention: Retention = Retention()
     #: what use is worth; ``None``: nothing is estimated
     prices: Prices | None = None
+    #: what executions are pinned to; one name for each version of the code that workers run
+    build_id: str = RELEASE
+    #: no worker of another build runs beside those of this one
+    sole_build: bool = False
     #: ``TEMPORAL_*`` as given, read by `temporalio.envconfig`
     temporal: dict[str, str] = field(default_factory=dict)
 
@@ -108,6 +116,18 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise ValueError(f"{text!r} is not a port number")
     return int(text)
+
+
+def _build_id(text: str) -> str:
+    if len(text) > 200 or any(character.isspace() for character in text):
+        raise ValueError(f"{text[:50]!r} must have at most 200 characters, and no spaces")
+    return text
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
 
 
 # The messages below do not repeat the value: it may hold a password.
@@ -185,4 +205,6 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "log_level": _one_of(LogLevel),
     "metrics_port": _port,
     "generated": _generated_types,
+    "build_id": _build_id,
+    "sole_build": _flag,
 }

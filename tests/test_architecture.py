@@ -97,6 +97,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.starts",
         "user_workflows.triggers.schedules",
         "user_workflows.usage",
+        "user_workflows.builds",
         "user_workflows.worker",
         "user_workflows.watch",
         "user_workflows.why",

@@ -1,6 +1,7 @@
 """Repairs records from Temporal: what ended without its last step, and starts that were cut off (design §9)."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,9 @@ SWEEP_AGE = timedelta(seconds=60)
 #: how long after an end what its workers told before it may still be on its way
 LAST_WORDS = timedelta(seconds=2 * LINGER)
 
+#: open executions that one sweep compares
+_AT_A_TIME = 200
+
 _CLOSED: dict[WorkflowExecutionStatus, ExecutionStatus] = {
     WorkflowExecutionStatus.COMPLETED: "completed",
     WorkflowExecutionStatus.FAILED: "failed",
@@ -61,6 +65,7 @@ class Reconciler:
         temporal: decides.
         starts: repeats a start that was cut off.
         patience: how long a task of an execution may wait for a worker before its record says so.
+        tend: called with every execution that is found open.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Reconciler:
         temporal: Client,
         starts: Starts,
         patience: timedelta = PATIENCE,
+        tend: Callable[[WorkflowExecutionDescription], Awaitable[None]] | None = None,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -78,6 +84,7 @@ class Reconciler:
         self._starts = starts
         self._patience = patience
         self._awaited = Awaited(database, temporal)
+        self._tend = tend
 
     async def is_due(self, tenant_id: str, execution_id: str) -> bool:
         """Return whether an open record is old enough to be compared again."""
@@ -101,11 +108,23 @@ class Reconciler:
         except EngineUnavailable:
             return
 
-    async def sweep(self, *, limit: int = 200) -> int:
-        """Compare the open records that nobody has written or read for a while; return how many."""
+    async def sweep_all(self) -> None:
+        """Compare every record that is open now."""
+        since = now()
+        while await self.sweep(before=since) == _AT_A_TIME:
+            pass
+
+    async def sweep(self, *, before: datetime | None = None, limit: int = _AT_A_TIME) -> int:
+        """Compare the open records that nobody has written or read for a while; return how many.
+
+        Args:
+            before: compare those that were not compared since then.
+            limit: how many.
+        """
+        until = now() - SWEEP_AGE if before is None else before
         query = (
             select(executions.c.tenant_id, executions.c.id)
-            .where(executions.c.status.in_(OPEN_STATUSES), executions.c.checked_at < now() - SWEEP_AGE)
+            .where(executions.c.status.in_(OPEN_STATUSES), executions.c.checked_at < until)
             .order_by(executions.c.checked_at)
             .limit(limit)
         )
@@ -127,6 +146,7 @@ class Reconciler:
             await self._watch(tenant_id, execution_id, find_trouble(description, now(), patience=self._patience))
             if await self._awaited.is_left_alone(tenant_id, execution_id):
                 await self._awaited.stop(tenant_id, execution_id, at_once=False)
+            await self._tend_to(description)
             return
         if await self._is_followed(tenant_id, execution_id, description.run_id):
             await self._mend_absent(tenant_id, execution_id)
@@ -142,6 +162,15 @@ class Reconciler:
             closed_at=description.close_time or now(),
             history_events=description.history_length,
         )
+
+    async def _tend_to(self, description: WorkflowExecutionDescription) -> None:
+        if self._tend is None:
+            return
+        try:
+            await self._tend(description)
+        except RPCError as error:
+            # It has ended meanwhile, or the next sweep has more luck.
+            _log.info("execution.notTended", workflow_id=description.id, error=error.message)
 
     async def _is_followed(self, tenant_id: str, execution_id: str, run_id: str) -> bool:
         """Return whether the execution has been retried since this run of it ended."""

@@ -25,7 +25,9 @@ from user_workflows.callers import keep_trigger, restore_trigger
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.generated.types import generated_type
 from user_workflows.interpreter.messages import (
+    EXECUTION,
     HISTORY_LIMIT,
+    PARK_AFTER,
     SEQ_STRIDE,
     Earlier,
     Seed,
@@ -33,7 +35,6 @@ from user_workflows.interpreter.messages import (
     TriggerCall,
     workflow_id,
 )
-from user_workflows.interpreter.workflow import EXECUTION
 from user_workflows.metrics import STARTED
 from user_workflows.plan.model import Plan
 from user_workflows.records import OPEN_STATUSES
@@ -105,6 +106,7 @@ class Starts:
         workflows: what is started.
         temporal: carries it.
         history_limit: events after which a run of an execution hands over to the next.
+        park_after: seconds that everything has to wait at least, for an execution to be parked.
         generated: types of versions whose executions run on generated code.
     """
 
@@ -116,9 +118,11 @@ class Starts:
         workflows: Workflows,
         temporal: Client,
         history_limit: int = HISTORY_LIMIT,
+        park_after: float = PARK_AFTER,
         generated: Collection[str] = (),
     ) -> None:
         self._history_limit = history_limit
+        self._park_after = park_after
         self._generated = generated
         self._database = database
         self._vault = vault
@@ -198,6 +202,7 @@ class Starts:
             origin_id=execution_id,
             seed=request.seed,
             history_limit=self._history_limit,
+            park_after=self._park_after,
         )
 
     async def repeat(self, tenant_id: str, execution_id: str) -> None:
@@ -227,6 +232,7 @@ class Starts:
             seed=begin.seed,
             earlier=begin.earlier,
             history_limit=self._history_limit,
+            park_after=self._park_after,
         )
         if row.generation == 1:
             await self._submit(start, (row.due_at - now()).total_seconds())

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.worker import (
     Interceptor,
     UnsandboxedWorkflowRunner,
@@ -27,11 +27,14 @@ from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.step import step_activities
 from user_workflows.approvals import Approvals
+from user_workflows.builds import Builds
 from user_workflows.codegen.load import Generated
 from user_workflows.feed import FeedWriter
 from user_workflows.interpreter.emit import EMIT
+from user_workflows.interpreter.parked import Parked
 from user_workflows.interpreter.steps import STEP_QUEUE
 from user_workflows.interpreter.workflow import Interpreter
+from user_workflows.parking import Parker
 from user_workflows.reconcile import Reconciler
 from user_workflows.records import RecordWriter
 from user_workflows.starts import EXECUTION_QUEUE, Starts
@@ -68,6 +71,7 @@ async def run_worker(
     host: Host,
     starts: Starts,
     approvals: Approvals,
+    builds: Builds,
     stop: asyncio.Event,
     feed: FeedWriter | None = None,
     max_concurrent_steps: int = 100,
@@ -79,9 +83,23 @@ async def run_worker(
     With no cached executions, each is replayed from its history whenever it goes on, as after the loss of a worker.
     """
     records = RecordWriter(database, vault) if feed is None else RecordWriter(database, vault, feed.put)
-    reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts)
-    segments = SegmentActivity(host, records)
+    parker = Parker(temporal)
+
+    async def tend(description: WorkflowExecutionDescription) -> None:
+        if not await builds.move(description):
+            await parker.ask(description)
+
+    reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts, tend=tend)
+    segments, closing = SegmentActivity(host, records), CloseActivities(records, temporal)
     calls = CallActivities(starts)
+    local: list[Callable[..., Any]] = [
+        closing.cancel,
+        closing.checkpoint,
+        closing.close,
+        segments.run,
+        approvals.open,
+        approvals.close,
+    ]
     steps: list[Callable[..., Any]] = [
         *step_activities(registry, host, records),
         segments.run,
@@ -90,13 +108,14 @@ async def run_worker(
         calls.call,
         calls.start_error_workflow,
     ]
-    background = [asyncio.create_task(work) for work in (records.run(), _sweep(reconciler, approvals))]
+    lasting = (records.run(), _sweep(reconciler, approvals), _take_over(builds, reconciler))
+    background = [asyncio.create_task(work) for work in lasting]
     if feed is not None:
         background.append(asyncio.create_task(feed.run()))
     try:
         async with AsyncExitStack() as serving:
             await serving.enter_async_context(
-                _execution_worker(temporal, records, segments, approvals, max_cached_executions)
+                _execution_worker(temporal, records, builds, local, max_cached_executions)
             )
             await serving.enter_async_context(_step_worker(temporal, steps, max_concurrent_steps))
             for each in generated:
@@ -113,16 +132,16 @@ async def run_worker(
 
 
 def _execution_worker(
-    temporal: Client, records: RecordWriter, segments: SegmentActivity, approvals: Approvals, cached: int
+    temporal: Client, records: RecordWriter, builds: Builds, activities: Sequence[Callable[..., Any]], cached: int
 ) -> Worker:
-    closing = CloseActivities(records, temporal)
     return Worker(
         temporal,
         task_queue=EXECUTION_QUEUE,
-        workflows=[Interpreter, Fire],
-        activities=[closing.checkpoint, closing.close, segments.run, approvals.open, approvals.close],
+        workflows=[Interpreter, Parked, Fire],
+        activities=activities,
         interceptors=[LendEmit(records)],
         max_cached_workflows=cached,
+        deployment_config=builds.config,
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
         workflow_runner=UnsandboxedWorkflowRunner(),
         graceful_shutdown_timeout=DRAIN,
@@ -156,6 +175,12 @@ def _step_worker(temporal: Client, activities: Sequence[Callable[..., Any]], con
         default_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_INTERVAL),
         graceful_shutdown_timeout=DRAIN,
     )
+
+
+async def _take_over(builds: Builds, reconciler: Reconciler) -> None:
+    """Make this build the current one, and at once look after what builds without workers have left behind."""
+    if await builds.promote():
+        await reconciler.sweep_all()
 
 
 async def _sweep(reconciler: Reconciler, approvals: Approvals) -> None:

@@ -75,7 +75,8 @@ async def plan_services(folder: DataFolder, ports: Ports, environ: Mapping[str, 
     else:
         temporal = await _plan_temporal(folder, ports)
         temporal_address, temporal_ui = temporal.address, temporal.ui_url
-        settings |= _reaching(temporal)
+        # Nobody else's workers reach it.
+        settings |= {**_reaching(temporal), "GATEWAY_SOLE_BUILD": "true"}
         servers.append(_server("temporal", temporal))
     settings |= {name: value for name, value in environ.items() if name.startswith("GATEWAY_") and value}
     return Services(

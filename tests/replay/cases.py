@@ -28,9 +28,12 @@ class Case(Struct, frozen=True, kw_only=True):
     calls: dict[str, Any] | None = None
     #: once it has failed, retry it; the history is that of the retry
     is_retried: bool = False
-    #: events after which a run hands over to the next; the history is that of the first run, or of the last
+    #: events after which a run hands over to the next
     history_limit: int = HISTORY_LIMIT
-    is_first_run: bool = False
+    #: park once this node waits, and send the first of the signals then
+    park_at: str | None = None
+    #: which run's history it is, counted as in a list
+    run: int = -1
 
 
 _LONG = {
@@ -51,6 +54,17 @@ _LONG = {
     ],
     "edges": edges("paid>each", "each>bad"),
 }
+
+_PATIENT = {
+    "nodes": [
+        node("first", values={"n": 1}),
+        node("hold", "wait", signal="go", timeout="90d"),
+        node("other", "wait", duration="2h"),
+        node("after", "stop", output="{{ input.n + nodes.first.output.n }}"),
+    ],
+    "edges": edges("first>hold", "hold.output>after"),
+}
+_PATIENT["nodes"][1]["config"]["timeout"] = _PATIENT["nodes"][1].pop("timeout")
 
 CASES = (
     Case(
@@ -535,6 +549,10 @@ CASES = (
             "errorWorkflow": "wf_nobody",
         },
     ),
-    Case(name="handover", definition=_LONG, input={"id": "abc"}, history_limit=25, is_first_run=True),
+    Case(name="handover", definition=_LONG, input={"id": "abc"}, history_limit=25, run=0),
     Case(name="further-run", definition=_LONG, input={"id": "abc"}, history_limit=25),
+    *(
+        Case(name=name, definition=_PATIENT, signals=(("go", {"n": 7}),), park_at="hold", run=run)
+        for run, name in enumerate(("parking", "parked", "woken"))
+    ),
 )

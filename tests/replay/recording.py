@@ -33,7 +33,8 @@ from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.codec import plain_data_converter
 from user_workflows.execution_views import Execution
 from user_workflows.interpreter.emit import EMIT
-from user_workflows.interpreter.messages import ExecutionRecord, TriggerCall, workflow_id
+from user_workflows.interpreter.messages import PARKED, ExecutionRecord, TriggerCall, workflow_id
+from user_workflows.interpreter.parked import Parked
 from user_workflows.interpreter.workflow import CHECKPOINT, CLOSE, Interpreter
 
 FOLDER = Path(__file__).parent / "histories"
@@ -54,7 +55,7 @@ def read(path: Path) -> Recording:
 async def replay(
     workflow_id: str, history: dict[str, Any], data_converter: DataConverter | None = None
 ) -> dict[str, Any]:
-    """Replay a history with the present code and return the last record it comes to.
+    """Replay a history with the present code and return the last record it comes to; a parked execution makes none.
 
     Args:
         workflow_id: Temporal's.
@@ -66,12 +67,14 @@ async def replay(
     """
     finals: list[ExecutionRecord] = []
     replayer = Replayer(
-        workflows=[Interpreter],
+        workflows=[Interpreter, Parked],
         data_converter=data_converter or plain_data_converter(),
         interceptors=[_Capture(finals.append)],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
     await replayer.replay_workflow(WorkflowHistory.from_json(workflow_id, history))
+    if not finals:
+        return {}
     final: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(finals[-1]))
     return final | {"steps": sorted(final["steps"], key=lambda step: (step["path"], step["node_id"]))}
 
@@ -106,16 +109,15 @@ async def record(lane: Lane, case: Case) -> Recording:
     execution = await lane.executions.start(lane.tenant_id, workflow, trigger=trigger)
     await see_through(lane, case, execution)
     id = workflow_id(lane.tenant_id, execution.id)
-    handle = lane.temporal.get_workflow_handle(id)
-    if case.is_first_run:
-        first = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
-        handle = lane.temporal.get_workflow_handle(id, run_id=first)
-    history = (await handle.fetch_history()).to_json_dict()
+    history = (await runs(lane, execution))[case.run].to_json_dict()
     return Recording(workflow_id=id, history=history, final=await replay(id, history))
 
 
 async def see_through(lane: Lane, case: Case, execution: Execution) -> Execution:
     """Do to an execution what its case says, and return it when it has ended."""
+    if case.park_at is not None:
+        await _until(lane, execution, case.park_at, "waiting")
+        await _park(lane, execution)
     for name, payload in case.signals:
         await lane.executions.signal(lane.tenant_id, execution.id, name, payload)
     if case.cancel_at is not None:
@@ -140,6 +142,25 @@ async def see_through(lane: Lane, case: Case, execution: Execution) -> Execution
         await lane.controls.retry(lane.tenant_id, execution.id)
         finished = await lane.finish(execution)
     return finished
+
+
+async def runs(lane: Lane, execution: Execution) -> list[WorkflowHistory]:
+    """Return the histories of all runs of an execution, the first run's first; the last may still run."""
+    id = workflow_id(lane.tenant_id, execution.id)
+    described = await lane.temporal.get_workflow_handle(id).describe()
+    histories, run_id = [], described.raw_description.workflow_execution_info.first_run_id
+    while run_id:
+        histories.append(await lane.temporal.get_workflow_handle(id, run_id=run_id).fetch_history())
+        ended = histories[-1].events[-1].workflow_execution_continued_as_new_event_attributes
+        run_id = ended.new_execution_run_id
+    return histories
+
+
+async def _park(lane: Lane, execution: Execution) -> None:
+    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
+    await handle.signal("park")
+    while (await handle.describe()).workflow_type != PARKED:
+        await asyncio.sleep(0.02)
 
 
 async def _until(lane: Lane, execution: Execution, node_id: str, status: str) -> None:

@@ -28,11 +28,12 @@ from plugins.vault.keys import MasterKey, Vault
 from tests.servers import own_namespace
 from tests.user_workflows.reference.plugins import PLUGINS
 from user_workflows.approvals import Approvals
+from user_workflows.builds import Builds
 from user_workflows.client import connect
 from user_workflows.controls import Controls
 from user_workflows.execution_views import Execution, Step
 from user_workflows.executions import Executions
-from user_workflows.interpreter.messages import HISTORY_LIMIT, TriggerCall
+from user_workflows.interpreter.messages import HISTORY_LIMIT, PARK_AFTER, TriggerCall
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules
 from user_workflows.worker import run_worker
@@ -201,6 +202,8 @@ async def open_lane(
     readable: bool = False,
     forgetful: bool = False,
     history_limit: int = HISTORY_LIMIT,
+    park_after: float = PARK_AFTER,
+    build: str = "test",
     works: bool = True,
     like: Place | None = None,
     plugins: Sequence[Plugin] = PLUGINS,
@@ -215,6 +218,8 @@ async def open_lane(
         readable: leave histories in plain JSON, to be recorded.
         forgetful: replay each execution whenever it goes on, as after the loss of a worker.
         history_limit: events after which a run of an execution hands over to the next.
+        park_after: seconds that everything has to wait at least, for an execution to be parked.
+        build: of its worker.
         works: with a worker; without, another process must open one.
         like: instead of a place of its own, that of another process's lane.
         plugins: beside those that every lane has.
@@ -237,7 +242,14 @@ async def open_lane(
         egress=egress,
     )
     workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
-    starts = Starts(database=database, vault=vault, workflows=workflows, temporal=temporal, history_limit=history_limit)
+    starts = Starts(
+        database=database,
+        vault=vault,
+        workflows=workflows,
+        temporal=temporal,
+        history_limit=history_limit,
+        park_after=park_after,
+    )
     executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)
     # Without Redis: what is enqueued is a row, and is looked at as one.
     jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
@@ -254,6 +266,7 @@ async def open_lane(
             host=host,
             starts=starts,
             approvals=approvals,
+            builds=Builds(temporal, build, is_alone=True),
             stop=stop,
             max_cached_executions=0 if forgetful else 1_000,
         )

@@ -1,27 +1,32 @@
 """An execution that hands over to a further run in the middle of something ends as one that never did.
 
-Each scenario is carried out twice on a real Temporal server, once by executions that stay in one run, once by ones that
-are made to hand over, each run of which is replayed too; what is left in the records has to be equal.
+Each scenario is carried out on a real Temporal server by executions that stay in one run, by ones that are made to hand
+over, and by ones that are parked. What is left in the records has to be equal, and every run has to replay.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from msgspec import Struct, to_builtins
 
 from plugins.storage.database import Database, metadata
-from tests.replay.recording import replay
+from tests.replay.recording import replay, runs
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.execution_views import Execution, Step
-from user_workflows.interpreter.messages import HISTORY_LIMIT, workflow_id
+from user_workflows.interpreter.messages import HISTORY_LIMIT, PARK_AFTER, PARKED, workflow_id
 
 #: events after which a run hands over where it is made to
 LIMIT = 20
+
+#: seconds that everything has to wait at least, where executions are parked
+PATIENCE = 0.5
+
+Way = Literal["whole", "long", "parked"]
 
 #: what tells two executions of one scenario apart
 _OWN = {"startedAt", "closedAt", "id", "at", "decidedAt"}
@@ -31,8 +36,7 @@ class Stage(Struct, frozen=True, kw_only=True, eq=False):
     """Where a scenario is carried out."""
 
     lane: Lane
-    #: whether executions are made to hand over
-    hands_over: bool
+    way: Way
 
     async def begin(self, definition: dict[str, Any], input: Any = None) -> Execution:
         return await self.lane.start(await self.lane.publish(definition), input)
@@ -49,25 +53,39 @@ class Stage(Struct, frozen=True, kw_only=True, eq=False):
         async with asyncio.timeout(60):
             await self.lane.gates.arrival(gate).wait()
 
+    async def timer(self, execution: Execution) -> None:
+        """Wait until the execution waits for a timer."""
+        async with asyncio.timeout(60):
+            while not any(
+                event.HasField("timer_started_event_attributes")
+                for event in (await runs(self.lane, execution))[0].events
+            ):
+                await asyncio.sleep(0.02)
+
     async def hand_over(self, execution: Execution) -> None:
         """Let the execution go on in a further run."""
-        if not self.hands_over:
+        if self.way == "whole":
+            return
+        if self.way == "parked":
+            await self.park(execution)
             return
         before = await self.run_of(execution)
         async with asyncio.timeout(60):
             while await self.run_of(execution) == before:
                 await self.lane.executions.signal(self.lane.tenant_id, execution.id, "noise")
 
+    async def park(self, execution: Execution) -> None:
+        handle = self.lane.temporal.get_workflow_handle(workflow_id(self.lane.tenant_id, execution.id))
+        async with asyncio.timeout(60):
+            while (await handle.describe()).workflow_type != PARKED:
+                await handle.signal("park")
+                await asyncio.sleep(0.1)
+
     async def replay_all(self, execution: Execution) -> None:
         """Replay every run of an execution that has ended."""
         id = workflow_id(self.lane.tenant_id, execution.id)
-        run_id = (
-            await self.lane.temporal.get_workflow_handle(id).describe()
-        ).raw_description.workflow_execution_info.first_run_id
-        while run_id:
-            history = await self.lane.temporal.get_workflow_handle(id, run_id=run_id).fetch_history()
+        for history in await runs(self.lane, execution):
             await replay(id, history.to_json_dict(), self.lane.temporal.data_converter)
-            run_id = history.events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id
 
     async def run_of(self, execution: Execution) -> str | None:
         handle = self.lane.temporal.get_workflow_handle(workflow_id(self.lane.tenant_id, execution.id))
@@ -140,7 +158,7 @@ async def an_approval_of_two(stage: Stage) -> Execution:
 
 
 async def an_approval_whose_deadline_passes(stage: Stage) -> Execution:
-    ask = node("ask", "approval", title="Pay?", deadline="3s")
+    ask = node("ask", "approval", title="Pay?", deadline="15s")
     after = node("after", values={})
     execution = await stage.begin({"nodes": [ask, after], "edges": edges("ask.expired>after")})
     await stage.waiting(execution, "ask")
@@ -165,7 +183,7 @@ async def a_failure_that_is_undone(stage: Stage) -> Execution:
     await stage.arrived("early")
     stage.lane.gates.at("early").set()
     await stage.waiting(execution, "hold")
-    if stage.hands_over:
+    if stage.way == "long":
         # While `late` runs it cannot: what runs ends in the run that it began in.
         for _ in range(LIMIT):
             await stage.lane.executions.signal(stage.lane.tenant_id, execution.id, "noise")
@@ -242,10 +260,11 @@ async def a_loop_whose_rounds_wait(stage: Stage) -> Execution:
 async def a_segment_that_backs_off(stage: Stage) -> Execution:
     steps = [
         node("a", "test.echo", value="{{ input + 1 }}"),
-        node("b", "test.unsteady", name="b", failures=1, retry={"maxAttempts": 3, "initialInterval": "6s"}),
+        node("b", "test.unsteady", name="b", failures=1, retry={"maxAttempts": 3, "initialInterval": "12s"}),
         node("c", "test.echo", value="{{ nodes.a.output + nodes.b.output }}"),
     ]
     execution = await stage.begin(chain(*steps), 40)
+    await stage.timer(execution)
     await stage.hand_over(execution)
     return execution
 
@@ -319,38 +338,33 @@ def _common(value: Any) -> Any:
 
 
 @asynccontextmanager
-async def a_stage(
-    temporal_address: str, tmp_path_factory: pytest.TempPathFactory, *, hands_over: bool
-) -> AsyncIterator[Stage]:
+async def a_stage(temporal_address: str, tmp_path_factory: pytest.TempPathFactory, way: Way) -> AsyncIterator[Stage]:
     folder = tmp_path_factory.mktemp("handovers")
     database = Database(f"sqlite:///{folder}/gateway.db")
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
-    limit = LIMIT if hands_over else HISTORY_LIMIT
-    async with open_lane(database, temporal_address, folder, history_limit=limit) as lane:
-        yield Stage(lane=lane, hands_over=hands_over)
-    await database.close()
+    limit = LIMIT if way == "long" else HISTORY_LIMIT
+    patience = PATIENCE if way == "parked" else PARK_AFTER
+    try:
+        async with open_lane(database, temporal_address, folder, history_limit=limit, park_after=patience) as lane:
+            yield Stage(lane=lane, way=way)
+    finally:
+        await database.close()
 
 
 @pytest.fixture(scope="module")
 async def expected(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What is left of every scenario where no execution hands over."""
-    async with a_stage(temporal_address, tmp_path_factory, hands_over=False) as stage:
+    async with a_stage(temporal_address, tmp_path_factory, "whole") as stage:
         left = await asyncio.gather(*(left_by(stage, scenario) for scenario in SCENARIOS))
     return {scenario.__name__: each for scenario, each in zip(SCENARIOS, left, strict=True)}
 
 
-@pytest.fixture(scope="module")
-async def stage(
-    expected: dict[str, Any], temporal_address: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stage]:
-    # After the other: two workers on one task queue would take each other's tasks.
-    async with a_stage(temporal_address, tmp_path_factory, hands_over=True) as opened:
-        yield opened
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("way", ["long", "parked"])
 async def test_it_ends_as_one_that_never_handed_over(
-    stage: Stage, expected: dict[str, Any], scenario: Scenario
+    way: Way, expected: dict[str, Any], temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert await left_by(stage, scenario) == expected[scenario.__name__]
+    async with a_stage(temporal_address, tmp_path_factory, way) as stage:
+        left = await asyncio.gather(*(left_by(stage, scenario) for scenario in SCENARIOS))
+    for scenario, each in zip(SCENARIOS, left, strict=True):
+        assert each == expected[scenario.__name__], scenario.__name__

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from plugins.storage.database import Database, metadata
+from tests.replay.recording import runs
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.execution_views import Execution, Step
-from user_workflows.interpreter.messages import workflow_id
 
 #: events after which a run hands over here
 LIMIT = 60
@@ -32,15 +32,7 @@ async def lane(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) 
 
 async def chain(lane: Lane, execution: Execution) -> list[int]:
     """Return the length of every run's history, the first run's first; the last may still run."""
-    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
-    description = await handle.describe()
-    lengths, run_id = [], description.raw_description.workflow_execution_info.first_run_id
-    while run_id:
-        run = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id), run_id=run_id)
-        events = [event async for event in run.fetch_history_events()]
-        lengths.append(len(events))
-        run_id = events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-    return lengths
+    return [len(history.events) for history in await runs(lane, execution)]
 
 
 async def until(lane: Lane, execution: Execution, holds: Callable[[dict[str, Step]], bool]) -> dict[str, Step]:

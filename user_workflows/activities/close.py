@@ -5,8 +5,9 @@ from temporalio import activity
 from temporalio.client import Client
 
 from user_workflows.callers import tell_caller
+from user_workflows.client import RPC_TIMEOUT
 from user_workflows.interpreter.messages import CallEnd, ExecutionRecord
-from user_workflows.interpreter.workflow import CHECKPOINT, CLOSE
+from user_workflows.interpreter.workflow import CANCEL, CHECKPOINT, CLOSE
 from user_workflows.metrics import CLOSED, DURATION
 from user_workflows.records import RecordWriter
 
@@ -20,6 +21,11 @@ class CloseActivities:
     async def checkpoint(self, record: ExecutionRecord) -> None:
         """Write a record and return when it is committed: the next run tells nothing of it again."""
         await self._records.write(record)
+
+    @activity.defn(name=CANCEL)
+    async def cancel(self) -> None:
+        """Ask Temporal to cancel the execution that asks."""
+        await self._temporal.get_workflow_handle(activity.info().workflow_id or "").cancel(rpc_timeout=RPC_TIMEOUT)
 
     @activity.defn(name=CLOSE)
     async def close(self, record: ExecutionRecord) -> None:

@@ -1,6 +1,7 @@
 """Takes down the state of a walk as plain messages, without what nobody will ask for any more."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 from msgspec import structs
 
@@ -23,6 +24,19 @@ def carry(walk: Walk, around: Sequence[PlanNode] = ()) -> CarriedGraph:
     undoing = [state.node.compensate for state in states if _may_be_undone(state)]
     asked = _asked_for(walk.templates, [*around, *unsettled, *filter(None, undoing)])
     return CarriedGraph(nodes=tuple(_carry_node(walk, state, asked) for state in states if state.status != "pending"))
+
+
+def first_wake(walk: Walk) -> datetime | None:
+    """Return when the first of the nodes that wait, in loops too, goes on though nobody tells it anything."""
+    unsettled = [state for state in walk.graph.nodes.values() if not state.is_settled]
+    wakes = [datetime.fromisoformat(state.kept["until"]) for state in unsettled if state.kept.get("until") is not None]
+    wakes += [
+        state.started_at + timedelta(seconds=state.node.limit)
+        for state in unsettled
+        if state.node.limit is not None and state.started_at is not None
+    ]
+    inside = (first_wake(inner) for loop in walk.loops.values() for inner in loop.rounds.values())
+    return min((*wakes, *(wake for wake in inside if wake is not None)), default=None)
 
 
 def _carry_node(walk: Walk, state: NodeState, asked: frozenset[str] | None) -> CarriedNode:

@@ -14,8 +14,15 @@ from user_workflows.plan.model import Plan, PlanGraph, PlanNode
 ExecutionStatus = Literal["queued", "running", "paused", "completed", "failed", "canceled", "terminated", "timedOut"]
 StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "skipped", "canceled"]
 
+#: the workflow types in which an execution runs, and in which it waits for long
+EXECUTION = "execution"
+PARKED = "execution.parked"
+
 #: Temporal warns at 10,240 events of one run, and what is under way when a run drains still adds some.
 HISTORY_LIMIT = 4_000
+
+#: seconds that everything which remains has to wait at least, for the execution to be parked
+PARK_AFTER = 3_600.0
 
 #: A change of a step is numbered in steps of this size; an activity numbers its attempts in between.
 SEQ_STRIDE = 1_000
@@ -117,6 +124,19 @@ class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     carried: "Carried | None" = None
     #: events after which a run drains and hands over to the next
     history_limit: int = HISTORY_LIMIT
+    #: what waits longer than so many seconds may be parked
+    park_after: float = PARK_AFTER
+
+
+class Parking(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The input of the workflow in which an execution waits for long."""
+
+    #: of the run that goes on
+    start: StartExecution
+    #: when that is, though nobody tells the execution anything; RFC 3339
+    until: str | None = None
+    #: the state of the graph, for Temporal's UI
+    details: str = ""
 
 
 class StepCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -283,6 +303,13 @@ class LoopProgress(Struct, kw_only=True, omit_defaults=True):
     under_way: dict[int, CarriedGraph] = field(default_factory=dict)
 
 
+class Received(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A signal of Temporal's that came while the execution was parked."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+
+
 class Carried(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The state of an execution between two runs of it, beside its input and its figures."""
 
@@ -295,6 +322,9 @@ class Carried(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_paused: bool = False
     #: whether what has completed is undone, should the execution be canceled
     is_undone_when_canceled: bool = False
+    #: what came while it was parked, in order, and whether it was canceled then
+    received: tuple[Received, ...] = ()
+    is_cancel_requested: bool = False
     #: of the whole execution, RFC 3339
     deadline: str | None = None
 

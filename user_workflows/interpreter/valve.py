@@ -23,12 +23,20 @@ class Valve:
         self.is_paused = True
 
     def drain(self) -> None:
-        """Let nothing new begin in this run of the execution, for good."""
+        """Let nothing new begin in this run of the execution."""
         self.is_draining = True
+
+    def refill(self) -> None:
+        """Go on in this run after all."""
+        self.is_draining = False
+        self._wake()
 
     def open(self) -> None:
         """Let nodes begin again, and wake the walks that held some back."""
         self.is_paused = False
+        self._wake()
+
+    def _wake(self) -> None:
         for listener in [*self._listeners.values()]:
             listener()
 

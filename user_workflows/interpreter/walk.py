@@ -79,6 +79,14 @@ class Loop:
     def is_at_rest(self) -> bool:
         return self._is_held or (bool(self.rounds) and all(inner.is_at_rest for inner in self.rounds.values()))
 
+    @property
+    def has_ready(self) -> bool:
+        return any(inner.has_ready for inner in self.rounds.values())
+
+    @property
+    def is_held(self) -> bool:
+        return self._is_held or any(inner.is_held for inner in self.rounds.values())
+
     async def hold(self) -> None:
         """Wait for the end of this run of the execution: the next one goes on."""
         self._is_held = True
@@ -163,6 +171,16 @@ class Walk:
             raise self._fault
 
     @property
+    def has_ready(self) -> bool:
+        """Whether nodes, in loops too, would begin if the valve were open."""
+        return self.graph.has_ready or any(loop.has_ready for loop in self.loops.values())
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a loop has stopped only for the end of this run of the execution."""
+        return any(loop.is_held for loop in self.loops.values())
+
+    @property
     def is_draining(self) -> bool:
         return self._valve.is_draining
 
@@ -187,6 +205,8 @@ class Walk:
         if state is None or state.is_settled or node_id in self._skipping:
             return
         self._skipping[node_id] = reason
+        if any(state is begun for begun in self.graph.under_way):
+            return
         head = next((head for head in self._running if node_id == head or node_id in self._chains.get(head, ())), None)
         if head is None:
             self.graph.skip(state, reason, self._clock())
@@ -263,6 +283,9 @@ class Walk:
         """Go on with what an earlier run of the execution began."""
         for state in self.graph.under_way:
             self._perform(state)
+            if state.node.id in self._skipping:
+                # Once it has got to where it was: what it has begun elsewhere, it then ends.
+                asyncio.get_running_loop().call_soon(self._running[state.node.id].cancel)
         self.graph.under_way.clear()
 
     def _begin(self, state: NodeState) -> None:

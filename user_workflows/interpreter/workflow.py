@@ -4,13 +4,14 @@ Everything here is deterministic; recorded histories are replayed by ``tests/rep
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from msgspec import structs
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from user_workflows.interpreter.approvals import run_approval
@@ -27,10 +28,13 @@ from user_workflows.interpreter.errors import (
     ExecutionStopped,
     too_large_fails_step,
 )
+from user_workflows.interpreter.figures import Figures
+from user_workflows.interpreter.handover import Handover
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.limits import within_limit
 from user_workflows.interpreter.loops import run_foreach, run_while
 from user_workflows.interpreter.messages import (
+    EXECUTION,
     Carried,
     Earlier,
     ExecutionError,
@@ -50,15 +54,12 @@ from user_workflows.interpreter.walk import Performed, Walk
 from user_workflows.interpreter.writing import too_large, write
 from user_workflows.plan.model import PlanNode
 
-EXECUTION = "execution"
 CLOSE = "execution.close"
 CHECKPOINT = "execution.checkpoint"
-
-#: what the last workflow task adds to a history beside markers: its completion, and the end
-_LAST_EVENTS = 2
+CANCEL = "execution.cancel"
 
 
-@workflow.defn(name=EXECUTION)
+@workflow.defn(name=EXECUTION, versioning_behavior=VersioningBehavior.PINNED)
 class Interpreter:
     """One execution."""
 
@@ -69,8 +70,6 @@ class Interpreter:
         self._start = start
         self._started_at = started_at
         self._deadline = _deadline(start)
-        #: what the next run is handed, as soon as it is to go on
-        self._handover: Carried | None = None
         self._journal = Journal(0 if earlier is None else earlier.seq)
         self._signals = Signals(None if carried is None else carried.signals)
         #: what other parts of the system told nodes that wait for them, by what they wait for
@@ -83,9 +82,7 @@ class Interpreter:
         self._undone_in: set[ExecutionStatus] = {"failed", "timedOut"}
         if carried is not None and carried.is_undone_when_canceled:
             self._undone_in.add("canceled")
-        self._billable_actions = 1 if earlier is None else 1 + earlier.billable_actions
-        #: events that the present workflow task adds by its end, such as markers: (events before it, how many)
-        self._markers = (0, 0)
+        self._figures = Figures(earlier)
         self._effort = Effort(self._tell)
         self._emitter = Emitter(start, self._journal, started_at)
         self._walk = Walk(
@@ -109,16 +106,27 @@ class Interpreter:
             breathe=self._effort.spend,
             valve=self._valve,
         )
+        self._handover = Handover(
+            start,
+            self._walk,
+            self._valve,
+            self._journal,
+            deadline=self._deadline,
+            checkpoint=self._checkpoint,
+            take_down=self._take_down,
+        )
+        # Before any signal: what it speaks of has to be there.
+        if carried is not None:
+            self._take_up(carried)
+        elif start.seed is not None:
+            self._walk.graph.plant(start.seed, start.trigger.payload, workflow.now())
 
     @workflow.run
     async def run(self, start: StartExecution) -> Any:
         """Walk the plan to its end and return the execution's output."""
-        if start.carried is not None:
-            self._walk.graph.edited = start.carried.edited
-            self._walk.restore(start.carried.graph)
-        elif start.seed is not None:
-            self._walk.graph.plant(start.seed, start.trigger.payload, workflow.now())
         try:
+            if start.carried is not None and start.carried.is_cancel_requested:
+                await self._cancel()
             output = await self._walk_in_time()
         except ExecutionFailed as failure:
             raise await self._failed(failure) from failure
@@ -131,8 +139,8 @@ class Interpreter:
                 await self._close("canceled", error=ExecutionError(type="execution.canceled", message="canceled"))
             raise
         try:
-            if self._handover is not None:
-                self._hand_over(self._handover)
+            if self._handover.carried is not None:
+                self._handover.end_run(self._next_run(self._handover.carried), self._details())
             await self._close("completed", output=output)
         except ExecutionFailed as failure:
             raise await self._failed(failure) from failure
@@ -173,6 +181,12 @@ class Interpreter:
         """Undo what has completed, should the execution be canceled."""
         self._undone_in.add("canceled")
 
+    @workflow.signal(name="park")
+    def on_park(self) -> None:
+        """Wait in a workflow that holds no build of the worker back, if everything that remains waits for long."""
+        self._figures.count()
+        self._handover.ask_to_park()
+
     def _tell_change(self) -> None:
         # The final record tells the end, and nothing may come after it.
         if not self._is_closing:
@@ -180,15 +194,18 @@ class Interpreter:
             self._tell()
 
     def _tell(self) -> None:
-        workflow.set_current_details(details(self._walk.graph.nodes.values(), is_paused=self._valve.is_paused))
+        workflow.set_current_details(self._details())
         self._emitter.flush(self._status)
+
+    def _details(self) -> str:
+        return details(self._walk.graph.nodes.values(), is_paused=self._valve.is_paused)
 
     @property
     def _status(self) -> ExecutionStatus:
         return "paused" if self._valve.is_paused else "running"
 
     async def _walk_in_time(self) -> Any:
-        watching = asyncio.create_task(self._hand_over_when_long())
+        watching = asyncio.create_task(self._handover.watch())
         watching.add_done_callback(self._watched)
         try:
             async with asyncio.timeout(seconds_until(self._deadline)):
@@ -199,94 +216,84 @@ class Interpreter:
             watching.cancel()
         return self._walk.graph.result()
 
-    async def _hand_over_when_long(self) -> None:
-        """When the history has become long: begin nothing more, let what runs end, record it, and end the walk."""
-        await workflow.wait_condition(self._is_long)
-        self._valve.drain()
-        while self._handover is None:
-            await workflow.wait_condition(lambda: self._walk.is_at_rest)
-            seq = self._journal.seq
-            await self._write(CHECKPOINT, self._emitter.checkpoint(self._status))
-            self._count_marker()
-            self._billable_actions += 1
-            await workflow.wait_condition(partial(self._has_state_to_hand_over, seq))
-        self._walk.halt()
+    async def _checkpoint(self) -> None:
+        await self._write(CHECKPOINT, self._emitter.checkpoint(self._status))
+        self._figures.count_marker()
+        self._figures.count()
+
+    async def _cancel(self) -> None:
+        """Ask for the cancel that came while the execution was parked, of this run."""
+        await workflow.execute_local_activity(CANCEL, start_to_close_timeout=timedelta(seconds=30))
+        self._figures.count_marker()
+        self._figures.count()
 
     def _watched(self, watching: "asyncio.Task[None]") -> None:
         if not watching.cancelled() and (fault := watching.exception()) is not None:
             # A fault of ours: it has to fail the workflow task, which is made again by a mended worker.
             self._walk.halt(fault)
 
-    def _is_long(self) -> bool:
-        info, limit = workflow.info(), self._start.history_limit
-        length = info.get_current_history_length()
-        # By its bytes a history may be long at once, when much was handed over: it has to get somewhere all the same.
-        return length >= limit or (info.is_continue_as_new_suggested() and length >= limit // 8)
+    def _take_up(self, carried: Carried) -> None:
+        self._walk.graph.edited = carried.edited
+        self._walk.restore(carried.graph)
+        handlers: dict[str, Callable[..., None]] = {
+            "signal": self.on_signal,
+            "tell": self.on_tell,
+            "pause": self.on_pause,
+            "resume": self.on_resume,
+            "skip": self.on_skip,
+            "compensate": self.on_compensate,
+        }
+        for received in carried.received:
+            if (handler := handlers.get(received.name)) is not None:
+                handler(*received.args)
 
-    def _has_state_to_hand_over(self, recorded: int) -> bool:
-        """Take down the state, if it is still what was recorded; Temporal asks when nothing else is left to do.
+    def _take_down(self) -> Carried:
+        return Carried(
+            graph=carry(self._walk),
+            edited=dict(self._walk.graph.edited),
+            signals=self._signals.kept(),
+            told=self._told.kept(),
+            is_paused=self._valve.is_paused,
+            is_undone_when_canceled="canceled" in self._undone_in,
+            deadline=self._deadline,
+        )
 
-        Taken down later, it would lack a signal that a node has taken and not yet settled with.
-        """
-        if self._is_closing:
-            return False
-        if self._walk.is_at_rest and self._journal.seq == recorded:
-            self._handover = Carried(
-                graph=carry(self._walk),
-                edited=dict(self._walk.graph.edited),
-                signals=self._signals.kept(),
-                told=self._told.kept(),
-                is_paused=self._valve.is_paused,
-                is_undone_when_canceled="canceled" in self._undone_in,
-                deadline=self._deadline,
-            )
-        return True
-
-    def _hand_over(self, handover: Carried) -> NoReturn:
-        following = self._next_run(handover)
-        try:
-            # Refused by `continue_as_new` itself, it would fail the workflow task again and again.
-            workflow.payload_converter().to_payload(following)
-        except ApplicationError as error:
-            raise too_large("the state", error) from error
-        workflow.continue_as_new(following)
-
-    def _next_run(self, handover: Carried) -> StartExecution:
+    def _next_run(self, carried: Carried) -> StartExecution:
         earlier = Earlier(
             started_at=self._started_at,
             seq=self._journal.seq,
-            history_events=self._history_length() + _LAST_EVENTS,
-            billable_actions=self._billable_actions + self._effort.rests,
+            history_events=self._figures.final_length(),
+            billable_actions=self._figures.billable_actions + self._effort.rests,
         )
-        return structs.replace(self._start, seed=None, earlier=earlier, carried=handover)
+        return structs.replace(self._start, seed=None, earlier=earlier, carried=carried)
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         with too_large_fails_step():
             performed = await within_limit(state, self._perform(walk, state, scope))
             if state.node.limit is not None:
                 # Its timer is taken back in this workflow task.
-                self._billable_actions += 1
-                self._count_marker()
+                self._figures.count()
+                self._figures.count_marker()
             return performed
 
     async def _perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         match state.node.plugin:
             case "foreach" if state.node.home == "batch":
-                return await run_batches(self._start, walk, state, scope, on_call=self._count_call)
+                return await run_batches(self._start, walk, state, scope, on_call=self._figures.count)
             case "foreach":
                 return await run_foreach(walk, state, scope)
             case "while":
                 return await run_while(walk, state, scope)
         config = walk.templates.at(state.node).render(scope)
         # What goes on in a further run costs a timer again, and nothing else.
-        self._billable_actions += int(not state.kept or state.kept.get("until") is not None)
+        self._figures.count(int(not state.kept or state.kept.get("until") is not None))
         if state.node.plugin == "wait":
             return Performed(await run_wait(walk.graph, state, config, self._signals, self._tell))
         if state.node.plugin == "approval":
             # What is asked of the form stays as it was drawn.
             drawn = config | {key: state.node.config[key] for key in ("form",) if key in state.node.config}
             ports = await run_approval(
-                self._start, walk.graph, state, drawn, self._told, tell=self._tell, on_marker=self._count_marker
+                self._start, walk.graph, state, drawn, self._told, tell=self._tell, on_marker=self._figures.count_marker
             )
             return Performed(ports)
         return await self._call(walk, state, config)
@@ -294,31 +301,16 @@ class Interpreter:
     async def _call(self, walk: Walk, state: NodeState, config: Any) -> Performed:
         if state.node.plugin == CALL:
             # Of a call that waits, the end of its child is told by a signal.
-            self._billable_actions += int(config.get("mode") != "detach" and not state.kept)
+            self._figures.count(int(config.get("mode") != "detach" and not state.kept))
             return Performed(await run_call(self._start, walk.graph, state, config, told=self._told, tell=self._tell))
         result = await run_step(self._start, state, config)
         return Performed({result.port: result.output}, result.attempt)
 
     async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
         with too_large_fails_step():
-            outcomes, actions = await run_segment(self._start, walk, chain, given, on_marker=self._count_marker)
-        self._billable_actions += actions
+            outcomes, actions = await run_segment(self._start, walk, chain, given, on_marker=self._figures.count_marker)
+        self._figures.count(actions)
         return outcomes
-
-    def _count_call(self) -> None:
-        self._billable_actions += 1
-
-    def _count_marker(self) -> None:
-        length = workflow.info().get_current_history_length()
-        since, count = self._markers
-        self._markers = (length, count + 1 if since == length else 1)
-
-    def _history_length(self) -> int:
-        """Events of all runs so far: those of the present workflow task are not counted by the server yet."""
-        length = workflow.info().get_current_history_length()
-        since, count = self._markers
-        before = 0 if self._start.earlier is None else self._start.earlier.history_events
-        return before + length + (count if since == length else 0)
 
     async def _failed(self, failure: ExecutionFailed) -> ApplicationError:
         """Close as failed, and return what the workflow ends with."""
@@ -332,6 +324,7 @@ class Interpreter:
             ExecutionFailed: the output is too large for anybody to be given it.
         """
         self._is_closing = True
+        self._handover.call_off()
         await self._walk.close(CLOSE_REASONS[status])
         if error is not None and status in self._undone_in:
             undos = (
@@ -339,19 +332,19 @@ class Interpreter:
                 for state in self._walk.graph.nodes.values()
                 if state.node.compensate is not None
             )
-            error = await Compensator(self._journal, self._count_call, self._tell).undo(error, undos)
+            error = await Compensator(self._journal, self._figures.count, self._tell).undo(error, undos)
         if error is not None and status != "canceled":
-            self._billable_actions += int(self._start.plan.error_workflow is not None)
+            self._figures.count(int(self._start.plan.error_workflow is not None))
             error = await start_error_workflow(self._start, error)
-        self._billable_actions += 1
+        self._figures.count()
         record = self._emitter.final(
             status,
             at=workflow.now(),
             output=output,
             error=error,
             # and the marker of this record
-            history_events=self._history_length() + 1 + _LAST_EVENTS,
-            billable_actions=self._billable_actions + self._effort.rests,
+            history_events=self._figures.final_length(markers=1),
+            billable_actions=self._figures.billable_actions + self._effort.rests,
         )
         try:
             await self._write(CLOSE, record)

@@ -16,6 +16,7 @@ from gateway.settings import Settings
 from plugins.storage.database import Database, metadata
 from tests.gateway.application import asking, settings_over
 from tests.servers import own_namespace
+from user_workflows.builds import Builds
 from user_workflows.worker import run_worker
 
 
@@ -66,6 +67,7 @@ async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Pla
                 host=platform.host,
                 starts=platform.starts,
                 approvals=platform.approvals,
+                builds=Builds(platform.temporal, "test", is_alone=True),
                 feed=platform.feed,
                 stop=stop,
             )
