@@ -33,6 +33,7 @@ from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
 from user_workflows.client import connect
 from user_workflows.controls import Controls
@@ -68,6 +69,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     jobs: Jobs
     job_schedules: JobSchedules
     webhooks: Webhooks
+    announcements: Announcements
     job_limits: Limits
     dead_letters: DeadLetters
     temporal: Client
@@ -119,7 +121,16 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         starts = Starts(
             database=database, vault=vault, workflows=workflows, temporal=temporal, generated=settings.generated
         )
-        executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)
+        webhooks = Webhooks(database=database, vault=vault, jobs=jobs)
+        announcements = Announcements(webhooks)
+        executions = Executions(
+            database=database,
+            vault=vault,
+            workflows=workflows,
+            temporal=temporal,
+            starts=starts,
+            announcements=announcements,
+        )
         yield Platform(
             settings=settings,
             database=database,
@@ -139,7 +150,8 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             host=Host(registry=registry, ledger=ledger, credentials=credentials, egress=egress),
             jobs=jobs,
             job_schedules=JobSchedules(database=database, vault=vault, jobs=jobs),
-            webhooks=Webhooks(database=database, vault=vault, jobs=jobs),
+            webhooks=webhooks,
+            announcements=announcements,
             job_limits=Limits(database, vault),
             dead_letters=DeadLetters(database, vault),
             temporal=temporal,
@@ -151,7 +163,12 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             ),
             responses=Responses(database=database, vault=vault, workflows=workflows, executions=executions),
             approvals=Approvals(
-                database=database, vault=vault, jobs=jobs, temporal=temporal, public_url=settings.public_url
+                database=database,
+                vault=vault,
+                jobs=jobs,
+                temporal=temporal,
+                public_url=settings.public_url,
+                announcements=announcements,
             ),
             feed=FeedWriter(redis, vault),
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),

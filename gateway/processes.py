@@ -106,6 +106,7 @@ async def run_user_workflows_worker(settings: Settings, modules: Sequence[Path] 
             approvals=platform.approvals,
             builds=Builds(platform.temporal, settings.build_id, is_alone=settings.sole_build),
             feed=platform.feed,
+            announcements=platform.announcements,
             stop=stop,
             generated=generated,
         )

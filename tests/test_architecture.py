@@ -68,6 +68,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "internal_jobs.worker",
     ),
     "user_workflows": (
+        "user_workflows.announcements",
         "user_workflows.approvals",
         "user_workflows.client",
         "user_workflows.codec",

@@ -21,6 +21,7 @@ from internal_jobs.client import JobRequest, Jobs
 from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
+from user_workflows.announcements import Announcements
 from user_workflows.approval_store import approval_links, approvals
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.definition.faults import pointer
@@ -93,9 +94,20 @@ class Approvals:
         jobs: send the mails.
         temporal: runs the executions that wait.
         public_url: of this API, for the links.
+        announcements: tell that an execution waits.
     """
 
-    def __init__(self, *, database: Database, vault: Vault, jobs: Jobs, temporal: Client, public_url: str) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        jobs: Jobs,
+        temporal: Client,
+        public_url: str,
+        announcements: Announcements | None = None,
+    ) -> None:
+        self._announcements = announcements
         self._database = database
         self._vault = vault
         self._jobs = jobs
@@ -144,6 +156,8 @@ class Approvals:
                     await self._jobs.enqueue(
                         call.tenant_id, self._mail(call, approver, token), key=link_id, connection=connection
                     )
+            if self._announcements is not None:
+                await self._announcements.tell_approval(connection, sealer, call)
         self._jobs.wake()
         return True
 

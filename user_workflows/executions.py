@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 from plugins.storage.blobs import delete_blobs
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
+from user_workflows.announcements import Announcements
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import Conflict, EngineUnavailable, NotFound
 from user_workflows.execution_views import (
@@ -55,6 +56,7 @@ class Executions:
         temporal: Client,
         starts: Starts,
         patience: timedelta = PATIENCE,
+        announcements: Announcements | None = None,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -62,7 +64,12 @@ class Executions:
         self._temporal = temporal
         self._starts = starts
         self._reconciler = Reconciler(
-            database=database, vault=vault, temporal=temporal, starts=starts, patience=patience
+            database=database,
+            vault=vault,
+            temporal=temporal,
+            starts=starts,
+            patience=patience,
+            announcements=announcements,
         )
 
     async def start(

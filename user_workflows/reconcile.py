@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
+from user_workflows.announcements import Announcements, Ending
 from user_workflows.awaited import Awaited
 from user_workflows.callers import restore_trigger, tell_caller
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
@@ -66,6 +67,7 @@ class Reconciler:
         starts: repeats a start that was cut off.
         patience: how long a task of an execution may wait for a worker before its record says so.
         tend: called with every execution that is found open.
+        announcements: tell of executions that have ended, in the transaction that closes their records.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class Reconciler:
         starts: Starts,
         patience: timedelta = PATIENCE,
         tend: Callable[[WorkflowExecutionDescription], Awaitable[None]] | None = None,
+        announcements: Announcements | None = None,
     ) -> None:
+        self._announcements = announcements
         self._database = database
         self._vault = vault
         self._temporal = temporal
@@ -259,6 +263,11 @@ class Reconciler:
                 .where(steps.c.status.in_(("running", "waiting", "pending")))
                 .values(status="canceled", closed_at=closed_at)
             )
+            if self._announcements is not None:
+                ending = Ending(
+                    tenant_id=tenant_id, execution_id=execution_id, status=status, closed_at=closed_at, error=error
+                )
+                await self._announcements.tell_ends(connection, {tenant_id: sealer}, [ending])
         REPAIRED.labels(status).inc()
         _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
 

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
+from user_workflows.announcements import Announcements, Ending
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
 from user_workflows.metrics import RECORDS_DELAYED
 from user_workflows.store import executions, steps
@@ -78,6 +79,7 @@ class RecordWriter:
         database: holds the rows.
         vault: seals what is in them.
         published: told of records after they have been committed; must not wait.
+        announcements: tell of executions that have ended, in the transaction that closes their records.
     """
 
     def __init__(
@@ -85,7 +87,9 @@ class RecordWriter:
         database: Database,
         vault: Vault,
         published: Callable[[Collection[ExecutionRecord]], None] = lambda _: None,
+        announcements: Announcements | None = None,
     ) -> None:
+        self._announcements = announcements
         self._database = database
         self._vault = vault
         self._published = published
@@ -176,7 +180,20 @@ class RecordWriter:
         }
         async with self._database.transaction() as connection:
             written = await write_records(connection, records, sealers, self._upsert)
+            endings = [_ending(record, record.closed_at) for record in written if record.closed_at is not None]
+            if endings and self._announcements is not None:
+                await self._announcements.tell_ends(connection, sealers, endings)
         self._published(written)
+
+
+def _ending(record: ExecutionRecord, at: datetime) -> Ending:
+    return Ending(
+        tenant_id=record.tenant_id,
+        execution_id=record.execution_id,
+        status=record.status,
+        closed_at=at,
+        error=record.error,
+    )
 
 
 def upsert_steps(database: Database) -> Insert:

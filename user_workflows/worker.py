@@ -1,7 +1,7 @@
 """The process that runs user workflows: the interpreter, its activities, its records and the sweep."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -26,12 +26,14 @@ from user_workflows.activities.executions import CallActivities
 from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.step import step_activities
+from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
 from user_workflows.builds import Builds
 from user_workflows.codegen.load import Generated
 from user_workflows.feed import FeedWriter
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.parked import Parked
+from user_workflows.interpreter.messages import ExecutionRecord
 from user_workflows.interpreter.steps import STEP_QUEUE
 from user_workflows.interpreter.workflow import Interpreter
 from user_workflows.parking import Parker
@@ -74,6 +76,7 @@ async def run_worker(
     builds: Builds,
     stop: asyncio.Event,
     feed: FeedWriter | None = None,
+    announcements: Announcements | None = None,
     max_concurrent_steps: int = 100,
     max_cached_executions: int = 1_000,
     generated: Sequence[Generated] = (),
@@ -82,14 +85,22 @@ async def run_worker(
 
     With no cached executions, each is replayed from its history whenever it goes on, as after the loss of a worker.
     """
-    records = RecordWriter(database, vault) if feed is None else RecordWriter(database, vault, feed.put)
+    published = _to_nobody if feed is None else feed.put
+    records = RecordWriter(database, vault, published, announcements)
     parker = Parker(temporal)
 
     async def tend(description: WorkflowExecutionDescription) -> None:
         if not await builds.move(description):
             await parker.ask(description)
 
-    reconciler = Reconciler(database=database, vault=vault, temporal=temporal, starts=starts, tend=tend)
+    reconciler = Reconciler(
+        database=database,
+        vault=vault,
+        temporal=temporal,
+        starts=starts,
+        tend=tend,
+        announcements=announcements,
+    )
     segments, closing = SegmentActivity(host, records), CloseActivities(records, temporal)
     calls = CallActivities(starts)
     local: list[Callable[..., Any]] = [
@@ -181,6 +192,10 @@ async def _take_over(builds: Builds, reconciler: Reconciler) -> None:
     """Make this build the current one, and at once look after what builds without workers have left behind."""
     if await builds.promote():
         await reconciler.sweep_all()
+
+
+def _to_nobody(_records: Collection[ExecutionRecord]) -> None:
+    """Nobody can watch live."""
 
 
 async def _sweep(reconciler: Reconciler, approvals: Approvals) -> None:

@@ -1,6 +1,6 @@
 """Tells of what happened: a message, and for each endpoint that subscribed to it a delivery and its job."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -104,6 +104,11 @@ class Publisher:
                 for target in targets:
                     begun.append(await self._begin(connection, sealer, occurrence, target))
         return begun
+
+    async def listening(self, connection: AsyncConnection, tenant_ids: Collection[str]) -> Collection[str]:
+        """Return those of the tenants that have an endpoint which is told of anything."""
+        query = select(endpoints.c.tenant_id).where(endpoints.c.tenant_id.in_(tenant_ids), endpoints.c.enabled)
+        return set((await connection.execute(query.distinct())).scalars())
 
     async def start(self, connection: AsyncConnection, tenant_id: str, delivery: Row[Any], url: str) -> str:
         """Make the job of a delivery, in the caller's transaction, and return its id."""

@@ -14,6 +14,7 @@ from temporalio.client import Client
 
 from internal_jobs.client import Jobs
 from internal_jobs.wake import Waker
+from internal_jobs.webhooks.desk import Webhooks
 from plugins import Context, Permanent, Plugin, Transient, plugin
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
@@ -27,6 +28,7 @@ from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
 from tests.servers import own_namespace
 from tests.user_workflows.reference.plugins import PLUGINS
+from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
 from user_workflows.builds import Builds
 from user_workflows.client import connect
@@ -139,6 +141,7 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
     executions: Executions
     controls: Controls
     approvals: Approvals
+    webhooks: Webhooks
     jobs: Jobs
     starts: Starts
     temporal: Client
@@ -250,11 +253,25 @@ async def open_lane(
         history_limit=history_limit,
         park_after=park_after,
     )
-    executions = Executions(database=database, vault=vault, workflows=workflows, temporal=temporal, starts=starts)
     # Without Redis: what is enqueued is a row, and is looked at as one.
     jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
+    webhooks = Webhooks(database=database, vault=vault, jobs=jobs)
+    announcements = Announcements(webhooks)
+    executions = Executions(
+        database=database,
+        vault=vault,
+        workflows=workflows,
+        temporal=temporal,
+        starts=starts,
+        announcements=announcements,
+    )
     approvals = Approvals(
-        database=database, vault=vault, jobs=jobs, temporal=temporal, public_url="https://gateway.example.com"
+        database=database,
+        vault=vault,
+        jobs=jobs,
+        temporal=temporal,
+        public_url="https://gateway.example.com",
+        announcements=announcements,
     )
     stop = asyncio.Event()
     worker = asyncio.create_task(
@@ -267,6 +284,7 @@ async def open_lane(
             starts=starts,
             approvals=approvals,
             builds=Builds(temporal, build, is_alone=True),
+            announcements=announcements,
             stop=stop,
             max_cached_executions=0 if forgetful else 1_000,
         )
@@ -288,6 +306,7 @@ async def open_lane(
             executions=executions,
         ),
         approvals=approvals,
+        webhooks=webhooks,
         jobs=jobs,
         starts=starts,
         temporal=temporal,

@@ -14,6 +14,7 @@ from sqlalchemy import Row, select, text
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
+from user_workflows.announcements import Announcements
 from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord, StepRecord
 from user_workflows.records import RecordWriter, merge, result_place, step_place
 from user_workflows.store import executions, steps
@@ -35,7 +36,11 @@ def record(seq: int, *recorded: StepRecord, **values: Any) -> ExecutionRecord:
 
 @asynccontextmanager
 async def writing(
-    database: Database, folder: Path, written: list[Collection[ExecutionRecord]] | None = None
+    database: Database,
+    folder: Path,
+    written: list[Collection[ExecutionRecord]] | None = None,
+    *,
+    announcements: Announcements | None = None,
 ) -> AsyncIterator[RecordWriter]:
     vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
     async with database.transaction() as connection:
@@ -54,7 +59,7 @@ async def writing(
             "checked_at": AT,
         }
         await connection.execute(executions.insert().values(row))
-    writer = RecordWriter(database, vault, (written if written is not None else []).append)
+    writer = RecordWriter(database, vault, (written if written is not None else []).append, announcements)
     loop = asyncio.create_task(writer.run())
     try:
         yield writer
