@@ -80,13 +80,17 @@ class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     payload: Any = None
 
 
+#: a union, which the framework takes although its types do not say so
+_WAITED_FOR: Any = Execution | Rehearsal
+
+
 @post(
     "/v1/workflows/{workflow_id:str}/executions",
     opt=requires("executions.start") | UNAUDITED,
     status_code=HTTP_202_ACCEPTED,
     responses={
         HTTP_200_OK: ResponseSpec(
-            Execution | Rehearsal,
+            _WAITED_FOR,
             description="With `Prefer: wait`: it has ended. With `dryRun`: what it would have come to.",
         )
     },
