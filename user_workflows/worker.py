@@ -32,8 +32,8 @@ from user_workflows.builds import Builds
 from user_workflows.codegen.load import Generated
 from user_workflows.feed import FeedWriter
 from user_workflows.interpreter.emit import EMIT
-from user_workflows.interpreter.parked import Parked
 from user_workflows.interpreter.messages import ExecutionRecord
+from user_workflows.interpreter.parked import Parked
 from user_workflows.interpreter.steps import STEP_QUEUE
 from user_workflows.interpreter.workflow import Interpreter
 from user_workflows.parking import Parker
