@@ -13,7 +13,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 SCRATCH := .gateway/scratch.db
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow check bench kills fuzz record format lock migration clean
+.PHONY: help run test slow check bench chaos kills fuzz record format lock migration clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -41,6 +41,9 @@ fuzz: $(VENV)/.dev ## compare 200,000 random expressions with Google's CEL; `mak
 
 kills: $(VENV)/.dev ## kill workers under random definitions for ten minutes; ARGS="--minutes 60 --number 1"
 	$(BIN)/python -m tests.user_workflows.reference.kills $(ARGS)
+
+chaos: $(VENV)/.dev ## kill, suspend and empty what jobs run on, for about five minutes; ARGS="--seed 7" repeats one
+	$(BIN)/python -m tests.chaos.jobs $(ARGS)
 
 record: $(VENV)/.dev ## record a history of every feature that has none yet, for tests/replay
 	$(BIN)/python -m tests.replay.recording
