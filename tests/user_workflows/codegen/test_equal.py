@@ -35,6 +35,13 @@ async def test_what_is_recorded_of_the_interpreter_comes_to_the_same(pair: Pair,
         assert await pair.generated(id, input, to_the_end) == interpreted
 
 
+async def test_the_example_is_written_as_it_was_reviewed(pair: Pair) -> None:
+    """What people read; a change of it is read, and kept beside this test."""
+    id, file = await pair.publish(_example("demo"))
+    reviewed = Path(__file__).with_name("price_alert.py").read_text()
+    assert file.read_text().replace(id, "wf_01ABC") == reviewed
+
+
 @pytest.mark.parametrize("name", ["demo", "tour"])
 async def test_the_examples_of_this_repository_come_to_the_same(pair: Pair, name: str) -> None:
     id, file = await pair.publish(_example(name))
