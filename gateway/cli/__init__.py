@@ -26,6 +26,7 @@ _EPILOG = (
         "doctor": "gateway.cli.doctor:doctor",
         "workflow": "gateway.cli.workflow:workflow",
         "execution": "gateway.cli.execution:execution",
+        "approvals": "gateway.cli.approvals:approvals",
         "job": "gateway.cli.job:job",
         "schedule": "gateway.cli.schedule:schedule",
         "endpoint": "gateway.cli.endpoint:endpoint",

@@ -9,7 +9,19 @@ from click.testing import CliRunner
 from gateway.cli import main
 from tests.gateway.cli.conftest import Gateway
 
-GROUPS = ("workflow", "execution", "job", "schedule", "endpoint", "delivery", "plugin", "credential", "tenant", "key")
+GROUPS = (
+    "workflow",
+    "execution",
+    "approvals",
+    "job",
+    "schedule",
+    "endpoint",
+    "delivery",
+    "plugin",
+    "credential",
+    "tenant",
+    "key",
+)
 NOWHERE = {"GATEWAY_URL": "http://127.0.0.1:1", "GATEWAY_API_KEY": "gw_a_b"}
 
 
@@ -70,6 +82,7 @@ def test_a_foreign_key_is_refused_with_4(gateway: Gateway) -> None:
 def test_an_absent_object_ends_with_3(gateway: Gateway) -> None:
     answer = gateway("job", "show", "job_00000000000000000000000000")
     assert answer.exit_code == 3
+    assert gateway("approvals", "list", "ex_00000000000000000000000000").exit_code == 3
     assert answer.stdout == ""
     assert "(404)" in answer.stderr
 
