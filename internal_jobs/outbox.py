@@ -98,7 +98,7 @@ class Outbox:
         self._window = window
         self._express = express
         # While this much of the window is still filled nobody starves, and refilling can wait for a larger batch.
-        self._refill_at = window - max(1, window // 3)
+        self._refill_at = window - max(1, window // 2)
         self._last_served: dict[Queue, str] = {}
         #: whether there were limits when it last took something
         self.is_limited = False

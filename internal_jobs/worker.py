@@ -52,7 +52,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     #: more threads for each queue, for tenants that hold hardly any: a flood of slow jobs leaves them free
     express: int = 4
     #: jobs of one queue given to Redis and not begun, in the whole installation
-    window: int = 32
+    window: int = 64
     #: seconds after which the jobs of a killed worker are taken over
     lease: float = 6.0
     #: seconds without a sign of life after which Dramatiq gives a worker's messages to another
@@ -97,7 +97,7 @@ async def run_worker(
     stop = stop or _stop_on_signals()
     client = connect(redis_url)
     publisher = producing_broker(client, options.namespace, options.heartbeat_timeout)
-    outbox = Outbox(database, window=options.window, express=options.window // 2)
+    outbox = Outbox(database, window=options.window, express=options.window // 4)
     leases = Leases(database, length=options.lease)
     attempts = Attempts(leases, interval=options.lease / RENEWALS)
     relay = Relay(outbox, publisher)
