@@ -33,7 +33,7 @@ LINGER = 0.1
 _Key = tuple[str, str]
 
 #: errors of the database as a whole, not of a record
-_OUTAGE = (OperationalError, InterfaceError, OSError)
+OUTAGE = (OperationalError, InterfaceError, OSError)
 
 _log = structlog.get_logger(__name__)
 
@@ -153,7 +153,7 @@ class RecordWriter:
         self._written_at = self._loop.time()
         self._awake.clear()
         failed = await self._write_or_return(batch)
-        if len(failed) > 1 and not isinstance(failed[0][1], _OUTAGE):
+        if len(failed) > 1 and not isinstance(failed[0][1], OUTAGE):
             # One that cannot be written must not hold up the others.
             failed = [left for record in batch for left in await self._write_or_return([record])]
         for record, error in failed:

@@ -3,9 +3,14 @@
 import asyncio
 import itertools
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -23,6 +28,7 @@ from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
 from tests.user_workflows.drawing import edges, node
+from user_workflows.activities import heartbeats
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.definition.validate import validate
 from user_workflows.interpreter.messages import SegmentCall, SegmentResult
@@ -98,8 +104,9 @@ def draw(world: World, reads: int, tenant_id: str) -> SegmentCall:
     )
 
 
-async def live_through(effect: Effect, reads: int, stops: list[int], folder: Path) -> tuple[World, SegmentResult]:
-    """Lose a worker at each of these points, one after the other, then let one come to the end."""
+@asynccontextmanager
+async def at_work(effect: Effect, folder: Path) -> AsyncIterator[tuple[World, SegmentActivity, Database, str]]:
+    """Open a world, and a worker's activity over a database of its own; the last is a tenant's id."""
     database = Database(f"sqlite:///{folder}/gateway.db")
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
@@ -111,26 +118,34 @@ async def live_through(effect: Effect, reads: int, stops: list[int], folder: Pat
     host = Host(
         registry=world.registry, ledger=Ledger(database, vault), credentials=Credentials(database, vault), egress=egress
     )
-    segment = SegmentActivity(host, RecordWriter(database, vault))
-    call = draw(world, reads, tenant.id)
-    lost = []
     try:
-        for point in stops:
-            world.stop_in(point)
-            running = asyncio.create_task(ActivityEnvironment().run(segment.run, call))
-            standing = asyncio.create_task(world.stopped.wait())
-            lost += [running, standing]
-            await asyncio.wait([running, standing], return_when=asyncio.FIRST_COMPLETED)
-            async with database.transaction() as connection:
-                await connection.execute(update(effects).where(effects.c.state == "begun").values(lease_until=now()))
-        world.stop_in(None)
-        return world, await ActivityEnvironment().run(segment.run, call)
+        yield world, SegmentActivity(host, RecordWriter(database, vault)), database, tenant.id
     finally:
-        for task in lost:
-            task.cancel()
-        await asyncio.gather(*lost, return_exceptions=True)
         await egress.close()
         await database.close()
+
+
+async def live_through(effect: Effect, reads: int, stops: list[int], folder: Path) -> tuple[World, SegmentResult]:
+    """Lose a worker at each of these points, one after the other, then let one come to the end."""
+    lost = []
+    async with at_work(effect, folder) as (world, segment, database, tenant_id):
+        call = draw(world, reads, tenant_id)
+        try:
+            for point in stops:
+                world.stop_in(point)
+                running = asyncio.create_task(ActivityEnvironment().run(segment.run, call))
+                standing = asyncio.create_task(world.stopped.wait())
+                lost += [running, standing]
+                await asyncio.wait([running, standing], return_when=asyncio.FIRST_COMPLETED)
+                async with database.transaction() as connection:
+                    ended = update(effects).where(effects.c.state == "begun").values(lease_until=now())
+                    await connection.execute(ended)
+            world.stop_in(None)
+            return world, await ActivityEnvironment().run(segment.run, call)
+        finally:
+            for task in lost:
+                task.cancel()
+            await asyncio.gather(*lost, return_exceptions=True)
 
 
 @settings(max_examples=25, deadline=None)
@@ -154,3 +169,32 @@ def test_whatever_is_lost_there_is_one_effect_and_it_fits_what_was_seen(
         assert world.acts[0][1] == seen, "the execution goes on with other outputs than its effect was made of"
     error = ended["act"].error
     assert error is None or (effect, error.type) == ("unsafe", "effect.outcomeUnknown")
+
+
+async def test_a_lost_attempt_is_gone_on_from_its_last_heartbeat_and_step_by_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "HEARTBEAT_INTERVAL", 0.01)
+    async with at_work("idempotent", tmp_path) as (world, segment, _, tenant_id):
+        call = draw(world, 3, tenant_id)
+        world.stop_in(2)
+        told = asyncio.Queue[Any]()
+        first = ActivityEnvironment()
+        first.on_heartbeat = lambda *details: told.put_nowait(details[0])
+        lost = asyncio.create_task(first.run(segment.run, call))
+        await world.stopped.wait()
+        # As Temporal keeps it, and hands it to the next attempt: plain JSON.
+        while len((kept := msgspec.to_builtins(await told.get()))["outcomes"]) < 2:
+            pass
+        lost.cancel()
+        await asyncio.gather(lost, return_exceptions=True)
+        world.stop_in(None)
+        second = ActivityEnvironment()
+        second.info = replace(second.info, attempt=2, heartbeat_details=[kept])
+        result = await second.run(segment.run, call)
+        assert [outcome.node_id for outcome in result.outcomes] == ["r0", "r1", "r2", "data"]
+        assert (result.resume_in, result.is_careful, world.acts) == (0.0, True, [])
+        following = msgspec.structs.replace(call, outcomes=result.outcomes, is_careful=result.is_careful)
+        result = await ActivityEnvironment().run(segment.run, following)
+    assert result.resume_in is None
+    assert [value for _, value in world.acts] == [[0, 1, 2]]

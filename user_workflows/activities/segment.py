@@ -6,13 +6,15 @@ acts, the last, commits it together with its row in the ledger: from then on eve
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import structlog
 from temporalio import activity
+from temporalio.service import RPCError
 
 from plugins.host.invoke import CallFailed, Host, Overtaken
 from plugins.trace import logged_trace
@@ -34,7 +36,7 @@ from user_workflows.interpreter.segments import LOCAL_BUDGET, LONGEST_PAUSE, SEG
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.walk import Performed, Walk
-from user_workflows.records import RecordWriter
+from user_workflows.records import OUTAGE, RecordWriter
 
 #: the most bytes of JSON that a heartbeat carries
 CHECKPOINT_BYTES = 256 * 1024
@@ -42,6 +44,15 @@ CHECKPOINT_BYTES = 256 * 1024
 #: segments of one tenant, and of all, that a worker runs locally at a time: local work bypasses the server's fairness
 LOCAL_PER_TENANT = 16
 LOCAL_IN_ALL = 64
+
+#: seconds after its start in which a worker asks whether the one before it was lost over a local segment
+WARY = 120.0
+_ASKING = timedelta(seconds=1)
+
+#: seconds until the database is asked again that does not answer
+_OUTAGE_PAUSE = 2.0
+
+_log = structlog.get_logger(__name__)
 
 
 class _Paused(Exception):
@@ -58,6 +69,7 @@ class SegmentActivity:
         self._host = host
         self._records = records
         self._local: dict[str, int] = {}
+        self._born_at = time.monotonic()
 
     @activity.defn(name=SEGMENT)
     async def run(self, call: SegmentCall) -> SegmentResult:
@@ -65,6 +77,8 @@ class SegmentActivity:
         structlog.contextvars.bind_contextvars(**logged_trace(call.traceparent))
         if not call.local:
             return await self._run_remotely(call)
+        if call.may_be_repeated and await self._is_repeated():
+            return SegmentResult(outcomes=(), resume_in=0.0, is_careful=True)
         under_way = self._local.get(call.tenant_id, 0)
         if under_way >= LOCAL_PER_TENANT or sum(self._local.values()) >= LOCAL_IN_ALL:
             return SegmentResult(outcomes=(), resume_in=0.0)
@@ -76,7 +90,28 @@ class SegmentActivity:
             if not self._local[call.tenant_id]:
                 del self._local[call.tenant_id]
 
+    async def _is_repeated(self) -> bool:
+        """Tell whether a worker was lost over this workflow task: over this very segment, it may be.
+
+        A local call counts no attempts, and would lose worker after worker. Only one that has just been started asks:
+        where none was lost, none is.
+        """
+        if time.monotonic() - self._born_at > WARY:
+            return False
+        info = activity.info()
+        if info.workflow_id is None:
+            return False
+        handle = activity.client().get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
+        try:
+            described = await handle.describe(rpc_timeout=_ASKING)
+        except RPCError:
+            # In doubt it is: an ordinary activity does no harm.
+            return True
+        return described.raw_description.pending_workflow_task.attempt > 1
+
     async def _run_remotely(self, call: SegmentCall) -> SegmentResult:
+        if activity.info().attempt > 1:
+            call = msgspec.structs.replace(call, is_careful=True)
         segment = _Segment(_from_checkpoint(call), self._host, self._records)
         with heartbeats(segment.checkpoint):
             return await segment.walk(budget=None)
@@ -94,6 +129,7 @@ class _Segment:
         self._attempt = call.attempt
         #: the last step has begun to act, or to find out whether it may
         self._acts = False
+        self._has_performed = False
         self._checkpoint: SegmentResult | None = None
 
     async def walk(self, budget: float | None) -> SegmentResult:
@@ -109,6 +145,7 @@ class _Segment:
 
     async def _walk_from(self, outcomes: Sequence[StepOutcome], budget: float | None) -> SegmentResult:
         self._graph = self._fresh_graph()
+        self._has_performed = False
         for outcome in outcomes:
             if outcome.node_id in self._graph.nodes:
                 self._graph.apply(outcome, self._call.given)
@@ -139,7 +176,12 @@ class _Segment:
             resume_in = 0.0
         finally:
             await walk.close("the segment goes on later")
-        return SegmentResult(outcomes=tuple(self._graph.outcomes()), resume_in=resume_in, attempt=self._attempt)
+        return SegmentResult(
+            outcomes=tuple(self._graph.outcomes()),
+            resume_in=resume_in,
+            attempt=self._attempt,
+            is_careful=self._call.is_careful,
+        )
 
     def checkpoint(self) -> SegmentResult | None:
         """Return how far the walk has come, as far as a heartbeat may carry it."""
@@ -156,7 +198,14 @@ class _Segment:
         acting = self._call.graph.acting
         if acting is None:
             return ()
-        return _read_commit(await self._host.committed(host_call(self._call, self._graph.nodes[acting.id], None, 1)))
+        call = host_call(self._call, self._graph.nodes[acting.id], None, 1)
+        while True:
+            try:
+                return _read_commit(await self._host.committed(call))
+            except OUTAGE as error:
+                # Not a fault of this segment, whose attempts are counted.
+                _log.warning("segment.storageUnavailable", error=type(error).__name__)
+                await asyncio.sleep(_OUTAGE_PAUSE)
 
     def _commit(self, state: NodeState) -> Any:
         """Return what is to be committed together with a step: all before it, if it is the one that acts."""
@@ -166,6 +215,9 @@ class _Segment:
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         config = walk.templates.at(state.node).render(scope)
+        if self._call.is_careful and self._has_performed:
+            raise _Paused(0.0, 1)
+        self._has_performed = True
         commit = self._commit(state)
         self._acts = state.node.acts
         while True:

@@ -11,14 +11,15 @@ from typing import Any
 import msgspec
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, CancelledError
 
 from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.errors import StepFailed, is_too_large
 from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, Room, collected, items_of, round_failed
 from user_workflows.interpreter.messages import BatchCall, BatchResult, StartExecution
 from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.segments import asked_for, stop_if_cancelled
-from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, STEP_QUEUE
+from user_workflows.interpreter.segments import MOST_LOSSES, asked_for, stop_if_cancelled
+from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, STEP_QUEUE, ended_error
 from user_workflows.interpreter.walk import Performed, Walk
 from user_workflows.plan.model import BATCH_ITEMS
 
@@ -82,13 +83,17 @@ async def _run(call: BatchCall, state: NodeState) -> BatchResult:
             task_queue=STEP_QUEUE,
             start_to_close_timeout=_LONGEST,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=MOST_LOSSES),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"{state.node.label or state.node.id}: items {call.first} to {last}",
             priority=Priority(fairness_key=call.tenant_id),
         )
     except ActivityError as error:
-        raise error.cause or error from error
+        if isinstance(error.cause, CancelledError) or is_too_large(error.cause):
+            raise error.cause from error
+        ended = ended_error(error, 1, losses=MOST_LOSSES)
+        where = f"items {call.first} to {last}: {ended.message}"
+        raise StepFailed(msgspec.structs.replace(ended, message=where)) from error
     return result
 
 

@@ -8,7 +8,7 @@ InterpreterError
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 from temporalio.exceptions import ApplicationError
 
@@ -46,7 +46,7 @@ class ExecutionStopped(InterpreterError):
         self.output = output
 
 
-def is_too_large(error: Exception) -> bool:
+def is_too_large(error: BaseException | None) -> TypeGuard[ApplicationError]:
     """Return whether an error says that a payload is too large to travel."""
     return isinstance(error, ApplicationError) and error.type == PAYLOAD_TOO_LARGE
 

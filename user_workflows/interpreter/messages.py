@@ -198,6 +198,10 @@ class SegmentCall(GraphCall, frozen=True, kw_only=True, omit_defaults=True):
     outcomes: tuple[StepOutcome, ...] = ()
     #: the attempt of the next step
     attempt: int = 1
+    #: of a local call: an earlier attempt may have left no trace, for the workflow task itself may be repeated
+    may_be_repeated: bool = False
+    #: make one step and come back: a worker was lost over these steps, and the one that did it is to be found
+    is_careful: bool = False
 
 
 class SegmentResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -207,6 +211,8 @@ class SegmentResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: ``None``: it is at its end; else call again after so many seconds, from `attempt` of the next step
     resume_in: float | None = None
     attempt: int = 1
+    #: a worker was lost over these steps
+    is_careful: bool = False
 
 
 class BatchCall(GraphCall, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,12 +9,13 @@ import msgspec
 from msgspec import structs
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError, CancelledError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, is_cancelled_exception
 
 from plugins.host.retry import DEFAULT
+from user_workflows.interpreter.errors import is_too_large
 from user_workflows.interpreter.messages import SegmentCall, SegmentResult, StartExecution, StepOutcome
 from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, STEP_QUEUE
+from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, LOST_WORKERS, STEP_QUEUE, ended_error
 from user_workflows.interpreter.waits import seconds_until
 from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import PlanGraph, PlanNode
@@ -27,7 +28,13 @@ LOCAL_BUDGET = 1.5
 #: a longer back-off, in seconds, is waited for by the workflow
 LONGEST_PAUSE = 1.0
 
+#: so many lost workers, or faults of ours, end the step that comes next
+MOST_LOSSES = 1 + LOST_WORKERS
+
 _LOCAL_TIMEOUT = timedelta(seconds=5)
+
+#: events of a history in its first workflow task, unless that is repeated
+_FIRST_TASK_EVENTS = 3
 
 
 async def run_segment(
@@ -38,7 +45,8 @@ async def run_segment(
     First as a local activity, at the cost of one event; what takes longer goes on in an ordinary activity, and a long
     back-off is a timer: it holds no worker's slot. A chain that acts is an ordinary activity from its beginning: a
     local one that is cut off would leave its effect in the dark. Cancelled, such a chain returns what it has settled,
-    for that may be committed together with an effect that is under way.
+    for that may be committed together with an effect that is under way. Once a worker was lost over it, a segment comes
+    back after every step, so that the step over which they are lost is known and fails alone, after `MOST_LOSSES`.
     """
     graph = walk.graph.plan.cut_out(chain)
     call = _call(start, walk, graph, given)
@@ -58,7 +66,9 @@ async def run_segment(
             if result.resume_in > 0:
                 await _back_off(head, result, result.resume_in)
                 actions += 1
-            call = structs.replace(call, local=False, outcomes=result.outcomes, attempt=result.attempt)
+            call = structs.replace(
+                call, outcomes=result.outcomes, attempt=result.attempt, is_careful=call.is_careful or result.is_careful
+            )
             actions += 1
             result = await _run_remotely(call, summary)
     except (Exception, asyncio.CancelledError) as error:
@@ -95,7 +105,9 @@ async def _run_locally(call: SegmentCall, summary: str) -> SegmentResult:
     try:
         result: SegmentResult = await workflow.execute_local_activity(
             SEGMENT,
-            structs.replace(call, local=True),
+            structs.replace(
+                call, local=True, may_be_repeated=workflow.info().get_current_history_length() > _FIRST_TASK_EVENTS
+            ),
             result_type=SegmentResult,
             start_to_close_timeout=_LOCAL_TIMEOUT,
             retry_policy=RetryPolicy(maximum_attempts=1),
@@ -120,14 +132,31 @@ async def _run_remotely(call: SegmentCall, summary: str) -> SegmentResult:
             task_queue=STEP_QUEUE,
             start_to_close_timeout=longest,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=MOST_LOSSES),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
             priority=Priority(fairness_key=call.tenant_id),
         )
     except ActivityError as error:
-        raise error.cause or error from error
+        if isinstance(error.cause, CancelledError) or is_too_large(error.cause):
+            raise error.cause from error
+        return _given_up(call, error)
     return result
+
+
+def _given_up(call: SegmentCall, error: ActivityError) -> SegmentResult:
+    """Return how far a segment came whose activity was given up: the step that would have come next has failed."""
+    come = SegmentResult(outcomes=call.outcomes, attempt=call.attempt)
+    if isinstance(error.cause, TimeoutError) and any(told := error.cause.last_heartbeat_details):
+        come = msgspec.convert(told[0], SegmentResult)
+    settled = {outcome.node_id for outcome in come.outcomes}
+    failed = StepOutcome(
+        node_id=next(node.id for node in call.graph.nodes if node.id not in settled),
+        started_at=workflow.now(),
+        closed_at=workflow.now(),
+        error=ended_error(error, come.attempt, losses=MOST_LOSSES),
+    )
+    return SegmentResult(outcomes=(*come.outcomes, failed))
 
 
 def _longest(node: PlanNode) -> timedelta:

@@ -79,26 +79,33 @@ async def run_step(start: StartExecution, state: NodeState, config: Any) -> Step
 
 
 def _step_failed(error: ActivityError, attempts: int) -> Exception:
+    if isinstance(error.cause, CancelledError):
+        return error.cause
+    return StepFailed(ended_error(error, attempts, losses=attempts + LOST_WORKERS))
+
+
+def ended_error(error: ActivityError, attempts: int, *, losses: int) -> StepError:
+    """Return what a step fails with whose activity failed.
+
+    Args:
+        error: of the activity.
+        attempts: of the step, unless the error knows better.
+        losses: after how many lost workers it was given up.
+    """
     match error.cause:
-        case CancelledError() as cancelled:
-            return cancelled
         case ApplicationError() as failure:
             told = failure.details[0] if failure.details and isinstance(failure.details[0], dict) else {}
-            return StepFailed(
-                StepError(
-                    type=failure.type or "step.failed",
-                    message=failure.message,
-                    status=told.get("status"),
-                    attempts=told.get("attempt", attempts),
-                )
+            return StepError(
+                type=failure.type or "step.failed",
+                message=failure.message,
+                status=told.get("status"),
+                attempts=told.get("attempt", attempts),
             )
         case TimeoutError():
-            return StepFailed(
-                StepError(
-                    type="step.lost",
-                    message="the step's worker was lost, again and again, before it could finish",
-                    attempts=attempts + LOST_WORKERS,
-                )
+            return StepError(
+                type="step.lost",
+                message="the step's worker was lost, again and again, before it could finish",
+                attempts=losses,
             )
         case _:
-            return StepFailed(StepError(type="step.failed", message=str(error.cause or error), attempts=attempts))
+            return StepError(type="step.failed", message=str(error.cause or error), attempts=attempts)

@@ -65,6 +65,8 @@ class Killer:
         self._worker: subprocess.Popen[bytes] | None = None
         self._aim: Aim | None = None
         self._left = 0
+        #: of a call that kills its worker each time
+        self.deadly: Any = None
 
     def aim(self, worker: "subprocess.Popen[bytes]", aim: Aim | None) -> None:
         with self._lock:
@@ -79,6 +81,9 @@ class Killer:
 
     def receive(self, entry: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> bytes | None:
         """Take a call, as `tests.e2e.ledger` hands it over."""
+        if self.deadly is not None and entry["value"] == self.deadly:
+            self.kill()
+            return None
         aim = self._hit(entry)
         if aim is not None and aim.moment == "before":
             self._strike(aim, entry)
@@ -153,6 +158,20 @@ class Ordeal:
         finally:
             worker.kill()
             await asyncio.to_thread(worker.wait)
+
+    async def live_on(self, execution: Execution) -> Execution:
+        """Hire worker after worker until an execution has ended."""
+        while True:
+            worker = self._hire()
+            self.killer.aim(worker, None)
+            dying = asyncio.create_task(asyncio.to_thread(worker.wait))
+            ending = asyncio.create_task(self.lane.executions.wait(self.lane.tenant_id, execution.id, 60))
+            await asyncio.wait([dying, ending], return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                worker.kill()
+                await dying
+                return ending.result()
+            ending.cancel()
 
     async def _judge(self) -> Report:
         entries: dict[str, list[dict[str, Any]]] = {}
@@ -236,8 +255,17 @@ def random_aims(chance: random.Random, count: int) -> list[Aim]:
 
 
 @asynccontextmanager
-async def open_ordeal(temporal_address: str, folder: Path, number: int) -> AsyncIterator[Ordeal]:
-    """Open a lane without a worker, over SQLite, with a world and a killer."""
+async def open_ordeal(
+    temporal_address: str, folder: Path, number: int, *, heartbeat_timeout: float | None = None
+) -> AsyncIterator[Ordeal]:
+    """Open a lane without a worker, over SQLite, with a world and a killer.
+
+    Args:
+        temporal_address: of a real server.
+        folder: for the database and the key.
+        number: of the killer's and the world's choices.
+        heartbeat_timeout: seconds after which a lost worker is noticed, instead of the usual ones.
+    """
     url = f"sqlite:///{folder}/gateway.db"
     database = Database(url)
     async with database.engine.begin() as connection:
@@ -251,6 +279,7 @@ async def open_ordeal(temporal_address: str, folder: Path, number: int) -> Async
                 folder=str(folder),
                 place=Place(lane.tenant_id, lane.temporal.namespace),
                 world_url=ledger.url,
+                heartbeat_timeout=heartbeat_timeout,
             )
 
             def hire() -> "subprocess.Popen[bytes]":

@@ -3,7 +3,10 @@
 import random
 from pathlib import Path
 
-from tests.user_workflows.reference.kills import Aim, endure
+from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.reference.drawings import CHEAP
+from tests.user_workflows.reference.kills import Aim, endure, open_ordeal
+from user_workflows.interpreter.segments import MOST_LOSSES
 
 NUMBER = 6
 
@@ -23,3 +26,29 @@ async def test_whenever_a_worker_is_killed_executions_end_as_the_model_says_and_
     assert report.repeated >= 1
     assert report.unknown >= 1
     print(f"\n{report}")
+
+
+async def test_a_step_that_kills_its_worker_does_so_a_few_times_and_then_fails_alone(
+    temporal_address: str, tmp_path: Path
+) -> None:
+    """Once in the local activity, which counts no attempts; from then on every step of the segment comes back alone."""
+    definition = {
+        "nodes": [
+            node("before", CHEAP, value=1),
+            node("deadly", CHEAP, value="boom", onError="continue"),
+            node("after", CHEAP, value="{{ nodes.deadly.error.type }}"),
+        ],
+        "edges": edges("before>deadly", "deadly>after"),
+    }
+    async with open_ordeal(temporal_address, tmp_path, NUMBER, heartbeat_timeout=1.5) as ordeal:
+        ordeal.killer.deadly = "boom"
+        execution = await ordeal.lane.start(await ordeal.lane.publish(definition))
+        ended = await ordeal.live_on(execution)
+        steps = await ordeal.lane.steps(execution)
+    assert ended.status == "completed"
+    assert [step.status for step in steps.values()] == ["completed", "failed", "completed"]
+    error = steps["deadly"].error
+    assert error is not None
+    assert (error.type, error.attempts) == ("step.lost", MOST_LOSSES)
+    assert "worker was lost" in error.message
+    assert ordeal.killer.deaths == 1 + MOST_LOSSES

@@ -5,6 +5,7 @@ Every call of a plugin reaches the world outside, over HTTP, and comes to what t
 
 import asyncio
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from plugins import Context, Effect
 from plugins.storage.database import Database
 from tests.user_workflows.lane import Place, open_lane
 from tests.user_workflows.reference.plugins import Call, make_plugins
+from user_workflows.interpreter import segments
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -27,6 +29,8 @@ class Orders(Struct, frozen=True, kw_only=True):
     place: Place
     #: where the world is
     world_url: str
+    #: seconds after which it is missed, once it is lost, instead of the usual ones
+    heartbeat_timeout: float | None = None
 
 
 async def main(orders: Orders) -> None:
@@ -36,6 +40,8 @@ async def main(orders: Orders) -> None:
         answer = await ctx.http.request("POST", orders.world_url, content=msgspec.json.encode(told), headers=headers)
         return msgspec.json.decode(answer.content)
 
+    if orders.heartbeat_timeout is not None:
+        segments.HEARTBEAT_TIMEOUT = timedelta(seconds=orders.heartbeat_timeout)
     database = Database(orders.database_url)
     async with open_lane(
         database,
