@@ -15,7 +15,7 @@ from temporalio.client import Client
 from internal_jobs.client import Jobs
 from internal_jobs.wake import Waker
 from internal_jobs.webhooks.desk import Webhooks
-from plugins import Context, Permanent, Plugin, Transient, plugin
+from plugins import Context, Effect, Permanent, Plugin, Transient, plugin
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.host.invoke import Host
@@ -75,6 +75,11 @@ class Gate(Struct, forbid_unknown_fields=True):
     name: str
 
 
+class Act(Struct, forbid_unknown_fields=True):
+    name: str
+    effect: Effect = "idempotent"
+
+
 class Gates:
     """Doors at which a step waits until the test opens them, and a count of who came."""
 
@@ -114,6 +119,22 @@ def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]
         await gates.at(config.name).wait()
         return config.name
 
+    @plugin("test.stubborn", version="1.0.0", effect="read")
+    async def stubborn(config: Gate, ctx: Context) -> None:
+        gates.arrival(config.name).set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gates.arrival(f"{config.name} stopping").set()
+            await gates.at(f"{config.name} stopping").wait()
+
+    @plugin("test.act", version="1.0.0", effect=lambda config: config.effect)
+    async def act(config: Act, ctx: Context) -> str:
+        keys.append((ctx.step, ctx.attempt, ctx.idempotency_key))
+        gates.arrival(config.name).set()
+        await gates.at(config.name).wait()
+        return config.name
+
     @plugin("test.bulk", version="1.0.0", effect="pure")
     async def bulk(config: Bulk, ctx: Context) -> dict[str, str]:
         text = "x" * config.size if config.packs else random.Random(config.size).randbytes(config.size // 2).hex()
@@ -128,7 +149,7 @@ def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]
             raise Transient("not steady yet", type="test.unsteady")
         return calls[ctx.execution_id, config.name]
 
-    return [echo, flaky, gate, bulk, unsteady]
+    return [echo, flaky, gate, stubborn, act, bulk, unsteady]
 
 
 class Lane(Struct, frozen=True, kw_only=True, eq=False):

@@ -1,13 +1,17 @@
 """What a failed execution has completed is undone, on a real Temporal server."""
 
 import asyncio
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.execution_views import Execution, Step
-from user_workflows.interpreter.messages import Compensation
+from user_workflows.interpreter.messages import Compensation, workflow_id
 
 
 def undoable(drawn: dict[str, Any], plugin: str = "test.flaky", **config: Any) -> dict[str, Any]:
@@ -168,3 +172,53 @@ async def test_a_retry_makes_again_what_was_undone_and_what_came_of_it(lane: Lan
     keys = {key for step, _, key in lane.keys[since:] if step == "made.compensate"}
     assert len(keys) == 2
     assert status_of((await lane.steps(execution))["made"]) == "completed"
+
+
+async def test_a_rerun_undoes_what_it_made_and_leaves_what_it_reused(lane: Lane) -> None:
+    definition = chain(
+        undoable(node("reused", "test.flaky", value={"fails": False})),
+        undoable(node("made", "test.flaky", value="{{ input.value }}")),
+        node("last", "test.flaky", permanent="{{ input.value.fails }}"),
+    )
+    execution = await lane.run(definition)
+    assert execution.status == "completed"
+    since = len(lane.keys)
+    rerun = await lane.controls.rerun(lane.tenant_id, execution.id, from_node="made", input={"value": {"fails": True}})
+    assert (await lane.finish(rerun)).status == "failed"
+    assert [step for step, *_ in lane.keys[since:]] == ["made", "last", "made.compensate"]
+    steps = await lane.steps(rerun)
+    assert {id: status_of(step) for id, step in steps.items()} == {"reused": None, "made": "completed", "last": None}
+    assert {status_of(step) for step in (await lane.steps(execution)).values()} == {None}
+
+
+async def test_canceling_while_it_stops_what_still_runs_loses_neither_record_nor_compensation(lane: Lane) -> None:
+    since = len(lane.keys)
+    definition = {
+        "nodes": [
+            undoable(node("made", values={})),
+            {**node("slow", "test.stubborn", name="slow"), "isolate": True},
+            node("gate", "test.gate", name="before it fails"),
+            node("bad", "test.flaky", permanent=True),
+        ],
+        "edges": edges("gate>bad"),
+    }
+    execution = await lane.start(await lane.publish(definition))
+    await arrive(lane, "slow")
+    lane.gates.at("before it fails").set()
+    await arrive(lane, "slow stopping")
+    await lane.executions.cancel(lane.tenant_id, execution.id)
+    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
+    async with asyncio.timeout(20):
+        while not _has_seen_the_cancel((await handle.fetch_history()).events):
+            await asyncio.sleep(0.05)
+    lane.gates.at("slow stopping").set()
+    finished = await lane.finish(execution)
+    assert (finished.status, finished.error and finished.error.node_id) == ("failed", "bad")
+    assert undone(lane, since) == ["made"]
+    assert (await lane.steps(execution))["slow"].status == "canceled"
+
+
+def _has_seen_the_cancel(events: Sequence[HistoryEvent]) -> bool:
+    kinds = [event.event_type for event in events]
+    asked = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+    return asked in kinds and EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED in kinds[kinds.index(asked) :]

@@ -165,3 +165,55 @@ async def test_the_back_off_of_an_effect_is_a_timer_and_what_was_committed_befor
     key = idempotency_key(lane.tenant_id, execution.id, "act", 1)
     assert [attempt for _, attempt, used in lane.keys if used == key] == [1, 2]
     assert (await lane.steps(execution))["act"].output == {"attempt": 2, "value": 1}
+
+
+async def _skip_behind_an_effect(lane: Lane, effect: str) -> tuple[Execution, list[str]]:
+    """Skip the step before an effect that is at work, and return the keys under which it acted."""
+    gate, since = f"skip behind {effect}", len(lane.keys)
+    drawn = chain(
+        node("read", "test.echo", value=1),
+        node("act", "test.act", name=gate, effect=effect),
+        node("after", values={"read": "{{ nodes.read.output }}"}),
+    )
+    execution = await lane.start(await lane.publish(drawn))
+    async with asyncio.timeout(30):
+        await lane.gates.arrival(gate).wait()
+        lane.gates.arrival(gate).clear()
+        await lane.controls.skip(lane.tenant_id, execution.id, "read")
+        if effect == "idempotent":
+            await lane.gates.arrival(gate).wait()
+            lane.gates.at(gate).set()
+    return await lane.finish(execution), [key for *_, key in lane.keys[since:]]
+
+
+async def test_what_was_read_stands_once_its_effect_is_at_work_though_it_is_to_be_skipped(lane: Lane) -> None:
+    execution, keys = await _skip_behind_an_effect(lane, "idempotent")
+    steps = await lane.steps(execution)
+    assert [step.status for step in steps.values()] == ["completed"] * 3
+    assert execution.output == {"after": {"read": 1}}
+    assert (len(keys), len(set(keys))) == (2, 1)
+
+
+async def test_an_unsafe_effect_that_a_skip_breaks_off_is_of_unknown_outcome_and_not_repeated(lane: Lane) -> None:
+    execution, keys = await _skip_behind_an_effect(lane, "unsafe")
+    steps = await lane.steps(execution)
+    assert [step.status for step in steps.values()] == ["completed", "failed", "skipped"]
+    assert execution.error is not None
+    assert (execution.error.type, execution.error.node_id) == ("effect.outcomeUnknown", "act")
+    assert len(keys) == 1
+
+
+async def test_cancelled_between_two_attempts_of_an_effect_what_was_read_is_kept_and_nothing_acts_again(
+    lane: Lane,
+) -> None:
+    since = len(lane.keys)
+    drawn = chain(node("read", "test.echo", value=1), node("act", "test.flaky", failures=9, pause=60))
+    execution = await lane.start(await lane.publish(drawn))
+    async with asyncio.timeout(30):
+        while "another follows" not in ((await lane.steps(execution))["act"].reason or ""):
+            await asyncio.sleep(0.02)
+    await lane.executions.cancel(lane.tenant_id, execution.id)
+    execution = await lane.finish(execution)
+    steps = await lane.steps(execution)
+    assert (execution.status, [step.status for step in steps.values()]) == ("canceled", ["completed", "canceled"])
+    assert len(lane.keys[since:]) == 1

@@ -51,6 +51,9 @@ class GraphState:
     def has_ready(self) -> bool:
         return bool(self._ready)
 
+    def is_ready(self, node_id: str) -> bool:
+        return node_id in self._ready
+
     def take_ready(self) -> Iterator[NodeState]:
         """Hand out the nodes whose join holds, each once; transitions made meanwhile may add more."""
         while self._ready:

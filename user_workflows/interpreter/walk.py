@@ -214,12 +214,16 @@ class Walk:
         else:
             self._running[head].cancel()
 
-    async def close(self, reason: str) -> None:
-        """Cancel what still runs, wait until it has stopped, and settle everything else."""
+    def stop(self) -> None:
+        """Cancel what still runs."""
         for task in self._running.values():
             # Asked once only: a second time would break off a loop that is closing its rounds.
             if not task.cancelling():
                 task.cancel()
+
+    async def close(self, reason: str) -> None:
+        """Cancel what still runs, wait until it has stopped, and settle everything else."""
+        self.stop()
         if self._running:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
         self._keep_what_settled()
@@ -417,11 +421,20 @@ class Walk:
             state = self.graph.nodes[settled.node_id]
             for outcome in settled.outcomes:
                 self.graph.apply(outcome, self._given)
+            if settled.outcomes:
+                self._begin_what_was_broken_off(self._chains[settled.node_id])
             if settled.performed is not None:
                 done = settled.performed
                 self.graph.complete(state, done.ports, self._clock(), attempt=done.attempt)
             elif settled.error is not None:
                 self.graph.fail(state, settled.error, self._clock())
+
+    def _begin_what_was_broken_off(self, chain: Sequence[str]) -> None:
+        """Say of the step that a segment would have come to next that it had begun: it may have acted."""
+        for node_id in chain:
+            if self.graph.is_ready(node_id):
+                state = self.graph.nodes[node_id]
+                self.graph.begin(state, self.graph.input_of(state.node, self._given), self._clock())
 
 
 def _raise_if_fatal(state: NodeState) -> None:

@@ -318,13 +318,26 @@ class Interpreter:
         return ApplicationError(failure.error.message, type=failure.error.type, non_retryable=True)
 
     async def _close(self, status: ExecutionStatus, *, output: Any = None, error: ExecutionError | None = None) -> None:
-        """Stop what still runs, and write the final record before the workflow closes.
+        """Stop what still runs, undo what is to be undone, and write the final record before the workflow closes.
+
+        Once begun it is not cancelled: half undone is worse than either end, and no end may be without its record.
 
         Raises:
             ExecutionFailed: the output is too large for anybody to be given it.
         """
         self._is_closing = True
         self._handover.call_off()
+        self._walk.stop()
+        closing = asyncio.create_task(self._close_undisturbed(status, output, error))
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                if closing.cancelled():
+                    raise
+        closing.result()
+
+    async def _close_undisturbed(self, status: ExecutionStatus, output: Any, error: ExecutionError | None) -> None:
         await self._walk.close(CLOSE_REASONS[status])
         if error is not None and status in self._undone_in:
             undos = (
