@@ -1,7 +1,7 @@
 """``/v1/executions/{id}/steps``: what became of each node, inside loops too."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from litestar import get
 from litestar.di import NamedDependency
@@ -16,7 +16,7 @@ from gateway.text import Filter
 from user_workflows.errors import InvalidInput
 from user_workflows.execution_views import Step
 from user_workflows.executions import Executions
-from user_workflows.interpreter.messages import StepStatus
+from user_workflows.interpreter.messages import StepError, StepStatus
 
 RoundPath = Annotated[
     str | None,
@@ -42,6 +42,11 @@ class StepErrorBody(Struct, frozen=True, kw_only=True):
     attempts: int
 
 
+class CompensationBody(Struct, frozen=True, kw_only=True):
+    status: Literal["running", "completed", "failed"]
+    error: StepErrorBody | None
+
+
 class StepBody(Struct, frozen=True, kw_only=True, rename="camel"):
     node_id: str
     #: item and round numbers inside loops
@@ -55,6 +60,8 @@ class StepBody(Struct, frozen=True, kw_only=True, rename="camel"):
     reason: str | None
     started_at: datetime | None
     closed_at: datetime | None
+    #: how it went to undo it, where it was undone
+    compensation: CompensationBody | UnsetType = UNSET
 
 
 @get("/v1/executions/{execution_id:str}/steps", opt=requires("executions.read"))
@@ -94,7 +101,7 @@ def _misused(parameter: str, detail: str) -> BadRequest:
 
 
 def step_body(step: Step) -> StepBody:
-    error = step.error
+    undone = step.compensation
     return StepBody(
         node_id=step.node_id,
         path=step.path,
@@ -103,17 +110,24 @@ def step_body(step: Step) -> StepBody:
         input=step.input,
         output=step.output,
         port=step.port,
-        error=None
-        if error is None
-        else StepErrorBody(
-            type=error.type,
-            message=error.message,
-            status=UNSET if error.status is None else error.status,
-            attempts=error.attempts,
-        ),
+        error=_error_body(step.error),
         reason=step.reason,
         started_at=step.started_at,
         closed_at=step.closed_at,
+        compensation=UNSET
+        if undone is None
+        else CompensationBody(status=undone.status, error=_error_body(undone.error)),
+    )
+
+
+def _error_body(error: StepError | None) -> StepErrorBody | None:
+    if error is None:
+        return None
+    return StepErrorBody(
+        type=error.type,
+        message=error.message,
+        status=UNSET if error.status is None else error.status,
+        attempts=error.attempts,
     )
 
 

@@ -1,8 +1,10 @@
 """Run controls through the API, on a real Temporal."""
 
+import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.gateway.application import Headers
 from tests.gateway.routes.test_executions import WAIT, ended_execution, publish
@@ -73,3 +75,32 @@ async def test_an_execution_is_rerun_and_replayed_as_a_new_one(api: httpx.AsyncC
         assert ended["status"] == ("completed" if action == "rerun" else "failed")
     wrong = await api.post(f"{path}/rerun", headers=owner, json={"fromNode": "nowhere"})
     assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/fromNode")
+
+
+@pytest.mark.parametrize(("body", "undone"), [(None, None), ({}, None), ({"compensate": True}, "failed")])
+async def test_a_canceled_execution_is_undone_where_the_body_asks_for_it(
+    api: httpx.AsyncClient, owner: Headers, body: dict[str, Any] | None, undone: str | None
+) -> None:
+    """What would undo it may not reach this machine, and so it is told that it was tried."""
+    undo = {"pluginId": "http.request", "config": {"method": "DELETE", "url": "http://127.0.0.1:9/order"}}
+    definition = {
+        "nodes": [
+            {"id": "made", "pluginId": "set", "config": {"values": {"n": 1}}, "compensate": undo},
+            {"id": "hold", "pluginId": "wait", "config": {"signal": "go"}},
+        ],
+        "edges": [{"source": "made", "target": "hold"}],
+    }
+    where = await publish(api, owner, definition)
+    path = (await api.post(f"{where}/executions", headers=owner)).headers["location"]
+    async with asyncio.timeout(20):
+        while (await api.get(f"{path}/steps", headers=owner)).json()["items"][0]["status"] != "completed":
+            await asyncio.sleep(0.02)
+    wrong = await api.post(f"{path}/cancel", headers=owner, json={"compensate": "yes"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/compensate")
+    canceled = await api.post(f"{path}/cancel", headers=owner, json=body)
+    assert canceled.status_code == 202
+    assert (await ended_execution(api, owner, path))["status"] == "canceled"
+    made = (await api.get(f"{path}/steps", headers=owner)).json()["items"][0]
+    assert made.get("compensation", {}).get("status") == undone
+    if undone is not None:
+        assert made["compensation"]["error"]["type"] == "egress.forbidden"
