@@ -17,13 +17,22 @@ class Case(Struct, frozen=True, kw_only=True):
     signals: tuple[tuple[str, Any], ...] = ()
     #: cancel once this gate has been reached
     cancel_at: str | None = None
+    #: cancel once an attempt of this node has failed
+    cancel_after: str | None = None
+    #: and undo what has completed
+    compensates: bool = False
     #: pause once this gate has been reached, and resume when its node, of the same name, has completed
     pause_at: str | None = None
     #: decide so, link by link, once this node waits
     decide_at: str | None = None
     decisions: tuple[Decision, ...] = ()
-    #: skip this node once it waits
+    #: skip this node once it waits, or once this gate has been reached
     skip: str | None = None
+    skip_at: str | None = None
+    #: open this gate as soon as another node, of that name, has completed
+    opens: tuple[str, str] | None = None
+    #: once it has ended, rerun it from this node with another input; the history is that of the new execution
+    rerun: tuple[str, Any] | None = None
     #: another workflow, for this one to call: its id is `input.called`
     calls: dict[str, Any] | None = None
     #: once it has failed, retry it; the history is that of the retry
@@ -548,6 +557,108 @@ CASES = (
             "nodes": [node("bad", "test.flaky", permanent=True)],
             "errorWorkflow": "wf_nobody",
         },
+    ),
+    Case(
+        name="joins",
+        definition={
+            "nodes": [
+                node("a", "test.echo", value=1),
+                node("b", "test.gate", name="late", timeout="2m"),
+                node("c", "if", condition="{{ false }}"),
+                node("first", "test.echo", join="first", value="{{ input }}"),
+                node("two", values={"in": "{{ input }}"}, join={"count": 2}),
+                node("three", values={}, join={"count": 3}),
+                node("all", "test.echo", join="all", value="{{ input }}"),
+                node("any", "test.echo", join="any", value="{{ input }}"),
+            ],
+            "edges": [
+                *edges("a>first", "b>first", "a>two", "b>two", "c.true>two", "a>three", "b>three", "c.true>three"),
+                *edges("a>all", "b>all", "a>any", "b>any", "c.true>any"),
+            ],
+        },
+        opens=("late", "first"),
+    ),
+    Case(
+        name="step-timeout",
+        definition={
+            "nodes": [
+                node("alone", "test.gate", name="t", timeout="100ms", onError="continue", retry={"maxAttempts": 2})
+                | {"isolate": True},
+                node("shared", "test.gate", name="t", timeout="100ms", onError="port", retry={"maxAttempts": 1}),
+                node("why", values={"one": "{{ nodes.alone.error.type }}", "two": "{{ nodes.shared.error.type }}"}),
+            ],
+            "edges": edges("alone>shared", "shared.error>why"),
+        },
+    ),
+    Case(
+        name="wait-until",
+        definition={
+            "nodes": [node("past", "wait", until="2020-01-01T00:00:00Z"), node("after", values={"x": "{{ input }}"})],
+            "edges": edges("past>after"),
+        },
+    ),
+    Case(
+        name="approval-rejected",
+        definition={
+            "nodes": [
+                node("ask", "approval", title="?", deadline="1h"),
+                node("yes", values={}),
+                node("no", values={"by": "{{ size(nodes.ask.rejected.decisions) }}"}),
+            ],
+            "edges": edges("ask.approved>yes", "ask.rejected>no"),
+        },
+        decide_at="ask",
+        decisions=("rejected",),
+    ),
+    Case(
+        name="cancel-and-undo",
+        definition={
+            "nodes": [
+                node("made", values={"id": "o-1"})
+                | {"compensate": {"pluginId": "test.echo", "config": {"value": "{{ nodes.made.output.id }}"}}},
+                node("hold", "test.gate", name="cancel-and-undo"),
+            ],
+            "edges": edges("made>hold"),
+        },
+        cancel_at="cancel-and-undo",
+        compensates=True,
+    ),
+    Case(
+        name="cancel-between-attempts",
+        definition={
+            "nodes": [node("read", "test.echo", value=1), node("act", "test.flaky", failures=9, pause=60)],
+            "edges": edges("read>act"),
+        },
+        cancel_after="act",
+    ),
+    Case(
+        name="skip-running",
+        definition={
+            "nodes": [
+                node("before", "test.echo", value=1),
+                node("hold", "test.gate", name="skip-running"),
+                node("dead", "test.echo", value=2),
+                node("join", values={"before": "{{ nodes.before.output }}"}),
+            ],
+            "edges": edges("before>hold", "hold>dead", "dead>join", "before>join"),
+        },
+        skip="hold",
+        skip_at="skip-running",
+    ),
+    Case(
+        name="rerun",
+        definition={
+            "nodes": [
+                node("first", "test.flaky", value="{{ input }}")
+                | {"compensate": {"pluginId": "test.flaky", "config": {}}},
+                node("again", "test.echo", value="{{ input.value * 10 }}")
+                | {"compensate": {"pluginId": "test.flaky", "config": {}}},
+                node("last", "test.flaky", permanent="{{ input > 30 }}"),
+            ],
+            "edges": edges("first>again", "again>last"),
+        },
+        input=3,
+        rerun=("again", {"value": 4}),
     ),
     Case(name="handover", definition=_LONG, input={"id": "abc"}, history_limit=25, run=0),
     Case(name="further-run", definition=_LONG, input={"id": "abc"}, history_limit=25),

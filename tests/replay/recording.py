@@ -107,7 +107,7 @@ async def record(lane: Lane, case: Case) -> Recording:
     given = case.input if case.calls is None else {"called": await lane.publish(case.calls)}
     trigger = TriggerCall(type="manual", payload=given)
     execution = await lane.executions.start(lane.tenant_id, workflow, trigger=trigger)
-    await see_through(lane, case, execution)
+    execution = await see_through(lane, case, execution)
     id = workflow_id(lane.tenant_id, execution.id)
     history = (await runs(lane, execution))[case.run].to_json_dict()
     return Recording(workflow_id=id, history=history, final=await replay(id, history))
@@ -122,6 +122,10 @@ async def see_through(lane: Lane, case: Case, execution: Execution) -> Execution
         await lane.executions.signal(lane.tenant_id, execution.id, name, payload)
     if case.cancel_at is not None:
         await lane.gates.arrival(case.cancel_at).wait()
+        await lane.executions.cancel(lane.tenant_id, execution.id, compensate=case.compensates)
+    if case.cancel_after is not None:
+        while (await lane.steps(execution))[case.cancel_after].error is None:
+            await asyncio.sleep(0.02)
         await lane.executions.cancel(lane.tenant_id, execution.id)
     if case.pause_at is not None:
         await lane.gates.arrival(case.pause_at).wait()
@@ -134,10 +138,21 @@ async def see_through(lane: Lane, case: Case, execution: Execution) -> Execution
         (opened,) = await lane.approvals.list(lane.tenant_id, execution.id)
         for link, decision in zip(opened.links, case.decisions, strict=False):
             await lane.approvals.decide(link.token, decision, comment=None, data=None)
+    if case.opens is not None:
+        gate, node_id = case.opens
+        await _until(lane, execution, node_id, "completed")
+        lane.gates.at(gate).set()
     if case.skip is not None:
-        await _until(lane, execution, case.skip, "waiting")
+        if case.skip_at is None:
+            await _until(lane, execution, case.skip, "waiting")
+        else:
+            await lane.gates.arrival(case.skip_at).wait()
         await lane.controls.skip(lane.tenant_id, execution.id, case.skip)
     finished = await lane.finish(execution)
+    if case.rerun is not None:
+        from_node, seen = case.rerun
+        execution = await lane.controls.rerun(lane.tenant_id, execution.id, from_node=from_node, input=seen)
+        finished = await lane.finish(execution)
     if case.is_retried:
         await lane.controls.retry(lane.tenant_id, execution.id)
         finished = await lane.finish(execution)
