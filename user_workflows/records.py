@@ -197,7 +197,7 @@ def _ending(record: ExecutionRecord, at: datetime) -> Ending:
 
 
 def upsert_steps(database: Database) -> Insert:
-    """Return the statement that writes steps, each unless a newer record of it is there.
+    """Return the statement that writes steps, each unless a newer record of it is there; of equal ones the last counts.
 
     Built once: SQLAlchemy takes longer to build it than SQLite to carry it out.
     """
@@ -207,7 +207,7 @@ def upsert_steps(database: Database) -> Insert:
     return insert.on_conflict_do_update(
         index_elements=["tenant_id", "execution_id", "node_id", "path"],
         set_=changed,
-        where=steps.c.seq < insert.excluded.seq,
+        where=steps.c.seq <= insert.excluded.seq,
     )
 
 

@@ -196,3 +196,12 @@ async def test_a_record_of_megabytes_is_written_and_read(database: Database, tmp
         row = (await connection.execute(select(steps))).one()
     assert sealer.open_json(execution.result_sealed, result_place("ex_1"))["output"] == {"text": text}
     assert sealer.open_json(row.detail_sealed, step_place("ex_1", "bulk", ""))["output"] == {"text": text}
+
+
+async def test_a_step_told_of_twice_with_one_number_is_what_was_told_last(database: Database, tmp_path: Path) -> None:
+    """A workflow task whose worker was lost is made again, and what it reads may be answered otherwise."""
+    async with writing(database, tmp_path) as writer:
+        await writer.write(record(1, step("a", 1_000, status="completed", attempt=1)))
+        await writer.write(record(2, step("a", 1_000, status="completed", attempt=2), status="completed", closed_at=AT))
+    _, found = await rows(database)
+    assert found["a"].attempt == 2
