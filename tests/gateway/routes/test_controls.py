@@ -21,6 +21,10 @@ FAILS: dict[str, Any] = {
 async def test_an_execution_is_paused_and_resumed(api: httpx.AsyncClient, owner: Headers) -> None:
     where = await publish(api, owner, WAIT)
     path = (await api.post(f"{where}/executions", headers=owner)).headers["location"]
+    # A worker's first tasks come when Temporal knows its build.
+    async with asyncio.timeout(20):
+        while (await api.get(path, headers=owner)).json()["status"] != "running":
+            await asyncio.sleep(0.05)
     for _ in range(2):
         paused = await api.post(f"{path}/pause", headers=owner)
         assert (paused.status_code, paused.json()["status"]) == (202, "paused")
