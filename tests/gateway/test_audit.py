@@ -139,6 +139,7 @@ def test_only_what_is_a_record_itself_is_not_on_the_trail() -> None:
         "receive_events",
         "enqueue_job",
         "enqueue_batch",
+        "publish_event",
         # They change nothing.
         "validate_definition",
         "issue_ticket",
