@@ -23,7 +23,7 @@ run: $(VENV)/.runtime ## start everything on this machine and run the example on
 	$(BIN)/gateway up --demo $(ARGS)
 
 test: $(VENV)/.dev ## run every test, on real servers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 slow: $(VENV)/.dev ## run the tests that take many minutes; CI runs a short form of each
 	$(BIN)/python -m pytest -m slow -s $(ARGS)
