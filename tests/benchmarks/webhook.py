@@ -24,6 +24,7 @@ from plugins.storage.tenants import create_tenant
 from tests import servers
 from tests.gateway.application import asking, settings_over
 from tests.user_workflows.drawing import edges, node
+from user_workflows.builds import Builds
 from user_workflows.worker import run_worker
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -69,6 +70,7 @@ async def _work(platform: Platform, stop: asyncio.Event) -> None:
         host=platform.host,
         starts=platform.starts,
         approvals=platform.approvals,
+        builds=Builds(platform.temporal, "bench", is_alone=True),
         feed=platform.feed,
         stop=stop,
     )
