@@ -108,7 +108,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         stack.push_async_callback(database.close)
         vault = Vault(database, MasterKey.load(settings.master_key_file))
         credentials = Credentials(database, vault)
-        egress = EgressClient(Guard(allow=settings.egress_allow))
+        egress = EgressClient(Guard(allow=settings.egress_allow, deny=settings.egress_deny))
         stack.push_async_callback(egress.close)
         redis = Redis.from_url(settings.redis_url)
         stack.push_async_callback(redis.aclose)

@@ -42,8 +42,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: ``redis://…``, ``rediss://…`` or ``unix://…``
     redis_url: str
     master_key_file: Path
-    #: CIDRs, ``host:port`` or ``ip:port`` that plugins may reach on top of the global internet
+    #: what may be reached besides the global internet: CIDRs, addresses, hosts, ``.domain``; a port may follow
     egress_allow: tuple[str, ...] = ()
+    #: what may not be reached, whatever else allows it
+    egress_deny: tuple[str, ...] = ()
     #: the mail server of `email.send` where no credential is bound: ``smtp://[user:password@]host:port``,
     #: ``smtp+starttls://…`` or ``smtps://…``
     smtp_url: str | None = None
@@ -193,6 +195,7 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "redis_url": _redis_url,
     "master_key_file": Path,
     "egress_allow": _egress_rules,
+    "egress_deny": _egress_rules,
     "smtp_url": _smtp_url,
     "quotes_url": _web_url,
     "admin_key": _long_enough,

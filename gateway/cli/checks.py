@@ -29,6 +29,7 @@ from gateway.settings import Settings, load
 from gateway.up.errors import ServerMissing
 from gateway.up.temporal import find_temporal
 from gateway.up.valkey import find_valkey
+from plugins.egress.guard import Guard
 from plugins.storage.database import Database
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import MasterKey
@@ -36,6 +37,8 @@ from plugins.vault.keys import MasterKey
 _PATIENCE = 5.0
 _LOW_DISK = 2**30
 _SKEW = timedelta(seconds=5)
+#: of the large clouds
+_METADATA = "169.254.169.254"
 
 Verdict = Literal["ok", "warning", "error"]
 
@@ -61,6 +64,7 @@ async def examine(environ: Mapping[str, str], data_dir: Path) -> list[Finding]:
         ("redis", _redis),
         ("temporal", _temporal),
         ("master key", _master_key),
+        ("egress", _egress),
     )
     answers = await asyncio.gather(*(_answer(what, check, settings) for what, check in checks))
     return [*findings, Finding("settings", "ok", "complete"), *(finding for answer in answers for finding in answer)]
@@ -170,6 +174,16 @@ async def _master_key(settings: Settings) -> list[Finding]:
     return [
         Finding("master key", "ok", f"{settings.master_key_file} (versions {', '.join(map(str, master.versions))})")
     ]
+
+
+async def _egress(settings: Settings) -> list[Finding]:
+    allowed, denied = ", ".join(settings.egress_allow), ", ".join(settings.egress_deny)
+    detail = "the public internet" + (f", {allowed}" if allowed else "") + (f"; never {denied}" if denied else "")
+    guard = Guard(allow=settings.egress_allow, deny=settings.egress_deny)
+    if guard.lets_through(_METADATA, 80):
+        remedy = "Add it to GATEWAY_EGRESS_DENY: it hands out the machine's own credentials."
+        return [Finding("egress", "warning", f"{detail}: plugins reach the metadata service {_METADATA}", remedy)]
+    return [Finding("egress", "ok", detail)]
 
 
 def _clock(whose: str, theirs: datetime) -> Finding:

@@ -18,6 +18,8 @@ class Rule(Struct, frozen=True):
 
     network: Network | None = None
     host: str | None = None
+    #: a name, and every name under it
+    domain: str | None = None
     port: int | None = None
 
     def matches(self, host: str, port: int, address: Address) -> bool:
@@ -25,13 +27,16 @@ class Rule(Struct, frozen=True):
             return False
         if self.host is not None and self.host != host:
             return False
+        if self.domain is not None and not f".{host}".endswith(f".{self.domain}"):
+            return False
         return self.network is None or any(meaning in self.network for meaning in meanings(address))
 
 
 def parse_rules(entry: str) -> tuple[Rule, ...]:
-    """Read ``10.0.0.0/8``, ``10.0.0.7``, ``10.0.0.7:8080``, ``[fd00::7]:8080``, ``quotes.internal:8080``.
+    """Read ``10.0.0.0/8``, ``10.0.0.7:8080``, ``[fd00::7]``, ``quotes.internal:8080`` or ``.internal``.
 
-    A host name is matched as it stands in the URL, whatever it resolves to.
+    A host name is matched as it stands in the URL, whatever it resolves to; one with a dot in front stands for itself
+    and every name under it.
 
     Raises:
         ValueError: `entry` has none of these forms.
@@ -43,6 +48,9 @@ def parse_rules(entry: str) -> tuple[Rule, ...]:
             if IPv4Address("127.0.0.1") in networks[0]:
                 networks.append(ip_network("::1"))
             return tuple(Rule(network=network) for network in networks)
+        if text.startswith("."):
+            domain, port = parse_authority(text[1:])
+            return (_domain_rule(domain, port),)
         if text.count(":") > 1 and not text.startswith("["):
             text = f"[{text}]"
         host, port = parse_authority(text)
@@ -50,8 +58,15 @@ def parse_rules(entry: str) -> tuple[Rule, ...]:
         return tuple(_rule(name, port) for name in names)
     except (ValueError, PluginError):
         raise ValueError(
-            f"{entry!r} is neither a network (10.0.0.0/8) nor an address or host, with or without a port (host:8080)"
+            f"{entry!r} is neither a network (10.0.0.0/8) nor an address, host or domain (.example.com), with or"
+            " without a port (host:8080)"
         ) from None
+
+
+def _domain_rule(domain: str, port: int | None) -> Rule:
+    if domain.replace(".", "").isdigit() or ":" in domain:
+        raise ValueError("an address has nothing under it")
+    return Rule(domain=domain, port=port)
 
 
 def _rule(host: str, port: int | None) -> Rule:
@@ -80,6 +95,14 @@ class Guard:
         """Tell whether an `allow` entry opens `address`, when reached as `host`."""
         return any(rule.matches(host, port, address) for rule in self._allow)
 
+    def lets_through(self, address: str, port: int) -> bool:
+        """Tell whether an address may be reached, when it is named by itself."""
+        try:
+            self.check(address, port, parse_address(address))
+        except Permanent:
+            return False
+        return True
+
     def check(self, host: str, port: int, address: Address) -> None:
         """Let `address` pass, reached as `host`, or refuse it.
 
@@ -87,7 +110,7 @@ class Guard:
             Permanent: type ``egress.forbidden``.
         """
         if any(rule.matches(host, port, address) for rule in self._deny):
-            raise forbidden(host, port)
+            raise Permanent(f"this installation denies connections to {host}:{port}", type="egress.forbidden")
         if not is_public(address) and not self.names(host, port, address):
             raise forbidden(host, port)
 

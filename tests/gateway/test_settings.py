@@ -27,6 +27,7 @@ def test_every_variable_is_read() -> None:
         NEEDED
         | {
             "GATEWAY_EGRESS_ALLOW": "10.0.0.0/8, quotes.internal:8080",
+            "GATEWAY_EGRESS_DENY": "169.254.0.0/16, .corp.example, mail.example.com:25",
             "GATEWAY_SMTP_URL": "smtps://user:secret@mail.example.com",
             "GATEWAY_QUOTES_URL": "http://quotes.internal:8080/",
             "GATEWAY_ADMIN_KEY": "x" * 32,
@@ -41,6 +42,7 @@ def test_every_variable_is_read() -> None:
         }
     )
     assert settings.egress_allow == ("10.0.0.0/8", "quotes.internal:8080")
+    assert settings.egress_deny == ("169.254.0.0/16", ".corp.example", "mail.example.com:25")
     assert settings.quotes_url == "http://quotes.internal:8080"
     assert (settings.port, settings.metrics_port) == (9000, 9001)
     assert settings.retention == Retention(jobs=12 * 3600.0)
@@ -57,13 +59,23 @@ def test_everything_that_is_wrong_is_named_at_once_without_its_secrets() -> None
                 "GATEWAY_LOG_LEVEL": "loud",
                 "GATEWAY_ADMIN_KEY": "hunter2",
                 "GATEWAY_EGRESS_ALLOW": "10.0.0.0/99",
+                "GATEWAY_EGRESS_DENY": "*.corp",
                 "GATEWAY_SMTP_URL": "imap://user:hunter2@mail",
                 "GATEWAY_RETENTION_EXECUTIONS": "for ever",
                 "GATEWAY_GENERATED": "wf_01ABC.v3, Double",
             }
         )
     message = str(refused.value)
-    for name in ("DATABASE_URL", "REDIS_URL", "MASTER_KEY_FILE", "PORT", "LOG_LEVEL", "ADMIN_KEY", "EGRESS_ALLOW"):
+    for name in (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "MASTER_KEY_FILE",
+        "PORT",
+        "LOG_LEVEL",
+        "ADMIN_KEY",
+        "EGRESS_ALLOW",
+        "EGRESS_DENY",
+    ):
         assert f"GATEWAY_{name}" in message
     assert "GATEWAY_SMTP_URL" in message
     assert "GATEWAY_GENERATED: 'Double' is not" in message

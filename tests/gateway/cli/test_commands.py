@@ -143,7 +143,9 @@ def test_the_doctor_finds_the_installation_well(gateway: Gateway, tmp_path: Path
     answer = gateway("doctor", "--data-dir", str(tmp_path), "--json")
     findings = json.loads(answer.stdout)
     assert [finding for finding in findings if finding["verdict"] != "ok"] == []
-    assert {"settings", "database", "redis", "temporal", "master key", "disk", "clock"} <= {f["what"] for f in findings}
+    assert {"settings", "database", "redis", "temporal", "master key", "egress", "disk", "clock"} <= {
+        f["what"] for f in findings
+    }
     assert answer.exit_code == 0
 
 
@@ -161,6 +163,20 @@ def test_the_doctor_names_what_is_wrong_and_the_way_out_without_any_password(gat
     assert "Check TEMPORAL_ADDRESS" in answer.stdout
     assert "absent.key" in answer.stdout
     assert "hunter2" not in answer.stdout
+
+
+def test_the_doctor_shows_what_may_be_reached_and_warns_of_the_metadata_service(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    def egress(**env: str) -> dict[str, str]:
+        findings = json.loads(gateway("doctor", "--data-dir", str(tmp_path), "--json", env=env).stdout)
+        (found,) = (finding for finding in findings if finding["what"] == "egress")
+        return dict(found)
+
+    wide = egress(GATEWAY_EGRESS_ALLOW="169.254.0.0/16", GATEWAY_EGRESS_DENY=".corp.example")
+    assert (wide["verdict"], "never .corp.example" in wide["detail"]) == ("warning", True)
+    assert "GATEWAY_EGRESS_DENY" in wide["remedy"]
+    assert egress(GATEWAY_EGRESS_ALLOW="169.254.0.0/16", GATEWAY_EGRESS_DENY="169.254.169.254")["verdict"] == "ok"
 
 
 def test_a_master_key_is_never_overwritten(tmp_path: Path) -> None:

@@ -63,6 +63,11 @@ def passes(guard: Guard, host: str, port: int, address: str) -> bool:
         ("quotes.internal:80", "other.internal", 80, "10.0.0.7", False),
         ("quotes.internal:80", "quotes.internal", 81, "10.0.0.7", False),
         ("quotes.internal", "quotes.internal", 81, "10.0.0.7", True),
+        (".internal:80", "quotes.internal", 80, "10.0.0.7", True),
+        (".Internal.", "a.quotes.internal", 1, "10.0.0.7", True),
+        (".quotes.internal", "quotes.internal", 1, "10.0.0.7", True),
+        (".quotes.internal", "otherquotes.internal", 1, "10.0.0.7", False),
+        (".internal:80", "quotes.internal", 81, "10.0.0.7", False),
         ("localhost:80", "127.0.0.1", 80, "127.0.0.1", True),
         ("127.0.0.1:80", "localhost", 80, "::1", True),
         ("127.0.0.1:80", "localhost", 80, "127.0.0.2", False),
@@ -76,7 +81,7 @@ def test_an_entry_opens_what_it_names_and_no_more(
 
 
 def test_a_denied_entry_wins() -> None:
-    guard = Guard(allow=["10.0.0.0/8"], deny=["10.0.0.7", "8.8.8.0/24", "blocked.test", "mail.test:25"])
+    guard = Guard(allow=["10.0.0.0/8"], deny=["10.0.0.7", "8.8.8.0/24", "blocked.test", "mail.test:25", ".corp.test"])
     assert passes(guard, "x.test", 80, "10.0.0.8")
     assert passes(guard, "x.test", 80, "8.8.4.4")
     assert passes(guard, "mail.test", 587, "8.8.4.4")
@@ -87,13 +92,32 @@ def test_a_denied_entry_wins() -> None:
         ("x.test", 80, "64:ff9b::8.8.8.8"),
         ("blocked.test", 80, "8.8.4.4"),
         ("mail.test", 25, "8.8.4.4"),
+        ("corp.test", 443, "8.8.4.4"),
+        ("a.b.corp.test", 443, "8.8.4.4"),
     ):
         assert not passes(guard, host, port, address)
+        with pytest.raises(Permanent, match="denies"):
+            guard.check(host, port, parse_address(address))
 
 
 @pytest.mark.parametrize(
     "entry",
-    ["", "10.0.0.0/33", "a b", "host:0", "host:99999", "host:", ":80", "http://host", "*.test", "127.1", "a:b:c"],
+    [
+        "",
+        "10.0.0.0/33",
+        "a b",
+        "host:0",
+        "host:99999",
+        "host:",
+        ":80",
+        "http://host",
+        "*.test",
+        "127.1",
+        "a:b:c",
+        ".",
+        ".10.0.0.7",
+        "..test",
+    ],
 )
 def test_an_entry_that_cannot_be_read_is_named(entry: str) -> None:
     with pytest.raises(ValueError, match="neither a network") as caught:
