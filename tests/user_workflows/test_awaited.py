@@ -12,7 +12,8 @@ from tests.user_workflows.lane import Lane
 from tests.user_workflows.test_calls import children, held, is_waiting, start_waiting, until
 from user_workflows.activities.executions import CallActivities
 from user_workflows.execution_views import Execution
-from user_workflows.interpreter.messages import CallStart, TriggerCall
+from user_workflows.interpreter.activity_calls import CallStart
+from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.reconcile import Reconciler
 from user_workflows.store import executions
 

@@ -12,7 +12,8 @@ from tests.user_workflows.lane import Lane
 from user_workflows.activities.executions import CallActivities
 from user_workflows.execution_views import Execution
 from user_workflows.explainer import Explainer
-from user_workflows.interpreter.messages import CallStart, TriggerCall
+from user_workflows.interpreter.activity_calls import CallStart
+from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.plan.forecast import forecast
 
 DOUBLE = {"nodes": [node("double", values={"n": "{{ input.n * 2 }}"})]}

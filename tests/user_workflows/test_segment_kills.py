@@ -31,7 +31,7 @@ from tests.user_workflows.drawing import edges, node
 from user_workflows.activities import heartbeats
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.definition.validate import validate
-from user_workflows.interpreter.messages import SegmentCall, SegmentResult
+from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
 from user_workflows.plan.compile import compile_plan
 from user_workflows.records import RecordWriter
 

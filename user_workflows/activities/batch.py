@@ -15,16 +15,12 @@ from plugins.trace import logged_trace
 from user_workflows.activities.calls import host_call, ignore_heartbeat, step_error
 from user_workflows.activities.heartbeats import heartbeats
 from user_workflows.expressions import ExpressionError
+from user_workflows.interpreter.activity_calls import BatchCall, BatchResult
 from user_workflows.interpreter.batches import BATCH
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
 from user_workflows.interpreter.journal import Journal
-from user_workflows.interpreter.messages import (
-    BatchCall,
-    BatchResult,
-    ExecutionError,
-    ExecutionRecord,
-)
+from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import templates_of

@@ -3,7 +3,8 @@
 from typing import Any
 
 from plugins.host.invoke import Call, Failure
-from user_workflows.interpreter.messages import GraphCall, StepError
+from user_workflows.interpreter.activity_calls import GraphCall
+from user_workflows.interpreter.messages import StepError
 from user_workflows.interpreter.node import NodeState
 
 

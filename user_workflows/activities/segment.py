@@ -20,17 +20,11 @@ from plugins.host.invoke import CallFailed, Host, Overtaken
 from plugins.trace import logged_trace
 from user_workflows.activities.calls import host_call, ignore_heartbeat, step_error
 from user_workflows.activities.heartbeats import heartbeats
+from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
 from user_workflows.interpreter.control import Scope
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
 from user_workflows.interpreter.journal import Journal
-from user_workflows.interpreter.messages import (
-    ExecutionRecord,
-    SegmentCall,
-    SegmentResult,
-    StepError,
-    StepOutcome,
-    StepRecord,
-)
+from user_workflows.interpreter.messages import ExecutionRecord, StepError, StepOutcome, StepRecord
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.segments import LOCAL_BUDGET, LONGEST_PAUSE, SEGMENT
 from user_workflows.interpreter.state import GraphState

@@ -12,7 +12,8 @@ from plugins.host.invoke import Call, CallFailed, Failure, Host
 from plugins.host.registry import Registry
 from plugins.trace import logged_trace
 from user_workflows.activities.heartbeats import heartbeats
-from user_workflows.interpreter.messages import ExecutionRecord, StepCall, StepError, StepRecord, StepResult
+from user_workflows.interpreter.activity_calls import StepCall, StepResult
+from user_workflows.interpreter.messages import ExecutionRecord, StepError, StepRecord
 from user_workflows.records import RecordWriter, path_key
 
 StepActivity = Callable[[StepCall], Awaitable[StepResult]]

@@ -11,11 +11,11 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError
 
+from user_workflows.interpreter.activity_calls import CallStart
 from user_workflows.interpreter.control import Ports
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.messages import (
     CallEnd,
-    CallStart,
     ExecutionError,
     StartExecution,
     StepError,

@@ -12,8 +12,9 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, is_cancelled_exception
 
 from plugins.host.retry import DEFAULT
+from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
 from user_workflows.interpreter.errors import is_too_large
-from user_workflows.interpreter.messages import SegmentCall, SegmentResult, StartExecution, StepOutcome
+from user_workflows.interpreter.messages import StartExecution, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, LOST_WORKERS, STEP_QUEUE, ended_error
 from user_workflows.interpreter.waits import seconds_until

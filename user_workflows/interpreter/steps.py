@@ -8,8 +8,9 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError
 
 from plugins.host.retry import DEFAULT
+from user_workflows.interpreter.activity_calls import StepCall, StepResult
 from user_workflows.interpreter.errors import StepFailed
-from user_workflows.interpreter.messages import StartExecution, StepCall, StepError, StepResult
+from user_workflows.interpreter.messages import StartExecution, StepError
 from user_workflows.interpreter.node import NodeState
 
 #: activities have a queue of their own: eager dispatch would bypass the server's fairness
