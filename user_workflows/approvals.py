@@ -4,15 +4,13 @@ A decision is committed first and told then; one that could not be told is told 
 link is open as long as its step waits: what ends the step closes its links.
 """
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Row, and_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, select, update
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -22,6 +20,19 @@ from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.announcements import Announcements
+from user_workflows.approval_rows import (
+    decision_place,
+    find_link,
+    hash_of,
+    id_of,
+    is_over,
+    link_place,
+    links_of,
+    live,
+    open_row,
+    request_place,
+    this_link,
+)
 from user_workflows.approval_store import approval_links, approvals
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.definition.faults import pointer
@@ -34,11 +45,10 @@ from user_workflows.interpreter.approvals import (
     Decision,
     OpenApproval,
     about_of,
-    outcome_of,
 )
 from user_workflows.interpreter.messages import workflow_id
-from user_workflows.records import OPEN_STATUSES, path_key
-from user_workflows.store import executions, steps
+from user_workflows.records import path_key
+from user_workflows.store import executions
 
 
 class Decided(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -122,7 +132,7 @@ class Approvals:
             Whether its deadline has to `close` it: always, since there is such a thing.
         """
         sealer = await self._vault.sealer(call.tenant_id)
-        id = _id(call)
+        id = id_of(call)
         request = {"title": call.title, "message": call.message, "form": call.form}
         row = {
             "tenant_id": call.tenant_id,
@@ -132,7 +142,7 @@ class Approvals:
             "path": path_key(call.path),
             "generation": call.generation,
             "required": call.required,
-            "request_sealed": sealer.seal_json(request, _request_place(id)),
+            "request_sealed": sealer.seal_json(request, request_place(id)),
             "created_at": now(),
             "expires_at": None if call.until is None else datetime.fromisoformat(call.until),
         }
@@ -148,8 +158,8 @@ class Approvals:
                     "tenant_id": call.tenant_id,
                     "id": link_id,
                     "approval_id": id,
-                    "token_hash": _hash(token),
-                    "link_sealed": sealer.seal_json({"token": token, "approver": approver}, _link_place(link_id)),
+                    "token_hash": hash_of(token),
+                    "link_sealed": sealer.seal_json({"token": token, "approver": approver}, link_place(link_id)),
                 }
                 await connection.execute(approval_links.insert().values(link))
                 if approver is not None:
@@ -164,12 +174,12 @@ class Approvals:
     @activity.defn(name=CLOSE)
     async def close(self, call: CloseApproval) -> Sequence[dict[str, Any]]:
         """Let nobody decide any more, and return what was decided, as it is told; a repetition returns the same."""
-        mine = approvals.c.tenant_id == call.tenant_id, approvals.c.id == _id(call)
+        mine = approvals.c.tenant_id == call.tenant_id, approvals.c.id == id_of(call)
         async with self._database.transaction() as connection:
             # Whoever decides holds the same row: a decision is before this, or is refused.
             change = update(approvals).where(*mine, approvals.c.closed_at.is_(None)).values(closed_at=now())
             await connection.execute(change)
-            links = await _links(connection, call.tenant_id, _id(call))
+            links = await links_of(connection, call.tenant_id, id_of(call))
         sealer = await self._vault.sealer(call.tenant_id)
         decided = sorted((link for link in links if link.decided_at is not None), key=lambda link: link.decided_at)
         return [self._told(link, sealer) for link in decided]
@@ -181,12 +191,12 @@ class Approvals:
             NotFound: no such execution of this tenant.
         """
         known = select(executions.c.id).where(executions.c.tenant_id == tenant_id, executions.c.id == execution_id)
-        query = _live().where(approvals.c.tenant_id == tenant_id, approvals.c.execution_id == execution_id)
+        query = live().where(approvals.c.tenant_id == tenant_id, approvals.c.execution_id == execution_id)
         async with self._database.read() as connection:
             if (await connection.execute(known)).first() is None:
                 raise NotFound("execution", execution_id)
             rows = (await connection.execute(query.order_by(approvals.c.created_at, approvals.c.id))).all()
-            links = {row.id: await _links(connection, tenant_id, row.id) for row in rows}
+            links = {row.id: await links_of(connection, tenant_id, row.id) for row in rows}
         sealer = await self._vault.sealer(tenant_id)
         return tuple(
             OpenedApproval(
@@ -195,10 +205,10 @@ class Approvals:
                 required=row.required,
                 deadline=row.expires_at,
                 links=tuple(self._read_link(link, sealer) for link in links[row.id]),
-                **sealer.open_json(row.request_sealed, _request_place(row.id)),
+                **sealer.open_json(row.request_sealed, request_place(row.id)),
             )
             for row in rows
-            if not _is_over(row, links[row.id])
+            if not is_over(row, links[row.id])
         )
 
     async def show(self, token: str) -> Approval:
@@ -208,14 +218,14 @@ class Approvals:
             NotFound: no such token, or it is closed.
         """
         async with self._database.read() as connection:
-            link = await _find(connection, token)
-            row, links = await _open_row(connection, link)
+            link = await find_link(connection, token)
+            row, links = await open_row(connection, link)
         sealer = await self._vault.sealer(link.tenant_id)
         return Approval(
             required=row.required,
             deadline=row.expires_at,
             decisions=tuple(each.decision for each in links if each.decision is not None),
-            **sealer.open_json(row.request_sealed, _request_place(row.id)),
+            **sealer.open_json(row.request_sealed, request_place(row.id)),
         )
 
     async def decide(self, token: str, decision: Decision, *, comment: str | None, data: Any) -> Decided:
@@ -227,7 +237,7 @@ class Approvals:
             InvalidData: `data` does not fit the form.
         """
         async with self._database.read() as connection:
-            link = await _find(connection, token)
+            link = await find_link(connection, token)
         sealer = await self._vault.sealer(link.tenant_id)
         written = {"comment": comment, "data": data}
         async with self._database.transaction() as connection:
@@ -237,12 +247,12 @@ class Approvals:
                 .where(approvals.c.tenant_id == link.tenant_id, approvals.c.id == link.approval_id)
                 .with_for_update()
             )
-            link = await _find(connection, token)
+            link = await find_link(connection, token)
             if link.decision is not None and link.decision != decision:
                 raise Conflict(f"this link was used at {link.decided_at:%Y-%m-%dT%H:%M:%SZ}: {link.decision}")
             if link.decision is None:
-                row, _ = await _open_row(connection, link)
-                request = sealer.open_json(row.request_sealed, _request_place(row.id))
+                row, _ = await open_row(connection, link)
+                request = sealer.open_json(row.request_sealed, request_place(row.id))
                 # A form asks for what an approval needs; to reject, nobody has to fill it in.
                 if request["form"] is not None and (decision == "approved" or data is not None):
                     faults = data_faults(request["form"], data)
@@ -250,11 +260,11 @@ class Approvals:
                         raise InvalidData([(pointer("data", *path), message) for path, message in faults])
                 change = {
                     "decision": decision,
-                    "decision_sealed": sealer.seal_json(written, _decision_place(link.id)),
+                    "decision_sealed": sealer.seal_json(written, decision_place(link.id)),
                     "decided_at": now(),
                 }
-                await connection.execute(update(approval_links).where(*_is(link)).values(change))
-                link = await _find(connection, token)
+                await connection.execute(update(approval_links).where(*this_link(link)).values(change))
+                link = await find_link(connection, token)
         await self._tell_or_leave(link)
         return self._decided(link, sealer)
 
@@ -290,7 +300,7 @@ class Approvals:
             if not is_not_found(error):
                 raise
         async with self._database.transaction() as connection:
-            await connection.execute(update(approval_links).where(*_is(link)).values(told_at=now()))
+            await connection.execute(update(approval_links).where(*this_link(link)).values(told_at=now()))
 
     def _told(self, link: "Row[Any]", sealer: Sealer) -> dict[str, Any]:
         decided = self._decided(link, sealer)
@@ -306,13 +316,13 @@ class Approvals:
     def _decided(self, link: "Row[Any]", sealer: Sealer) -> Decided:
         return Decided(
             decision=link.decision,
-            approver=sealer.open_json(link.link_sealed, _link_place(link.id))["approver"],
+            approver=sealer.open_json(link.link_sealed, link_place(link.id))["approver"],
             decided_at=link.decided_at,
-            **sealer.open_json(link.decision_sealed, _decision_place(link.id)),
+            **sealer.open_json(link.decision_sealed, decision_place(link.id)),
         )
 
     def _read_link(self, link: "Row[Any]", sealer: Sealer) -> Link:
-        opened = sealer.open_json(link.link_sealed, _link_place(link.id))
+        opened = sealer.open_json(link.link_sealed, link_place(link.id))
         return Link(url=self._url(opened["token"]), decision=link.decision, **opened)
 
     def _url(self, token: str) -> str:
@@ -329,83 +339,3 @@ class Approvals:
         ]
         payload = {"to": approver, "subject": f"Your approval is asked for: {title}", "text": "\n\n".join(lines)}
         return JobRequest(type="email.send", payload=payload)
-
-
-def _id(call: OpenApproval | CloseApproval) -> str:
-    step = f"{call.tenant_id}/{call.execution_id}/{call.generation}/{about_of(call.node_id, call.path)}"
-    return f"apr_{hashlib.sha256(step.encode()).hexdigest()[:40]}"
-
-
-def _live() -> Any:
-    """Select the approvals whose step may wait still: of the present generation of an open execution."""
-    its_execution = and_(executions.c.tenant_id == approvals.c.tenant_id, executions.c.id == approvals.c.execution_id)
-    its_step = and_(
-        steps.c.tenant_id == approvals.c.tenant_id,
-        steps.c.execution_id == approvals.c.execution_id,
-        steps.c.node_id == approvals.c.node_id,
-        steps.c.path == approvals.c.path,
-    )
-    return (
-        select(approvals)
-        .join(executions, its_execution)
-        .outerjoin(steps, its_step)
-        .where(executions.c.status.in_(OPEN_STATUSES), executions.c.generation == approvals.c.generation)
-        .where(approvals.c.closed_at.is_(None))
-        # A step that is not recorded yet has only just begun.
-        .where(steps.c.status.is_(None) | steps.c.status.in_(("pending", "running", "waiting")))
-    )
-
-
-async def _find(connection: AsyncConnection, token: str) -> "Row[Any]":
-    query = select(approval_links).where(approval_links.c.token_hash == _hash(token))
-    link = (await connection.execute(query)).one_or_none()
-    if link is None:
-        raise NotFound("approval", "with this token")
-    return link
-
-
-async def _open_row(connection: AsyncConnection, link: "Row[Any]") -> "tuple[Row[Any], Sequence[Row[Any]]]":
-    """Return the approval of a link, and all of its links.
-
-    Raises:
-        NotFound: it is closed; said as of a token that never was.
-    """
-    query = _live().where(approvals.c.tenant_id == link.tenant_id, approvals.c.id == link.approval_id)
-    row = (await connection.execute(query)).one_or_none()
-    links = await _links(connection, link.tenant_id, link.approval_id)
-    if row is None or _is_over(row, links):
-        raise NotFound("approval", "with this token")
-    return row, links
-
-
-async def _links(connection: AsyncConnection, tenant_id: str, approval_id: str) -> "Sequence[Row[Any]]":
-    query = select(approval_links).where(
-        approval_links.c.tenant_id == tenant_id, approval_links.c.approval_id == approval_id
-    )
-    return (await connection.execute(query.order_by(approval_links.c.id))).all()
-
-
-def _is_over(row: "Row[Any]", links: "Sequence[Row[Any]]") -> bool:
-    decisions = [{"decision": link.decision} for link in links if link.decision is not None]
-    is_late = row.expires_at is not None and row.expires_at <= now()
-    return is_late or outcome_of(decisions, len(links), row.required) is not None
-
-
-def _is(link: "Row[Any]") -> tuple[Any, Any]:
-    return approval_links.c.tenant_id == link.tenant_id, approval_links.c.id == link.id
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
-
-
-def _request_place(id: str) -> str:
-    return f"approval.request:{id}"
-
-
-def _link_place(id: str) -> str:
-    return f"approval.link:{id}"
-
-
-def _decision_place(id: str) -> str:
-    return f"approval.decision:{id}"
