@@ -53,7 +53,7 @@ class Events:
             EngineUnavailable: Temporal cannot be reached; what was to start is started later.
         """
         found: list[tuple[int, Hook]] = []
-        listeners = {type: await self._workflows.find_listeners(tenant_id, type) for type in _types(events)}
+        listeners = {type: await self._workflows.triggers.find_listeners(tenant_id, type) for type in _types(events)}
         for index, event in enumerate(events):
             found += [(index, hook) for hook in listeners[event["type"]] if _listens(hook, event)]
         if len(found) > MOST_STARTED:

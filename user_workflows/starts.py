@@ -298,7 +298,7 @@ class Starts:
 
     async def is_scheduled(self, tenant_id: str, workflow_id: str, trigger_id: str) -> bool:
         """Return whether a cron trigger is on: of the published version of an active workflow."""
-        return await self._workflows.find_cron(tenant_id, workflow_id, trigger_id) is not None
+        return await self._workflows.triggers.find_cron(tenant_id, workflow_id, trigger_id) is not None
 
     async def is_open(self, tenant_id: str, key_prefix: str) -> bool:
         """Return whether an execution whose key begins with `key_prefix` is still open."""

@@ -1,5 +1,7 @@
 """Tables of workflows, their published versions and their triggers."""
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -13,6 +15,7 @@ from sqlalchemy import (
 )
 
 from plugins.storage.database import Instant, metadata
+from user_workflows.errors import NotFound
 
 workflows = Table(
     "workflows",
@@ -76,3 +79,14 @@ workflow_triggers = Table(
 def is_possible_id(text: str) -> bool:
     """Return whether any id could be `text`: what is not is absent, and not every database can be asked for it."""
     return text.isascii() and text.isprintable()
+
+
+def is_workflow(tenant_id: str, workflow_id: str) -> tuple[Any, ...]:
+    """Return the conditions by which a row is that of a tenant's workflow, and not deleted.
+
+    Raises:
+        NotFound: no workflow could have this id.
+    """
+    if not is_possible_id(workflow_id):
+        raise NotFound("workflow", workflow_id)
+    return workflows.c.tenant_id == tenant_id, workflows.c.id == workflow_id, workflows.c.deleted_at.is_(None)

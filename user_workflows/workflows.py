@@ -21,14 +21,15 @@ from user_workflows.definition.drawing import read_drawing
 from user_workflows.definition.model import Definition, Fault, Trigger
 from user_workflows.definition.validate import validate
 from user_workflows.errors import Conflict, InvalidDefinition, InvalidInput, NotFound, StaleRevision
-from user_workflows.hooks import Hook, ensure_tokens, find_token, forget_tokens
-from user_workflows.listeners import find_listening, listen
+from user_workflows.hooks import Hook, ensure_tokens, forget_tokens
+from user_workflows.listeners import listen
+from user_workflows.live_triggers import LiveTriggers
 from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.model import Plan
 from user_workflows.trigger_secrets import require_secrets
 from user_workflows.versions import PublishedPlan, Version, VersionPage, Versions, insert_version
 from user_workflows.views import TriggerState, Views, Workflow, WorkflowPage, draft_place, name_place, open_draft
-from user_workflows.workflow_store import is_possible_id, workflows
+from user_workflows.workflow_store import is_possible_id, is_workflow, workflows
 
 __all__ = [
     "Hook",
@@ -67,6 +68,8 @@ class Workflows:
         self._changes = Changes(database=database, schedules=schedules)
         self._versions = Versions(database=database, vault=vault)
         self._views = Views(database=database, vault=vault, registry=registry)
+        #: what may fire
+        self.triggers = LiveTriggers(database=database, versions=self._versions)
 
     async def create(self, tenant_id: str, *, name: str, definition: Any) -> Workflow:
         """Store a new workflow with a first draft, which may have faults.
@@ -262,40 +265,6 @@ class Workflows:
         draft = (await self.get(tenant_id, workflow_id)).draft
         return await self._compile(tenant_id, workflow_id, draft)
 
-    async def find_hook(self, token: str) -> Hook | None:
-        """Return where a webhook token leads: a webhook trigger of the published version of an active workflow."""
-        async with self._database.read() as connection:
-            row = await find_token(connection, token)
-        if row is None:
-            return None
-        published = await self._versions.plan(row.tenant_id, row.workflow_id, row.published_version)
-        trigger = _trigger(published, row.trigger_id, "webhook")
-        if trigger is None:
-            return None
-        return Hook(tenant_id=row.tenant_id, trigger=trigger, published=published)
-
-    async def find_listeners(self, tenant_id: str, event_type: str) -> Sequence[Hook]:
-        """Return the triggers that listen to a type of event: of published versions of active workflows."""
-        async with self._database.read() as connection:
-            rows = await find_listening(connection, tenant_id, event_type)
-        listeners = []
-        for row in rows:
-            published = await self._versions.plan(tenant_id, row.workflow_id, row.published_version)
-            trigger = _trigger(published, row.trigger_id, "event")
-            # The row may be of another version: what is published has the last word.
-            if trigger is not None and trigger.config.get("eventType") == event_type:
-                listeners.append(Hook(tenant_id=tenant_id, trigger=trigger, published=published))
-        return listeners
-
-    async def find_cron(self, tenant_id: str, workflow_id: str, trigger_id: str) -> Trigger | None:
-        """Return a cron trigger of the published version of an active workflow, for a firing to check."""
-        query = select(workflows.c.published_version).where(*_is(tenant_id, workflow_id), workflows.c.active)
-        async with self._database.read() as connection:
-            version = (await connection.execute(query)).scalar_one_or_none()
-        if version is None:
-            return None
-        return _trigger(await self._versions.plan(tenant_id, workflow_id, version), trigger_id, "cron")
-
     async def settle(self) -> int:
         """Finish changes that a crash or an absent Temporal cut short, and return how many.
 
@@ -357,13 +326,13 @@ class Workflows:
         return published
 
     async def _update(self, tenant_id: str, workflow_id: str, if_match: int | None = None, **values: Any) -> None:
-        change = update(workflows).where(*_is(tenant_id, workflow_id)).values({"updated_at": now(), **values})
+        change = update(workflows).where(*is_workflow(tenant_id, workflow_id)).values({"updated_at": now(), **values})
         if if_match is not None:
             change = change.where(workflows.c.revision == if_match)
         async with self._database.transaction() as connection:
             if (await connection.execute(change)).rowcount:
                 return
-            query = select(workflows.c.revision).where(*_is(tenant_id, workflow_id))
+            query = select(workflows.c.revision).where(*is_workflow(tenant_id, workflow_id))
             revision = (await connection.execute(query)).scalar_one_or_none()
         if revision is None:
             raise NotFound("workflow", workflow_id)
@@ -373,11 +342,6 @@ class Workflows:
 def _require_possible(workflow_id: str) -> None:
     if not is_possible_id(workflow_id):
         raise NotFound("workflow", workflow_id)
-
-
-def _is(tenant_id: str, workflow_id: str) -> tuple[Any, ...]:
-    _require_possible(workflow_id)
-    return workflows.c.tenant_id == tenant_id, workflows.c.id == workflow_id, workflows.c.deleted_at.is_(None)
 
 
 def _name(name: str) -> str:
@@ -391,8 +355,3 @@ def _draft(definition: Any, where: str) -> dict[str, Any]:
     if not isinstance(definition, dict):
         raise InvalidInput(where, "must be an object")
     return definition
-
-
-def _trigger(published: PublishedPlan, trigger_id: str, type: str) -> Trigger | None:
-    triggers = published.definition.triggers
-    return next((trigger for trigger in triggers if trigger.id == trigger_id and trigger.type == type), None)

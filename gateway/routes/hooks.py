@@ -82,7 +82,7 @@ async def receive(
     With ``respond: workflow`` the answer is that of its first `respond` node: 200 or 502 with a word on it when the
     execution closes without one, 202 when it takes longer than half a minute.
     """
-    hook = await workflows.find_hook(token)
+    hook = await workflows.triggers.find_hook(token)
     if hook is None:
         raise Absent("There is no webhook under this path.")
     structlog.contextvars.bind_contextvars(tenant_id=hook.tenant_id)

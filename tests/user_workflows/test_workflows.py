@@ -253,11 +253,11 @@ async def test_activation_puts_schedules_and_deactivation_removes_them(house: Ho
     assert house.schedules.of(workflow.id) == {"daily", "hourly"}
     assert active.triggers[0].next_fire_at is not None
     assert active.triggers[0].next_fire_at > now()
-    assert await house.store.find_cron(house.tenant, workflow.id, "daily") is not None
+    assert await house.store.triggers.find_cron(house.tenant, workflow.id, "daily") is not None
     inactive = await house.store.deactivate(house.tenant, workflow.id)
     assert not inactive.active
     assert house.schedules.of(workflow.id) == set()
-    assert await house.store.find_cron(house.tenant, workflow.id, "daily") is None
+    assert await house.store.triggers.find_cron(house.tenant, workflow.id, "daily") is None
 
 
 async def test_activating_twice_is_the_same_as_once(house: House) -> None:
@@ -288,21 +288,21 @@ async def test_a_webhook_has_a_token_from_its_publication_and_keeps_it(house: Ho
     token = workflow.triggers[0].token
     assert token is not None
     assert len(token) >= 43
-    assert await house.store.find_hook(token) is None
+    assert await house.store.triggers.find_hook(token) is None
     await house.store.activate(house.tenant, workflow.id)
-    hook = await house.store.find_hook(token)
+    hook = await house.store.triggers.find_hook(token)
     assert hook is not None
     assert (hook.tenant_id, hook.workflow_id, hook.trigger.id) == (house.tenant, workflow.id, "hook")
     await house.store.publish(house.tenant, workflow.id)
     assert (await house.store.get(house.tenant, workflow.id)).triggers[0].token == token
     await house.redraw(workflow)
     await house.store.publish(house.tenant, workflow.id)
-    assert await house.store.find_hook(token) is None
+    assert await house.store.triggers.find_hook(token) is None
     await house.store.publish_version(house.tenant, workflow.id, 1)
-    assert await house.store.find_hook(token) is not None
+    assert await house.store.triggers.find_hook(token) is not None
     await house.store.deactivate(house.tenant, workflow.id)
-    assert await house.store.find_hook(token) is None
-    assert await house.store.find_hook("no such token \ud800") is None
+    assert await house.store.triggers.find_hook(token) is None
+    assert await house.store.triggers.find_hook("no such token \ud800") is None
 
 
 async def test_a_webhook_without_a_signing_secret_is_not_activated(house: House) -> None:
@@ -346,7 +346,7 @@ async def test_a_deleted_workflow_is_absent_but_its_executions_keep_their_plan(h
     assert token is not None
     await house.store.delete(house.tenant, workflow.id)
     assert house.schedules.of(workflow.id) == set()
-    assert await house.store.find_hook(token) is None
+    assert await house.store.triggers.find_hook(token) is None
     assert (await house.store.list(house.tenant)).items == ()
     for call in every_call(house.store, house.tenant, workflow.id):
         with pytest.raises(NotFound):
