@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from user_workflows.expressions.asking import asks
 from user_workflows.expressions.kinds import (
     BOOL,
     INT,
@@ -28,7 +29,6 @@ from user_workflows.expressions.kinds import (
     open_map,
 )
 from user_workflows.expressions.overloads import binary, is_negatable, refusal, result_of
-from user_workflows.expressions.references import children
 from user_workflows.expressions.syntax import (
     Bind,
     Call,
@@ -234,7 +234,7 @@ class Inference:
         return None
 
     def _logic(self, node: Logic, bound: Bound) -> Kinds:
-        with self._asked(any(_asks(operand) for operand in node.operands)):
+        with self._asked(any(asks(operand) for operand in node.operands)):
             for operand in node.operands:
                 self._must_hold(self.kinds(operand, bound), f"{node.operator!r}", operand.position)
         return BOOL
@@ -258,7 +258,7 @@ class Inference:
         for branch in node.branches:
             with self._asked(has_asked):
                 self._must_hold(self.kinds(branch.condition, bound), "a condition", branch.condition.position)
-            has_asked = has_asked or _asks(branch.condition)
+            has_asked = has_asked or asks(branch.condition)
             with self._asked(has_asked):
                 options.append(self.kinds(branch.value, bound))
         with self._asked(has_asked):
@@ -337,29 +337,6 @@ def _round(looped: Sequence[Kind] | None, variables: int) -> tuple[Kinds, Kinds]
     if variables == 2:
         return keys, values
     return either(kind.element if kind.name == "list" else None if kind.is_open else STRING for kind in looped), None
-
-
-def _asks(node: Node) -> bool:  # noqa: PLR0911 - one case a kind of node
-    """Return whether a condition finds out something about what is there, or of which type it is."""
-    match node:
-        case Has() | Default() | Call(name="type"):
-            return True
-        case Operation():
-            operands = (node.first, *(term.operand for term in node.terms))
-            if any(term.operator == "in" for term in node.terms):
-                return True
-            if any(isinstance(operand, Constant) and operand.value is None for operand in operands):
-                return True
-        case Path():
-            inside = [node.base]
-            for link in node.links:
-                if link.optional:
-                    return True
-                inside += link.arguments if isinstance(link, Method) else link.bodies if isinstance(link, Loop) else ()
-            return any(_asks(each) for each in inside)
-        case Bind():
-            return _asks(node.value) or _asks(node.body)
-    return any(_asks(child) for child in children(node))
 
 
 def _hint(field: str, known: Sequence[str]) -> str:
