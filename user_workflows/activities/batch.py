@@ -17,14 +17,14 @@ from user_workflows.activities.heartbeats import heartbeats
 from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.activity_calls import BatchCall, BatchResult
 from user_workflows.interpreter.batches import BATCH
-from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.control import Performed, Scope
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import templates_of
-from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.walk import Walk
 from user_workflows.records import RecordWriter
 
 #: an activity takes no further items after so many seconds, or so many bytes of results

@@ -21,7 +21,7 @@ from plugins.trace import logged_trace
 from user_workflows.activities.calls import host_call, ignore_heartbeat, step_error
 from user_workflows.activities.heartbeats import heartbeats
 from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
-from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.control import Performed, Scope
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.messages import ExecutionRecord, StepError, StepOutcome, StepRecord
@@ -29,7 +29,7 @@ from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.segments import LOCAL_BUDGET, LONGEST_PAUSE, SEGMENT
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import templates_of
-from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.walk import Walk
 from user_workflows.records import OUTAGE, RecordWriter
 
 #: the most bytes of JSON that a heartbeat carries

@@ -14,14 +14,14 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, CancelledError
 
 from user_workflows.interpreter.activity_calls import BatchCall, BatchResult
-from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.control import Performed, Scope
 from user_workflows.interpreter.errors import StepFailed, is_too_large
 from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, Room, collected, items_of, round_failed
 from user_workflows.interpreter.messages import StartExecution
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.segments import MOST_LOSSES, asked_for, stop_if_cancelled
 from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, STEP_QUEUE, ended_error
-from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import BATCH_ITEMS
 
 BATCH = "foreach.batch"

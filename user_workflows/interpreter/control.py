@@ -19,6 +19,13 @@ FILTER_STEPS = 1_500_000
 Ports = dict[str, Any]
 
 
+class Performed(Struct, frozen=True):
+    """A node was performed: the ports it left by, port → value."""
+
+    ports: Ports
+    attempt: int = 1
+
+
 class Stop(Struct, frozen=True):
     """A `stop` node ends the execution here."""
 

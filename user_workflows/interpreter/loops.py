@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from user_workflows.expressions import ExpressionError
-from user_workflows.interpreter.control import Scope, boolean, name_of
+from user_workflows.interpreter.control import Performed, Scope, boolean, name_of
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
 from user_workflows.interpreter.messages import ExecutionError, LoopProgress, StepError
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import ERROR_PORT
-from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.walk import Walk
 
 MAX_ITEMS = 100_000
 #: bytes of JSON that the results of one `foreach` may take together

@@ -5,42 +5,22 @@ carries an execution inside a workflow, the rounds of a loop's body, and the seg
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import Any, Protocol
 
-from msgspec import Struct
 from temporalio.exceptions import is_cancelled_exception
 
 from user_workflows.expressions import ExpressionError
-from user_workflows.interpreter.control import EVALUATORS, Ports, Scope, Stop, evaluate
+from user_workflows.interpreter.control import EVALUATORS, Performed, Scope, Stop, evaluate
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, StepFailed
 from user_workflows.interpreter.messages import CarriedGraph, ExecutionError, LoopProgress, StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.running import Running, Settled
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import Templates
 from user_workflows.interpreter.valve import Valve
-
-
-class Performed(Struct, frozen=True):
-    """A node was performed: the ports it left by, port → value."""
-
-    ports: Ports
-    attempt: int = 1
-
-
-class _Settled(Struct, frozen=True):
-    """A node's coroutine ended: performed, with an error of its step, or with what ends more than the step."""
-
-    node_id: str
-    performed: Performed | None = None
-    error: StepError | None = None
-    #: of a segment: how its nodes ended, in order
-    outcomes: Sequence[StepOutcome] = ()
-    ending: Exception | None = None
-    #: it was stopped, because a node was to be skipped
-    is_skipped: bool = False
 
 
 class Performer(Protocol):
@@ -139,11 +119,7 @@ class Walk:
         self._clock = clock
         self._pause = pause
         self._valve = valve or Valve()
-        #: ``None`` only wakes the walk
-        self._settled: asyncio.Queue[_Settled | None] = asyncio.Queue()
-        self._running: dict[str, asyncio.Task[None]] = {}
-        #: of the segments that run: first node → chain
-        self._chains: dict[str, Sequence[str]] = {}
+        self._running = Running()
         #: nodes to be skipped as soon as they have stopped, and why
         self._skipping: dict[str, str] = {}
         #: loops that run
@@ -158,14 +134,14 @@ class Walk:
             ExecutionFailed: a node failed, and its `onError` says ``fail``; or a `stop` node says so.
             ExecutionStopped: a `stop` node ended the execution.
         """
-        with self._valve.heard_by(self._wake):
+        with self._valve.heard_by(self._running.wake):
             self._go_on()
             self._advance()
             while self._is_unfinished and not self._is_halted:
                 self._pause()
-                self._settle(await self._settled.get())
-                while not self._settled.empty():
-                    self._settle(self._settled.get_nowait())
+                self._settle(await self._running.next())
+                for settled in self._running.ended():
+                    self._settle(settled)
                 self._advance()
         if self._fault is not None:
             raise self._fault
@@ -187,12 +163,12 @@ class Walk:
     @property
     def is_at_rest(self) -> bool:
         """Whether everything that has begun waits, so that another run of the execution can go on with it."""
-        return self._settled.empty() and all(self._rests(node_id) for node_id in self._running)
+        return not self._running.has_ended and all(self._rests(node_id) for node_id in self._running)
 
     def halt(self, fault: BaseException | None = None) -> None:
         """End the walk where it is; with a fault, by raising it."""
         self._is_halted, self._fault = True, fault
-        self._wake()
+        self._running.wake()
 
     def restore(self, carried: CarriedGraph) -> None:
         """Take up the state that an earlier run of the execution came to."""
@@ -207,25 +183,21 @@ class Walk:
         self._skipping[node_id] = reason
         if any(state is begun for begun in self.graph.under_way):
             return
-        head = next((head for head in self._running if node_id == head or node_id in self._chains.get(head, ())), None)
+        head = self._running.head(node_id)
         if head is None:
             self.graph.skip(state, reason, self._clock())
-            self._wake()
+            self._running.wake()
         else:
-            self._running[head].cancel()
+            self._running.cancel(head)
 
     def stop(self) -> None:
         """Cancel what still runs."""
-        for task in self._running.values():
-            # Asked once only: a second time would break off a loop that is closing its rounds.
-            if not task.cancelling():
-                task.cancel()
+        self._running.stop()
 
     async def close(self, reason: str) -> None:
         """Cancel what still runs, wait until it has stopped, and settle everything else."""
         self.stop()
-        if self._running:
-            await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._running.stopped()
         self._keep_what_settled()
         self.graph.close(reason, self._clock())
 
@@ -277,11 +249,11 @@ class Walk:
 
     def _rests(self, node_id: str) -> bool:
         state = self.graph.nodes[node_id]
-        if self._running[node_id].cancelling():
+        if self._running.is_stopping(node_id):
             return False
         if (loop := self.loops.get(node_id)) is not None:
             return loop.is_at_rest
-        return state.status == "waiting" or (node_id in self._chains and bool(state.kept))
+        return state.status == "waiting" or (self._running.chain(node_id) is not None and bool(state.kept))
 
     def _go_on(self) -> None:
         """Go on with what an earlier run of the execution began."""
@@ -289,7 +261,7 @@ class Walk:
             self._perform(state)
             if state.node.id in self._skipping:
                 # Once it has got to where it was: what it has begun elsewhere, it then ends.
-                asyncio.get_running_loop().call_soon(self._running[state.node.id].cancel)
+                asyncio.get_running_loop().call_soon(self._running.cancel, state.node.id)
         self.graph.under_way.clear()
 
     def _begin(self, state: NodeState) -> None:
@@ -307,23 +279,14 @@ class Walk:
         if self._segments is not None and (chain := self._rest.get(state.node.id)) is not None:
             self._begin_segment(self._segments, chain, state.input)
         else:
-            self._keep_running(state.node.id, self._run(state, self.scope(state.input)))
+            self._running.begin(state.node.id, self._run(state, self.scope(state.input)))
 
     def _begin_segment(self, segments: SegmentPerformer, chain: Sequence[str], given: Any) -> None:
         """Begin a chain of nodes, up to the first that is to be skipped, or sees another input than what arrives."""
         head = chain[0]
         apart = {*self._skipping, *self.graph.edited} - {head}
-        self._chains[head] = [*takewhile(lambda node_id: node_id not in apart, chain)]
-        self._keep_running(head, self._run_segment(segments, self._chains[head], given))
-
-    def _keep_running(self, node_id: str, work: Coroutine[Any, Any, None]) -> None:
-        task = self._running[node_id] = asyncio.create_task(work, name=node_id)
-        task.add_done_callback(lambda ended: self._stopped(node_id, ended))
-
-    def _stopped(self, node_id: str, task: "asyncio.Task[None]") -> None:
-        # By its end, not inside it: a task may be stopped before its first step.
-        if task.cancelled():
-            self._settled.put_nowait(_Settled(node_id, is_skipped=True))
+        begun = [*takewhile(lambda node_id: node_id not in apart, chain)]
+        self._running.begin_chain(begun, self._run_segment(segments, begun, given))
 
     def _evaluate(self, state: NodeState, scope: Scope) -> None:
         try:
@@ -344,38 +307,34 @@ class Walk:
     async def _run(self, state: NodeState, scope: Scope) -> None:
         node_id = state.node.id
         try:
-            settled = _Settled(node_id, await self._performer.perform(self, state, scope))
+            settled = Settled(node_id, await self._performer.perform(self, state, scope))
         except (StepFailed, ExpressionError) as error:
-            settled = _Settled(node_id, error=_step_error(error))
+            settled = Settled(node_id, error=_step_error(error))
         except Exception as ending:
             settled = self._ended(node_id, ending)
-        self._settled.put_nowait(settled)
+        self._running.end(settled)
 
     async def _run_segment(self, segments: SegmentPerformer, chain: Sequence[str], given: Any) -> None:
         try:
             outcomes = await segments.perform_segment(self, chain, given)
-            settled = _Settled(chain[0], outcomes=outcomes)
+            settled = Settled(chain[0], outcomes=outcomes)
         except StepFailed as failed:
-            settled = _Settled(chain[0], error=failed.error)
+            settled = Settled(chain[0], error=failed.error)
         except Exception as ending:
             settled = self._ended(chain[0], ending)
-        self._settled.put_nowait(settled)
+        self._running.end(settled)
 
-    def _ended(self, node_id: str, ending: Exception) -> _Settled:
-        was_skipped = any(id in self._skipping for id in self._chains.get(node_id, (node_id,)))
+    def _ended(self, node_id: str, ending: Exception) -> Settled:
+        was_skipped = any(id in self._skipping for id in (self._running.chain(node_id) or (node_id,)))
         if was_skipped and is_cancelled_exception(ending):
-            return _Settled(node_id, is_skipped=True)
-        return _Settled(node_id, ending=ending)
+            return Settled(node_id, is_skipped=True)
+        return Settled(node_id, ending=ending)
 
-    def _wake(self) -> None:
-        self._settled.put_nowait(None)
-
-    def _settle(self, settled: _Settled | None) -> None:
+    def _settle(self, settled: Settled | None) -> None:
         if settled is None:
             return
-        del self._running[settled.node_id]
+        chain = self._running.forget(settled.node_id)
         self.loops.pop(settled.node_id, None)
-        chain = self._chains.pop(settled.node_id, [settled.node_id])
         if settled.ending is not None:
             # A fault of ours among them: it fails the workflow task, not the execution, which goes on when a mended
             # worker takes over.
@@ -414,15 +373,14 @@ class Walk:
 
     def _keep_what_settled(self) -> None:
         """Record the steps that settled while the walk was ending; nothing follows from them any more."""
-        while not self._settled.empty():
-            settled = self._settled.get_nowait()
+        for settled in self._running.ended():
             if settled is None or settled.is_skipped:
                 continue
             state = self.graph.nodes[settled.node_id]
             for outcome in settled.outcomes:
                 self.graph.apply(outcome, self._given)
             if settled.outcomes:
-                self._begin_what_was_broken_off(self._chains[settled.node_id])
+                self._begin_what_was_broken_off(self._running.chain(settled.node_id) or ())
             if settled.performed is not None:
                 done = settled.performed
                 self.graph.complete(state, done.ports, self._clock(), attempt=done.attempt)

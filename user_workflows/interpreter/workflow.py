@@ -19,7 +19,7 @@ from user_workflows.interpreter.batches import run_batches
 from user_workflows.interpreter.calls import CALL, run_call, start_error_workflow
 from user_workflows.interpreter.carrying import carry
 from user_workflows.interpreter.compensation import Compensator
-from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.control import Performed, Scope
 from user_workflows.interpreter.details import details
 from user_workflows.interpreter.effort import Effort
 from user_workflows.interpreter.emit import Emitter
@@ -50,7 +50,7 @@ from user_workflows.interpreter.steps import run_step
 from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.valve import Valve
 from user_workflows.interpreter.waits import Signals, run_wait, seconds_until
-from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.walk import Walk
 from user_workflows.interpreter.writing import too_large, write
 from user_workflows.plan.model import PlanNode
 

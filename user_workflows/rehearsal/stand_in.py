@@ -18,12 +18,12 @@ from plugins.sdk.duration import parse_duration
 from plugins.sdk.errors import PluginError
 from plugins.sdk.plugin import Plugin
 from user_workflows.interpreter.calls import CALL
-from user_workflows.interpreter.control import Ports, Scope
+from user_workflows.interpreter.control import Performed, Ports, Scope
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.loops import run_foreach, run_while
 from user_workflows.interpreter.messages import StepError
 from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.walk import Walk
 from user_workflows.rehearsal.samples import sample
 from user_workflows.rehearsal.tally import Tally
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.control import Performed, Scope
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, StepFailed
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.loops import run_foreach, run_while
@@ -16,7 +16,7 @@ from user_workflows.interpreter.messages import StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import Templates
-from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import PlanEdge, PlanGraph, PlanNode
 
 Step = Callable[[dict[str, Any]], Awaitable[Any]]

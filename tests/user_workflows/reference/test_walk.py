@@ -16,7 +16,7 @@ from tests.user_workflows.reference.model import Event, Execution
 from tests.user_workflows.reference.plugins import PLUGINS
 from user_workflows.definition.validate import validate
 from user_workflows.expressions import ExpressionError
-from user_workflows.interpreter.control import Scope
+from user_workflows.interpreter.control import Performed, Scope
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, StepFailed
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.loops import run_foreach, run_while
@@ -24,7 +24,7 @@ from user_workflows.interpreter.messages import ExecutionError, StepError
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import Templates
-from user_workflows.interpreter.walk import Performed, Walk
+from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.model import Plan
 
