@@ -47,6 +47,8 @@ async def run(
     allowed_hosts: tuple[str, ...] = (),
     heartbeat: Callable[[Any], None] = lambda progress: None,
     is_cancelled: Callable[[], bool] = lambda: False,
+    checkpoint: Any = None,
+    on_checkpoint: Callable[[Any], None] = lambda value: None,
 ) -> Outcome:
     """Run one attempt of `plugin` and return what it gave.
 
@@ -63,6 +65,8 @@ async def run(
         allowed_hosts: the only hosts it may reach, as with a credential that names them; empty: any, loopback too.
         heartbeat: told the plugin's progress.
         is_cancelled: what ``ctx.cancelled`` answers.
+        checkpoint: what an earlier attempt saved.
+        on_checkpoint: told each checkpoint, as JSON; what it raises, saving raises.
 
     Raises:
         PluginError: what the plugin raised, or the same as in production, e.g. ``config.invalid``, ``timeout``.
@@ -71,6 +75,10 @@ async def run(
     lent = dict(credentials or {})
     _check_slots(plugin, lent)
     decoded = decode_config(plugin, msgspec.to_builtins(config) if isinstance(config, msgspec.Struct) else config)
+
+    async def save(value: Any) -> None:
+        on_checkpoint(msgspec.json.decode(msgspec.json.encode(value)))
+
     egress, over = EgressClient(Guard(allow=LOOPBACK)), threading.Event()
     context = Context(
         tenant_id=tenant_id,
@@ -85,6 +93,8 @@ async def run(
         heartbeat=from_any_thread(heartbeat),
         is_cancelled=lambda: over.is_set() or is_cancelled(),
         loop=asyncio.get_running_loop(),
+        checkpoint=checkpoint,
+        save_checkpoint=save,
     )
     try:
         return await perform(plugin, decoded, context, timeout=timeout, scrubber=Scrubber(lent.values()))

@@ -4,9 +4,11 @@ import asyncio
 import threading
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from plugins.egress.client import EgressClient
@@ -28,6 +30,12 @@ __all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "Overtaken", "lon
 
 #: Seconds that a lease outlasts the call's timeout: time to write down how it ended.
 GRACE = 2.0
+#: Seconds after which a call that lasts longer renews its lease: so long a repeat waits when its worker is killed.
+LEASE = 30.0
+#: Renewals in the life of a lease: two may fail before it is lost.
+RENEWALS = 3
+#: bytes of one checkpoint, encoded as JSON
+MAX_CHECKPOINT = 256 * 1024
 
 T = TypeVar("T")
 
@@ -51,6 +59,7 @@ class Host:
         credentials: where bound credentials come from.
         egress: what plugins reach the network through.
         max_output: bytes of one output, encoded as JSON.
+        lease: seconds for which a call holds its row in the ledger before it has to renew it.
     """
 
     def __init__(
@@ -61,12 +70,14 @@ class Host:
         credentials: Credentials,
         egress: EgressClient,
         max_output: int = MAX_OUTPUT,
+        lease: float = LEASE,
     ) -> None:
         self._registry = registry
         self._ledger = ledger
         self._credentials = credentials
         self._egress = egress
         self._max_output = max_output
+        self._lease = lease
 
     async def invoke(
         self, call: Call, *, heartbeat: Callable[[Any], None], is_cancelled: Callable[[], bool]
@@ -135,7 +146,7 @@ class Host:
         attempt.effect = effect_of(plugin, attempt.config)
         await _stored(self._bind(attempt, plugin))
         if attempt.effect not in EFFECTFUL:
-            return await self._perform(attempt, plugin, heartbeat, is_cancelled)
+            return await self._perform(attempt, plugin, None, heartbeat, is_cancelled)
         claim = Claim(
             tenant_id=call.tenant_id,
             key=attempt.key,
@@ -144,7 +155,7 @@ class Host:
             generation=call.generation,
             plugin=plugin.id,
             effect=attempt.effect,
-            lease=call.timeout + GRACE,
+            lease=min(call.timeout, self._lease) + GRACE,
             on_unknown=call.on_unknown,
             commit=call.commit,
         )
@@ -153,7 +164,8 @@ class Host:
             attempt.replayed = True
             return found
         try:
-            outcome = await self._perform(attempt, plugin, heartbeat, is_cancelled)
+            async with self._kept(attempt, found):
+                outcome = await self._perform(attempt, plugin, found, heartbeat, is_cancelled)
         except asyncio.CancelledError:
             # The thread of a plain function acts on: its lease ends by itself.
             if plugin.is_async:
@@ -195,10 +207,12 @@ class Host:
         self,
         attempt: Attempt,
         plugin: Plugin,
+        hold: Hold | None,
         heartbeat: Callable[[Any], None],
         is_cancelled: Callable[[], bool],
     ) -> Outcome:
         call, over = attempt.call, threading.Event()
+        checkpoint = None if hold is None else await _stored(self._ledger.checkpoint(hold))
         context = Context(
             tenant_id=call.tenant_id,
             execution_id=call.execution_id,
@@ -220,6 +234,8 @@ class Host:
             # A thread that outlives its call finds itself cancelled.
             is_cancelled=lambda: over.is_set() or is_cancelled(),
             loop=asyncio.get_running_loop(),
+            checkpoint=checkpoint,
+            save_checkpoint=None if hold is None else lambda value: self._save(hold, value),
         )
         try:
             return await perform(
@@ -237,6 +253,41 @@ class Host:
             raise
         finally:
             over.set()
+
+    @asynccontextmanager
+    async def _kept(self, attempt: Attempt, hold: Hold) -> AsyncIterator[None]:
+        """Renew the lease of a call that may last longer than it, for as long as the block runs."""
+        if attempt.call.timeout <= self._lease:
+            yield
+            return
+        renewing = asyncio.create_task(self._keep(attempt, hold))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+
+    async def _keep(self, attempt: Attempt, hold: Hold) -> None:
+        is_held = True
+        while is_held:
+            await asyncio.sleep(self._lease / RENEWALS)
+            try:
+                is_held = await self._ledger.renew(hold, self._lease + GRACE)
+            except Exception as error:
+                log.warning("effect.notRenewed", key=attempt.key, plugin=attempt.call.plugin, trace=_trace(error))
+
+    async def _save(self, hold: Hold, value: Any) -> None:
+        try:
+            encoded = msgspec.json.encode(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Permanent(f"a checkpoint is JSON: {error}", type="checkpoint.invalid") from None
+        if len(encoded) > MAX_CHECKPOINT:
+            raise Permanent(
+                f"a checkpoint of {len(encoded):,} bytes is too large; at most {MAX_CHECKPOINT:,} are kept",
+                type="checkpoint.invalid",
+            )
+        if not await _stored(self._ledger.save(hold, msgspec.Raw(encoded))):
+            raise Transient("another attempt has taken this call over", type="effect.takenOver")
 
     async def _settle(self, attempt: Attempt, plugin: Plugin, hold: Hold, error: PluginError) -> None:
         """Leave the row as the failure demands (design §8, Effect ledger)."""

@@ -8,9 +8,9 @@ A row is written under the call's idempotency key before it acts:
 
 A begun row whose lease ended is taken over by a repeat if the effect is idempotent (same key, so the other side acts
 once) and is *outcome unknown* if it is unsafe. Each taking raises the row's `fence`; only the holder of the newest one
-can settle it. What the caller commits together with the row is written with it, once: an attempt that comes with
-something else is told what stands. On PostgreSQL leases are measured by the server's clock, so clocks of workers may
-differ.
+can settle it, or leave a checkpoint for the next. What the caller commits together with the row is written with it,
+once: an attempt that comes with something else is told what stands. On PostgreSQL leases are measured by the server's
+clock, so clocks of workers may differ.
 """
 
 import asyncio
@@ -69,6 +69,8 @@ effects = Table(
     Column("outcome_sealed", LargeBinary, nullable=True),
     #: what the caller committed together with the row
     Column("committed_sealed", LargeBinary, nullable=True),
+    #: how far the plugin has come by its own account
+    Column("checkpoint_sealed", LargeBinary, nullable=True),
     Column("begun_at", Instant, nullable=False),
     Column("settled_at", Instant, nullable=True),
     PrimaryKeyConstraint("tenant_id", "id"),
@@ -106,6 +108,8 @@ class Hold(Struct, frozen=True, kw_only=True):
     tenant_id: str
     key: str
     fence: int
+    #: what an earlier attempt saved
+    checkpoint_sealed: bytes | None = None
 
 
 class Ledger:
@@ -162,6 +166,21 @@ class Ledger:
         if sealed is None:
             return None
         return (await self._vault.sealer(tenant_id)).open_json(sealed, _commit_place(key))
+
+    async def renew(self, hold: Hold, lease: float) -> bool:
+        """Hold the row for `lease` more seconds; return whether `hold` was still good for it."""
+        return await self._settle(hold, lease_until=self._in(lease))
+
+    async def checkpoint(self, hold: Hold) -> Any:
+        """Return what an earlier attempt saved last; ``None``: nothing."""
+        if hold.checkpoint_sealed is None:
+            return None
+        return (await self._vault.sealer(hold.tenant_id)).open_json(hold.checkpoint_sealed, _checkpoint_place(hold.key))
+
+    async def save(self, hold: Hold, encoded: msgspec.Raw) -> bool:
+        """Save a checkpoint in the row; return whether `hold` was still good for it."""
+        sealer = await self._vault.sealer(hold.tenant_id)
+        return await self._settle(hold, checkpoint_sealed=sealer.seal_json(encoded, _checkpoint_place(hold.key)))
 
     async def finish(self, hold: Hold, outcome: Outcome) -> bool:
         """Store what the call gave; return whether `hold` was still good for it."""
@@ -236,7 +255,12 @@ class Ledger:
                 .values(state="begun", fence=row.fence + 1, lease_until=self._in(claim.lease), begun_at=now())
             )
             if (await connection.execute(again)).rowcount == 1:
-                return Hold(tenant_id=claim.tenant_id, key=claim.key, fence=row.fence + 1)
+                return Hold(
+                    tenant_id=claim.tenant_id,
+                    key=claim.key,
+                    fence=row.fence + 1,
+                    checkpoint_sealed=row.checkpoint_sealed,
+                )
             return row
 
     async def _look(self, connection: AsyncConnection, claim: Claim, sealer: Sealer | None) -> Row[Any] | None:
@@ -261,7 +285,12 @@ class Ledger:
             sealer = await self._vault.sealer(hold.tenant_id)
             sealed = sealer.seal_json(value, _place(hold.key))
             return await self._settle(
-                hold, state="done", outcome_sealed=sealed, settled_at=now(), lease_until=self._in(0)
+                hold,
+                state="done",
+                outcome_sealed=sealed,
+                checkpoint_sealed=None,
+                settled_at=now(),
+                lease_until=self._in(0),
             )
 
         return await undisturbed(settle())
@@ -306,3 +335,7 @@ def _place(key: str) -> str:
 
 def _commit_place(key: str) -> str:
     return f"effect.commit:{key}"
+
+
+def _checkpoint_place(key: str) -> str:
+    return f"effect.checkpoint:{key}"

@@ -1,7 +1,7 @@
 """What a plugin is given besides its config."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
@@ -35,6 +35,8 @@ class Context:
         heartbeat: Callable[[Any], None],
         is_cancelled: Callable[[], bool],
         loop: asyncio.AbstractEventLoop,
+        checkpoint: Any = None,
+        save_checkpoint: Callable[[Any], Awaitable[None]] | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         #: set on Temporal, ``None`` in a job
@@ -50,6 +52,9 @@ class Context:
         #: the only way out of the machine
         self.http = http
         self.log = log
+        #: what an earlier attempt of this call saved last; ``None``: nothing
+        self.checkpoint = checkpoint
+        self._save_checkpoint = save_checkpoint
         self._credentials = credentials
         self._heartbeat = heartbeat
         self._is_cancelled = is_cancelled
@@ -63,6 +68,29 @@ class Context:
     def heartbeat(self, progress: Any = None) -> None:
         """Report that the call is alive, with a JSON-able `progress` for people."""
         self._heartbeat(progress)
+
+    async def save_checkpoint(self, value: Any) -> None:
+        """Keep how far the call has come: whatever happens, the next attempt finds `value` in `checkpoint`.
+
+        It is durable when this returns, on both engines alike. Save what is done already, and do what comes between
+        two checkpoints so that doing it again does no harm. A redo on purpose begins without one.
+
+        Args:
+            value: JSON-able, at most 256 KiB.
+
+        Raises:
+            Permanent: ``checkpoint.invalid``, it is too large or no JSON; ``checkpoint.unavailable``, a call that is
+                `pure` or `read` keeps nothing.
+            Transient: ``effect.takenOver``, another attempt is at work and this one must not go on;
+                ``storage.unavailable``.
+        """
+        if self._save_checkpoint is None:
+            raise Permanent(
+                "a call without an effect keeps no checkpoint; declare the plugin idempotent",
+                type="checkpoint.unavailable",
+            )
+        await self._save_checkpoint(value)
+        self.checkpoint = value
 
     def credential(self, name: str) -> Credential:
         """Return the credential bound to slot `name`.
