@@ -45,6 +45,7 @@ from user_workflows.rehearsal.rehearsals import Rehearsals
 from user_workflows.responses import Responses
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules
+from user_workflows.wakeups import Wakeups
 from user_workflows.watch import Watch
 from user_workflows.workflows import Workflows
 
@@ -123,12 +124,15 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         )
         webhooks = Webhooks(database=database, vault=vault, jobs=jobs)
         announcements = Announcements(webhooks)
+        wakeups = Wakeups(settings.redis_url)
+        stack.push_async_callback(wakeups.close)
         executions = Executions(
             database=database,
             vault=vault,
             workflows=workflows,
             temporal=temporal,
             starts=starts,
+            wakeups=wakeups,
             announcements=announcements,
         )
         yield Platform(

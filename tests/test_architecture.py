@@ -100,6 +100,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.usage",
         "user_workflows.builds",
         "user_workflows.worker",
+        "user_workflows.wakeups",
         "user_workflows.watch",
         "user_workflows.why",
         "user_workflows.workflows",

@@ -1,10 +1,9 @@
 """Executions: started, read, listed, waited for and stopped."""
 
-import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, bindparam, delete, select
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -15,7 +14,7 @@ from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.announcements import Announcements
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
-from user_workflows.errors import Conflict, EngineUnavailable, NotFound
+from user_workflows.errors import Conflict, NotFound
 from user_workflows.execution_views import (
     Execution,
     Page,
@@ -31,8 +30,12 @@ from user_workflows.records import path_key
 from user_workflows.rounds import Places, rounds_of
 from user_workflows.starts import StartRequest, Starts
 from user_workflows.store import execution_tags, executions, steps
+from user_workflows.waiting import Waiting
+from user_workflows.wakeups import Wakeups
 from user_workflows.watchdog import PATIENCE
 from user_workflows.workflows import Workflows
+
+T = TypeVar("T")
 
 # Built once: for one row SQLAlchemy takes longer to build a statement than a database to carry it out.
 _BY_ID = select(executions).where(executions.c.tenant_id == bindparam("tenant_id"), executions.c.id == bindparam("id"))
@@ -55,6 +58,7 @@ class Executions:
         workflows: Workflows,
         temporal: Client,
         starts: Starts,
+        wakeups: Wakeups | None = None,
         patience: timedelta = PATIENCE,
         announcements: Announcements | None = None,
     ) -> None:
@@ -63,6 +67,7 @@ class Executions:
         self._workflows = workflows
         self._temporal = temporal
         self._starts = starts
+        self._waiting = Waiting(temporal, Wakeups() if wakeups is None else wakeups)
         self._reconciler = Reconciler(
             database=database,
             vault=vault,
@@ -119,32 +124,36 @@ class Executions:
         Raises:
             NotFound: no such execution of this tenant.
         """
-        if await self.is_over(tenant_id, execution_id, timeout):
-            return await self.ended(tenant_id, execution_id)
-        return await self._read(tenant_id, execution_id)
 
-    async def is_over(self, tenant_id: str, execution_id: str, timeout: float) -> bool:
-        """Return true when Temporal has ended an execution or knows none, false after `timeout` seconds."""
-        try:
-            async with asyncio.timeout(timeout), reaching_temporal():
-                await self._handle(tenant_id, execution_id).result()
-        except (TimeoutError, EngineUnavailable):
-            return False
-        except WorkflowFailureError:
-            pass
-        except RPCError as error:
-            if not is_not_found(error):
-                raise
-        return True
+        async def closed() -> Execution | None:
+            execution = await self._read(tenant_id, execution_id)
+            return execution if execution.is_closed else None
 
-    async def ended(self, tenant_id: str, execution_id: str) -> Execution:
-        """Return an execution that `is_over`."""
-        execution = await self._read(tenant_id, execution_id)
-        if not execution.is_closed:
+        seen = await self.until(closed, tenant_id, execution_id, timeout=timeout)
+        return await self._read(tenant_id, execution_id) if seen is None else seen
+
+    async def until(
+        self,
+        look: Callable[[], Awaitable[T | None]],
+        tenant_id: str,
+        execution_id: str,
+        *,
+        timeout: float,
+        pause: float | None = None,
+    ) -> T | None:
+        """Return what is to be seen of an execution as soon as it is there; ``None``: it is over, or the time is.
+
+        The record of one that is over is closed. See `Waiting.until`.
+        """
+        seen = await self._waiting.until(look, tenant_id, execution_id, timeout=timeout, pause=pause)
+        if seen is False:
+            return None
+        if seen is not True:
+            return seen
+        if (last := await look()) is None and not (await self._read(tenant_id, execution_id)).is_closed:
             # It ended without its last step: terminated, or timed out by the server.
             await self._reconciler.repair(tenant_id, execution_id)
-            execution = await self._read(tenant_id, execution_id)
-        return execution
+        return last
 
     async def list(
         self,

@@ -20,6 +20,7 @@ from user_workflows.errors import FeedUnavailable
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
 from user_workflows.metrics import FEED_LOST
 from user_workflows.recent import Recent
+from user_workflows.wakeups import channel_of
 
 #: about how many events of a tenant are kept, and for how many seconds after the last one
 LENGTH = 5_000
@@ -56,7 +57,10 @@ class FeedEvent(Struct, frozen=True, kw_only=True):
 
 
 class FeedWriter:
-    """Publishes committed records, in order. `put` never waits and never fails; `run` does the work."""
+    """Publishes committed records, in order, and wakes those who wait for their executions.
+
+    `put` never waits and never fails; `run` does the work.
+    """
 
     def __init__(self, redis: "Redis", vault: Vault) -> None:
         self._redis = redis
@@ -97,6 +101,8 @@ class FeedWriter:
         missed = set(self._missed)
         tenants = {record.tenant_id for record in records} | missed
         async with self._redis.pipeline(transaction=False) as pipeline:
+            for record in records:
+                pipeline.publish(channel_of(record.tenant_id, record.execution_id), b"")
             for tenant_id in missed:
                 pipeline.xadd(stream_of(tenant_id), {"gap": b""}, maxlen=LENGTH)
             for record in records:

@@ -1,11 +1,9 @@
 """Waiting for what a workflow answers to the webhook that started it.
 
-The answer is the output of the first `respond` node that was reached, read from the record of its step. An execution
-that ends soon is heard of by its end; one that goes on after its answer by looking again, ever more seldom. Nothing of
-it depends on Redis.
+The answer is the output of the first `respond` node that was reached, read from the record of its step. Who waits is
+told when records are committed, and looks by itself as well, ever more seldom: nothing of it depends on Redis.
 """
 
-import asyncio
 from typing import Any
 
 from msgspec import Struct
@@ -19,8 +17,8 @@ from user_workflows.plan.model import PlanGraph
 from user_workflows.store import steps
 from user_workflows.workflows import Workflows
 
-#: seconds from one look at the steps to the next
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.03, 0.5
+#: seconds until the first look at the steps that nobody asked for
+FIRST_PAUSE = 0.03
 
 _FIRST_ANSWER = (
     select(steps)
@@ -55,22 +53,13 @@ class Responses:
         """
         plan = (await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)).plan
         nodes = _responding(plan)
-        ending = asyncio.create_task(self._executions.is_over(tenant_id, execution.id, timeout))
-        try:
-            pause = SHORTEST_PAUSE
-            while nodes and not (await asyncio.wait({ending}, timeout=pause))[0]:
-                if (answer := await self._find(tenant_id, execution.id, nodes)) is not None:
-                    return answer
-                pause = min(pause * 1.1, LONGEST_PAUSE)
-            is_over = await ending
-        finally:
-            ending.cancel()
-            await asyncio.gather(ending, return_exceptions=True)
-        if (answer := await self._find(tenant_id, execution.id, nodes)) is not None:
-            return answer
-        if is_over:
-            return await self._executions.ended(tenant_id, execution.id)
-        return await self._executions.get(tenant_id, execution.id)
+
+        async def find() -> Answer | None:
+            return await self._find(tenant_id, execution.id, nodes)
+
+        pause = FIRST_PAUSE if nodes else None
+        answer = await self._executions.until(find, tenant_id, execution.id, timeout=timeout, pause=pause)
+        return await self._executions.get(tenant_id, execution.id) if answer is None else answer
 
     async def _find(self, tenant_id: str, execution_id: str, nodes: list[str]) -> Answer | None:
         """Return the first answer that is recorded."""

@@ -28,7 +28,7 @@ from plugins.storage.database import Database, metadata
 from plugins.storage.ids import new_id
 from tests import servers
 from tests.benchmarks.baseline import QUEUE, Empty, TenActivities, ThousandActivities, read
-from tests.benchmarks.webhook import open_hook
+from tests.benchmarks.installation import Installation, open_installation
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.definition.validate import validate
@@ -36,13 +36,12 @@ from user_workflows.plan.compile import compile_plan
 
 #: what the figures consist of, and below what they cannot go
 NOTES = """\
-Ten inline nodes: an empty workflow is two calls and one workflow task. Ours adds, one after the other: the version
-that is published (a read), the row of the start (a commit before Temporal is asked: an accepted start is never lost),
-a local activity with the final record (a commit before the workflow closes: no closed status without its figures),
-and the reading of that record. Of 28 ms that this took (median; 72 against 43, load 22 on two cores), 2 were the
-version, 6 the row, 8 the local activity with 7 for its commit, 2 the reading; the rest is waiting for a core. The
-floor is those two commits in a row, each with its fsync: neither can go without giving up one of the two promises.
-The webhook adds the look-up of its token and the lending of its secret, and reads its answer instead of the record.
+Ten inline nodes and the webhook: an empty workflow is two calls and one workflow task, and its caller waits until
+Temporal has written the end into its history. Ours adds the version that is published (a read), the row of the start
+(a commit before Temporal is asked: an accepted start is never lost) and a local activity with the final record (a
+commit before the workflow closes: no closed status without its figures). Its caller waits for that commit alone, of
+which Redis tells; without Redis it waits for Temporal as well, a third longer. The webhook adds the look-up of its
+token and the lending of its secret, and reads its answer instead of the record.
 Isolated nodes: the SDK carries each activity as it does by hand; ours adds sealing (four payloads a node), the host,
 and two or three transactions of records."""
 
@@ -106,7 +105,7 @@ def chain_of(make: Callable[[int], dict[str, Any]], count: int = 10) -> dict[str
     return {"nodes": nodes, "edges": edges(*(f"{a['id']}>{b['id']}" for a, b in pairwise(nodes)))}
 
 
-async def measure(lane: Lane, plain: Client, deliver: Run) -> list[Figure]:
+async def measure(lane: Lane, plain: Client, installation: Installation) -> list[Figure]:
     def by_hand(workflow: Any) -> Run:
         return lambda: plain.execute_workflow(workflow, id=new_id("ex"), task_queue=QUEUE)
 
@@ -119,7 +118,8 @@ async def measure(lane: Lane, plain: Client, deliver: Run) -> list[Figure]:
         return run
 
     reads = await published(chain_of(lambda i: node(f"n{i}", "test.echo", value="{{ input }}")))
-    inline = await published(chain_of(lambda i: node(f"n{i}", values={"n": i})))
+    inline = await installation.published(chain_of(lambda i: node(f"n{i}", values={"n": i})))
+    deliver = await installation.hook()
     apart = await published(chain_of(lambda i: node(f"n{i}", "test.echo", value=i) | {"isolate": True}))
     items = await published(
         {"nodes": [node("each", "foreach", items=[*range(1_000)], nodes=[node("n", "test.echo", value="{{ item }}")])]}
@@ -225,10 +225,10 @@ async def main() -> None:
             )
             async with (
                 open_lane(database, server.address, folder) as lane,
-                open_hook(f"sqlite:///{folder}/hook.db", server.address, folder) as deliver,
+                open_installation(f"sqlite:///{folder}/installation.db", server.address, folder) as installation,
                 by_hand,
             ):
-                figures = await measure(lane, plain, deliver)
+                figures = await measure(lane, plain, installation)
             await database.close()
         finally:
             await asyncio.to_thread(servers.stop, process)

@@ -1,7 +1,7 @@
-"""A gateway whose webhook a workflow answers: what a caller waits for, without the network between them.
+"""A gateway with a worker and Valkey of its own, asked without the network between: what a caller waits for.
 
-The whole application is asked over ASGI, with a worker and Valkey of its own; every delivery is signed, starts an
-execution, and gets what its `respond` node says.
+Executions are started and waited for as its routes do; its webhook is called over ASGI: every delivery is signed,
+starts an execution, and gets what its `respond` node says.
 """
 
 import asyncio
@@ -25,17 +25,18 @@ from tests import servers
 from tests.gateway.application import asking, settings_over
 from tests.user_workflows.drawing import edges, node
 from user_workflows.builds import Builds
+from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.worker import run_worker
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"order": 4711}'
 
-Deliver = Callable[[], Awaitable[None]]
+Run = Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
-async def open_hook(database_url: str, temporal_address: str, folder: Path) -> AsyncIterator[Deliver]:
-    """Open a gateway, and yield a delivery to a hook that three inline nodes and a `respond` answer."""
+async def open_installation(database_url: str, temporal_address: str, folder: Path) -> AsyncIterator["Installation"]:
+    """Open a gateway with a worker and Valkey of its own, all in this process."""
     valkey = servers.valkey_server(folder / "valkey")
     process = await asyncio.to_thread(servers.start, valkey)
     settings = settings_over(database_url, valkey.url, folder)
@@ -47,14 +48,10 @@ async def open_hook(database_url: str, temporal_address: str, folder: Path) -> A
                 await connection.run_sync(metadata.create_all)
             worker = asyncio.create_task(_work(platform, stop))
             app = create_app(platform)
+            async with platform.database.transaction() as connection:
+                tenant = await create_tenant(connection, "Acme")
             async with asking(app):
-                path = await _activate(platform)
-                numbers = itertools.count()
-
-                async def deliver() -> None:
-                    await _post(app, path, f"msg_{next(numbers)}")
-
-                yield deliver
+                yield Installation(platform, app, tenant.id)
             stop.set()
             await worker
     finally:
@@ -76,15 +73,30 @@ async def _work(platform: Platform, stop: asyncio.Event) -> None:
     )
 
 
-async def _activate(platform: Platform) -> str:
-    """Activate a workflow with a webhook trigger, and return the path of its URL."""
-    async with platform.database.transaction() as connection:
-        tenant = await create_tenant(connection, "Acme")
-    secret = await platform.credentials.create(tenant.id, type="signing", name="hook", data={"secret": SECRET})
-    workflow = await platform.workflows.create(
-        tenant.id,
-        name="Hook",
-        definition={
+class Installation:
+    """A gateway, its worker and one tenant."""
+
+    def __init__(self, platform: Platform, app: Litestar, tenant_id: str) -> None:
+        self._platform = platform
+        self._app = app
+        self._tenant_id = tenant_id
+
+    async def published(self, definition: dict[str, Any]) -> Run:
+        """Publish a workflow, and return what starts it and waits for its end, as ``Prefer: wait`` does."""
+        executions, workflow_id = self._platform.executions, await self._publish(definition)
+
+        async def run() -> None:
+            started = await executions.start(self._tenant_id, workflow_id, trigger=TriggerCall(type="manual"))
+            ended = await executions.wait(self._tenant_id, started.id, 30)
+            assert ended.status == "completed", ended
+
+        return run
+
+    async def hook(self) -> Run:
+        """Activate a hook that three inline nodes and a `respond` answer, and return a delivery to it."""
+        data = {"secret": SECRET}
+        secret = await self._platform.credentials.create(self._tenant_id, type="signing", name="hook", data=data)
+        definition = {
             "triggers": [
                 {"id": "order", "type": "webhook", "config": {"secret": secret.id, "respond": "workflow"}},
             ],
@@ -95,12 +107,21 @@ async def _activate(platform: Platform) -> str:
                 node("answer", "respond", body="{{ input }}"),
             ],
             "edges": edges("order>known", "known.true>reply", "reply>answer"),
-        },
-    )
-    await platform.workflows.publish(tenant.id, workflow.id)
-    active = await platform.workflows.activate(tenant.id, workflow.id)
-    (trigger,) = active.triggers
-    return f"/hooks/{trigger.token}"
+        }
+        active = await self._platform.workflows.activate(self._tenant_id, await self._publish(definition))
+        (trigger,) = active.triggers
+        numbers = itertools.count()
+
+        async def deliver() -> None:
+            await _post(self._app, f"/hooks/{trigger.token}", f"msg_{next(numbers)}")
+
+        return deliver
+
+    async def _publish(self, definition: dict[str, Any]) -> str:
+        workflows = self._platform.workflows
+        workflow = await workflows.create(self._tenant_id, name="Benchmark", definition=definition)
+        await workflows.publish(self._tenant_id, workflow.id)
+        return workflow.id
 
 
 async def _post(app: Litestar, path: str, id: str) -> None:
