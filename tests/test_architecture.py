@@ -70,6 +70,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "user_workflows": (
         "user_workflows.announcements",
         "user_workflows.approvals",
+        "user_workflows.beginnings",
         "user_workflows.client",
         "user_workflows.codec",
         "user_workflows.codegen.export",

@@ -11,8 +11,7 @@ from plugins.storage.database import now
 from user_workflows.approval_store import approval_links, approvals
 from user_workflows.errors import NotFound
 from user_workflows.interpreter.approvals import CloseApproval, OpenApproval, about_of, outcome_of
-from user_workflows.records import OPEN_STATUSES
-from user_workflows.store import executions, steps
+from user_workflows.store import OPEN_STATUSES, executions, steps
 
 
 def id_of(call: OpenApproval | CloseApproval) -> str:

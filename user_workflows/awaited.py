@@ -13,8 +13,7 @@ from temporalio.service import RPCError
 from plugins.storage.database import Database
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.interpreter.messages import workflow_id
-from user_workflows.records import OPEN_STATUSES
-from user_workflows.store import executions
+from user_workflows.store import OPEN_STATUSES, executions
 
 
 class Awaited:

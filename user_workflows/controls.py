@@ -9,6 +9,7 @@ from sqlalchemy import Row, select, update
 from plugins.host.registry import Registry
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
+from user_workflows.beginnings import StartRequest
 from user_workflows.client import RPC_TIMEOUT, reaching_temporal
 from user_workflows.errors import Conflict, InvalidInput
 from user_workflows.execution_views import Execution
@@ -16,7 +17,7 @@ from user_workflows.executions import Executions, or_conflict
 from user_workflows.interpreter.messages import ExecutionStatus, Seed, TriggerCall
 from user_workflows.plan.model import Plan, PlanGraph
 from user_workflows.redo import Redo, before, foresee, seed_of
-from user_workflows.starts import RETRYABLE, StartRequest, Starts
+from user_workflows.starts import RETRYABLE, Starts
 from user_workflows.store import executions, steps
 from user_workflows.workflows import Workflows
 

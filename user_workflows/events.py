@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from user_workflows.beginnings import StartRequest
 from user_workflows.definition.model import Trigger
 from user_workflows.definition.trigger_configs import EventConfig
 from user_workflows.errors import InvalidInput
@@ -16,7 +17,6 @@ from user_workflows.execution_views import Execution
 from user_workflows.executions import Executions
 from user_workflows.expressions import ExpressionError, Template, compile_template
 from user_workflows.interpreter.messages import TriggerCall
-from user_workflows.starts import StartRequest
 from user_workflows.workflows import Hook, Workflows
 
 #: executions that one request may start

@@ -9,10 +9,11 @@ from msgspec import Struct
 from sqlalchemy import Row
 
 from plugins.vault.cipher import Sealer
+from user_workflows.beginnings import input_place
 from user_workflows.interpreter.messages import Compensation, ExecutionError, ExecutionStatus, StepError, StepStatus
-from user_workflows.records import OPEN_STATUSES, result_place, step_place
+from user_workflows.records import step_place
 from user_workflows.rounds import Path
-from user_workflows.starts import input_place
+from user_workflows.store import OPEN_STATUSES, result_place
 
 
 class Stuck(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from plugins.storage.blobs import delete_blobs
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.announcements import Announcements
+from user_workflows.beginnings import StartRequest
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import Conflict, NotFound
 from user_workflows.execution_views import (
@@ -28,7 +29,7 @@ from user_workflows.interpreter.messages import TriggerCall, workflow_id
 from user_workflows.reconcile import Reconciler
 from user_workflows.records import path_key
 from user_workflows.rounds import Places, rounds_of
-from user_workflows.starts import StartRequest, Starts
+from user_workflows.starts import Starts
 from user_workflows.store import execution_tags, executions, steps
 from user_workflows.waiting import Waiting
 from user_workflows.wakeups import Wakeups

@@ -26,9 +26,9 @@ from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, NotFound
 from user_workflows.interpreter.messages import CallEnd, ExecutionError, ExecutionStatus, workflow_id
 from user_workflows.metrics import REPAIRED, STUCK
-from user_workflows.records import LINGER, OPEN_STATUSES, result_place
+from user_workflows.records import LINGER
 from user_workflows.starts import Starts
-from user_workflows.store import executions, steps
+from user_workflows.store import OPEN_STATUSES, executions, result_place, steps
 from user_workflows.watchdog import PATIENCE, Trouble, find_trouble
 
 #: a record that was written or compared this recently is taken as it is

@@ -22,9 +22,7 @@ from plugins.vault.keys import Vault
 from user_workflows.announcements import Announcements, Ending
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
 from user_workflows.metrics import RECORDS_DELAYED
-from user_workflows.store import executions, steps
-
-OPEN_STATUSES = ("queued", "running", "paused")
+from user_workflows.store import OPEN_STATUSES, executions, result_place, steps
 
 #: seconds between two transactions of a busy worker: what is told meanwhile shares the next, so that a short execution
 #: is written once. Nobody who watches notices, and a worker that dies loses no more than a replay tells again.
@@ -40,10 +38,6 @@ _log = structlog.get_logger(__name__)
 
 def _key(record: ExecutionRecord) -> _Key:
     return record.tenant_id, record.execution_id
-
-
-def result_place(execution_id: str) -> str:
-    return f"execution.result:{execution_id}"
 
 
 def step_place(execution_id: str, node_id: str, path: str) -> str:

@@ -6,7 +6,7 @@ point and still starts one execution.
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -18,10 +18,9 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from plugins.storage.database import Database, now
-from plugins.storage.ids import new_id
-from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
-from user_workflows.callers import keep_trigger, restore_trigger
+from user_workflows.beginnings import Begin, StartRequest, first_row, input_place, seal_begin, seed_place
+from user_workflows.callers import restore_trigger
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.generated.types import generated_type
 from user_workflows.interpreter.messages import (
@@ -37,9 +36,8 @@ from user_workflows.interpreter.messages import (
 )
 from user_workflows.metrics import STARTED
 from user_workflows.plan.model import Plan
-from user_workflows.records import OPEN_STATUSES
 from user_workflows.redo import kept_nodes
-from user_workflows.store import execution_tags, executions, steps
+from user_workflows.store import OPEN_STATUSES, execution_tags, executions, steps
 from user_workflows.versions import PublishedPlan
 from user_workflows.workflows import Workflows
 
@@ -53,41 +51,6 @@ RETRYABLE = ("failed", "timedOut")
 
 #: the id of a retry is that of the run before, which has failed
 _REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
-
-
-def input_place(execution_id: str) -> str:
-    return f"execution.input:{execution_id}"
-
-
-def seed_place(execution_id: str) -> str:
-    return f"execution.seed:{execution_id}"
-
-
-class StartRequest(Struct, frozen=True, kw_only=True):
-    """One execution to be started."""
-
-    workflow_id: str
-    trigger: TriggerCall
-    #: instead of the published one
-    version: int | None = None
-    #: the version, where whoever asks has just looked it up
-    published: PublishedPlan | None = None
-    tags: tuple[str, ...] = ()
-    #: seconds
-    delay: float | None = None
-    #: unique per tenant: an equal one stands for the first execution
-    key: str | None = None
-    #: of a rerun or replay: the execution that it repeats, and what is kept of it
-    origin_id: str | None = None
-    seed: Seed | None = None
-
-
-class Begin(Struct, frozen=True, kw_only=True):
-    """What an execution begins with, sealed in its row, so that a start can be repeated."""
-
-    seed: Seed | None = None
-    #: of a retry
-    earlier: Earlier | None = None
 
 
 class Started(Struct, frozen=True, kw_only=True):
@@ -278,7 +241,7 @@ class Starts:
                     ended_run_id=ended_run_id,
                     # Whoever waited has been told of the end before.
                     awaited_by=None,
-                    seed_sealed=_seal_begin(sealer, execution_id, seed, earlier),
+                    seed_sealed=seal_begin(sealer, execution_id, seed, earlier),
                     result_sealed=None,
                     error_type=None,
                     closed_at=None,
@@ -315,7 +278,7 @@ class Starts:
     async def _insert(self, tenant_id: str, requests: Sequence[StartRequest], versions: Sequence[int]) -> list[Started]:
         """Insert a row for each, in one transaction; tell which row stands for each."""
         sealer = await self._vault.sealer(tenant_id)
-        rows = [_row(sealer, request, version) for request, version in zip(requests, versions, strict=True)]
+        rows = [first_row(sealer, request, version) for request, version in zip(requests, versions, strict=True)]
         async with self._database.transaction() as connection:
             made = set((await connection.execute(self._insert_new, rows)).scalars())
             tags = [
@@ -381,33 +344,3 @@ class Starts:
         if written in self._generated and start.seed is None:
             return written, written
         return EXECUTION, EXECUTION_QUEUE
-
-
-def _row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:
-    execution_id, at = new_id("ex"), now()
-    return {
-        "tenant_id": sealer.tenant_id,
-        "id": execution_id,
-        "workflow_id": request.workflow_id,
-        "version": version,
-        "status": "queued",
-        "seq": 0,
-        "origin_id": request.origin_id,
-        "generation": 1,
-        "seed_sealed": None if request.seed is None else _seal_begin(sealer, execution_id, request.seed, None),
-        "start_key": request.key,
-        "awaited_by": request.trigger.awaited_by,
-        "trigger": keep_trigger(request.trigger),
-        "input_sealed": sealer.seal_json(request.trigger.payload, input_place(execution_id)),
-        "created_at": at,
-        "due_at": _due(at, request.delay),
-        "checked_at": at,
-    }
-
-
-def _seal_begin(sealer: Sealer, execution_id: str, seed: Seed, earlier: Earlier | None) -> bytes:
-    return sealer.seal_json(Begin(seed=seed, earlier=earlier), seed_place(execution_id))
-
-
-def _due(at: datetime, delay: float | None) -> datetime:
-    return at if delay is None else at + timedelta(seconds=delay)

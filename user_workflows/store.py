@@ -16,6 +16,8 @@ from sqlalchemy import (
 
 from plugins.storage.database import Instant, metadata
 
+OPEN_STATUSES = ("queued", "running", "paused")
+
 executions = Table(
     "executions",
     metadata,
@@ -102,3 +104,8 @@ steps = Table(
     PrimaryKeyConstraint("tenant_id", "execution_id", "node_id", "path"),
     ForeignKeyConstraint(["tenant_id", "execution_id"], ["executions.tenant_id", "executions.id"], ondelete="CASCADE"),
 )
+
+
+def result_place(execution_id: str) -> str:
+    """Return what binds the sealed result of an execution to its row."""
+    return f"execution.result:{execution_id}"

@@ -12,7 +12,7 @@ from msgspec import Struct
 from user_workflows.execution_views import Execution
 from user_workflows.executions import Executions
 from user_workflows.feed import FeedReader, is_place
-from user_workflows.records import OPEN_STATUSES
+from user_workflows.store import OPEN_STATUSES
 
 
 class Notice(Struct, frozen=True, kw_only=True):

@@ -24,12 +24,12 @@ from plugins.sdk.errors import Permanent
 from plugins.signing import Delivery, InvalidSecret, Scheme, scheme_of
 from plugins.signing import InvalidSignature as SignatureMismatch
 from plugins.vault.credentials import Credentials
+from user_workflows.beginnings import StartRequest
 from user_workflows.definition.trigger_configs import WebhookConfig
 from user_workflows.executions import Executions
 from user_workflows.hooks import Hook
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.responses import Responses
-from user_workflows.starts import StartRequest
 from user_workflows.workflows import Workflows
 
 log = structlog.get_logger(__name__)

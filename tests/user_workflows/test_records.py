@@ -16,8 +16,8 @@ from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
 from user_workflows.announcements import Announcements
 from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord, StepRecord
-from user_workflows.records import RecordWriter, merge, result_place, step_place
-from user_workflows.store import executions, steps
+from user_workflows.records import RecordWriter, merge, step_place
+from user_workflows.store import executions, result_place, steps
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

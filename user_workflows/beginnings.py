@@ -1,0 +1,78 @@
+"""What an execution begins with: what was asked for, and the row that keeps it (design §9)."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from plugins.storage.database import now
+from plugins.storage.ids import new_id
+from plugins.vault.cipher import Sealer
+from user_workflows.callers import keep_trigger
+from user_workflows.interpreter.messages import Earlier, Seed, TriggerCall
+from user_workflows.versions import PublishedPlan
+
+
+def input_place(execution_id: str) -> str:
+    return f"execution.input:{execution_id}"
+
+
+def seed_place(execution_id: str) -> str:
+    return f"execution.seed:{execution_id}"
+
+
+class StartRequest(Struct, frozen=True, kw_only=True):
+    """One execution to be started."""
+
+    workflow_id: str
+    trigger: TriggerCall
+    #: instead of the published one
+    version: int | None = None
+    #: the version, where whoever asks has just looked it up
+    published: PublishedPlan | None = None
+    tags: tuple[str, ...] = ()
+    #: seconds
+    delay: float | None = None
+    #: unique per tenant: an equal one stands for the first execution
+    key: str | None = None
+    #: of a rerun or replay: the execution that it repeats, and what is kept of it
+    origin_id: str | None = None
+    seed: Seed | None = None
+
+
+class Begin(Struct, frozen=True, kw_only=True):
+    """What an execution begins with, sealed in its row, so that a start can be repeated."""
+
+    seed: Seed | None = None
+    #: of a retry
+    earlier: Earlier | None = None
+
+
+def first_row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:
+    execution_id, at = new_id("ex"), now()
+    return {
+        "tenant_id": sealer.tenant_id,
+        "id": execution_id,
+        "workflow_id": request.workflow_id,
+        "version": version,
+        "status": "queued",
+        "seq": 0,
+        "origin_id": request.origin_id,
+        "generation": 1,
+        "seed_sealed": None if request.seed is None else seal_begin(sealer, execution_id, request.seed, None),
+        "start_key": request.key,
+        "awaited_by": request.trigger.awaited_by,
+        "trigger": keep_trigger(request.trigger),
+        "input_sealed": sealer.seal_json(request.trigger.payload, input_place(execution_id)),
+        "created_at": at,
+        "due_at": _due(at, request.delay),
+        "checked_at": at,
+    }
+
+
+def seal_begin(sealer: Sealer, execution_id: str, seed: Seed, earlier: Earlier | None) -> bytes:
+    return sealer.seal_json(Begin(seed=seed, earlier=earlier), seed_place(execution_id))
+
+
+def _due(at: datetime, delay: float | None) -> datetime:
+    return at if delay is None else at + timedelta(seconds=delay)
