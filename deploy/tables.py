@@ -17,6 +17,7 @@ from plugins.vault import keys as tenant_keys
 from user_workflows import approval_store as approvals
 from user_workflows import store as executions
 from user_workflows import workflow_store as workflows
+from user_workflows.inbox import store as inbound_events
 
 #: Importing a module puts its tables into the one `metadata`; `tests/deploy/test_migrations.py` misses none.
 MODULES = (
@@ -33,6 +34,7 @@ MODULES = (
     workflows,
     executions,
     approvals,
+    inbound_events,
     blobs,
     api_keys,
     idempotency_keys,

@@ -38,6 +38,7 @@ _PARTS = (
     "webhooks",
     "workflows",
     "executions",
+    "inbox",
     "explainer",
     "responses",
     "approvals",

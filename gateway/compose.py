@@ -41,6 +41,7 @@ from user_workflows.events import Events
 from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
 from user_workflows.feed import FeedReader, FeedWriter
+from user_workflows.inbox.inbox import Inbox
 from user_workflows.rehearsal.rehearsals import Rehearsals
 from user_workflows.responses import Responses
 from user_workflows.starts import Starts
@@ -77,6 +78,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     workflows: Workflows
     starts: Starts
     executions: Executions
+    inbox: Inbox
     explainer: Explainer
     responses: Responses
     approvals: Approvals
@@ -162,6 +164,13 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             workflows=workflows,
             starts=starts,
             executions=executions,
+            inbox=Inbox(
+                database=database,
+                vault=vault,
+                workflows=workflows,
+                executions=executions,
+                max_bytes=settings.inbox_bytes,
+            ),
             explainer=Explainer(
                 database=database, vault=vault, workflows=workflows, executions=executions, temporal=temporal
             ),

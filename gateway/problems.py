@@ -40,6 +40,7 @@ from user_workflows.errors import (
     InvalidInput,
     NotFound,
     StaleRevision,
+    UnreadableEvent,
 )
 
 log = structlog.get_logger(__name__)
@@ -224,6 +225,7 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
         "What was filled in does not fit the form.",
         [BodyFault(pointer, message) for pointer, message in error.faults],
     ),
+    UnreadableEvent: lambda error: Description("bad-request", _sentence(error.message)),
     StaleRevision: lambda error: Description("precondition-failed", _sentence(error.message)),
     Conflict: lambda error: Description("conflict", _sentence(error.message)),
     EngineUnavailable: lambda error: Description(

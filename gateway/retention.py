@@ -37,6 +37,7 @@ def purge_plugin(platform: Platform) -> Plugin:
     settings = platform.settings.retention
     stores: Mapping[str, tuple[Purge, float]] = {
         "executions": (platform.executions.purge, settings.executions),
+        "inbox": (platform.inbox.purge, settings.inbox),
         "jobs": (platform.jobs.purge, settings.jobs),
         "deliveries": (platform.webhooks.deliveries.purge, settings.jobs),
         "scheduleFirings": (platform.job_schedules.purge, settings.jobs),

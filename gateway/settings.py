@@ -19,6 +19,9 @@ from plugins.sdk.duration import parse_duration
 #: the version of this package
 RELEASE = version("orchestration-gateway")
 
+#: seconds that a delivery is known for at least: a signature is good for five minutes, both ways
+SHORTEST_KNOWN = 3_600.0
+
 LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -27,6 +30,8 @@ class Retention(Struct, frozen=True, kw_only=True):
     """How long each store keeps what is over, in seconds."""
 
     executions: float = 30 * 86_400.0
+    #: what webhooks and CloudEvents brought, as it came
+    inbox: float = 14 * 86_400.0
     jobs: float = 14 * 86_400.0
     #: the effect ledger: as long as anything may still be repeated
     effects: float = 60 * 86_400.0
@@ -66,6 +71,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: versions whose executions run on generated code, which a worker serves: ``wf_….v3``
     generated: frozenset[str] = frozenset()
     retention: Retention = Retention()
+    #: bytes that the inbox of one tenant may take, until its oldest events go
+    inbox_bytes: int = 2**30
     #: what use is worth; ``None``: nothing is estimated
     prices: Prices | None = None
     #: what executions are pinned to; one name for each version of the code that workers run
@@ -87,7 +94,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         SettingsError: naming every variable that is missing or wrong.
     """
     values, faults = _read(environ, "GATEWAY_", _VARIABLES)
-    retention, more = _read(environ, "GATEWAY_RETENTION_", dict.fromkeys(Retention.__struct_fields__, parse_duration))
+    retention, more = _read(environ, "GATEWAY_RETENTION_", _RETENTION)
     faults += more
     faults += [f"GATEWAY_{name.upper()} is not set" for name in _REQUIRED if not environ.get(f"GATEWAY_{name.upper()}")]
     if faults:
@@ -117,6 +124,19 @@ def _read(
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise ValueError(f"{text!r} is not a port number")
+    return int(text)
+
+
+def _known(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds < SHORTEST_KNOWN:
+        raise ValueError(f"{text!r} is less than an hour: a delivery that comes again is known by its execution")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{text!r} is not a whole number")
     return int(text)
 
 
@@ -189,6 +209,12 @@ def _one_of(choices: Any) -> Callable[[str], str]:
 
 _REQUIRED = ("database_url", "redis_url", "master_key_file")
 
+#: field of `Retention` → how its variable, ``GATEWAY_RETENTION_<FIELD>``, is read
+_RETENTION: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(Retention.__struct_fields__, parse_duration),
+    "executions": _known,
+}
+
 #: field of `Settings` → how its variable, ``GATEWAY_<FIELD>``, is read
 _VARIABLES: dict[str, Callable[[str], Any]] = {
     "database_url": _database_url,
@@ -208,6 +234,7 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "log_level": _one_of(LogLevel),
     "metrics_port": _port,
     "generated": _generated_types,
+    "inbox_bytes": _count,
     "build_id": _build_id,
     "sole_build": _flag,
 }

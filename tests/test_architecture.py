@@ -86,6 +86,8 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.explainer",
         "user_workflows.feed",
         "user_workflows.hooks",
+        "user_workflows.inbox.event",
+        "user_workflows.inbox.inbox",
         "user_workflows.interpreter.approvals",
         "user_workflows.interpreter.loops",
         "user_workflows.interpreter.messages",

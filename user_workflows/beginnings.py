@@ -1,5 +1,6 @@
 """What an execution begins with: what was asked for, and the row that keeps it (design §9)."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,8 @@ from plugins.storage.database import now
 from plugins.storage.ids import new_id
 from plugins.vault.cipher import Sealer
 from user_workflows.callers import keep_trigger
+from user_workflows.inbox.event import RawEvent
+from user_workflows.inbox.store import Place, event_row
 from user_workflows.interpreter.messages import Earlier, Seed, TriggerCall
 from user_workflows.versions import PublishedPlan
 
@@ -35,6 +38,8 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     delay: float | None = None
     #: unique per tenant: an equal one stands for the first execution
     key: str | None = None
+    #: what came in and asks for it: kept with it; needs a `key`, by which it is known when it comes again
+    event: RawEvent | None = None
     #: of a rerun or replay: the execution that it repeats, and what is kept of it
     origin_id: str | None = None
     seed: Seed | None = None
@@ -68,6 +73,18 @@ def first_row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, 
         "due_at": _due(at, request.delay),
         "checked_at": at,
     }
+
+
+def first_event(sealer: Sealer, event: RawEvent, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row that keeps what came in, beside the `row` of the execution that it starts."""
+    place = Place(
+        workflow_id=row["workflow_id"],
+        trigger_id=row["trigger"]["id"],
+        delivery_key=row["start_key"],
+        received_at=row["created_at"],
+        execution_id=row["id"],
+    )
+    return event_row(sealer, event, place)
 
 
 def seal_begin(sealer: Sealer, execution_id: str, seed: Seed, earlier: Earlier | None) -> bytes:

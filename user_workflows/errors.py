@@ -5,6 +5,7 @@
     ├── InvalidDefinition   a definition has faults
     ├── InvalidInput        a value given with a request cannot be used
     ├── InvalidData         what a person filled in does not fit the form
+    ├── UnreadableEvent     what came in is not what it says to be
     ├── Conflict            the object's present state does not allow it
     │   └── StaleRevision   the draft has changed since the caller read it
     ├── EngineUnavailable   Temporal cannot be reached
@@ -61,6 +62,10 @@ class InvalidData(WorkflowsError):
         super().__init__("; ".join(message for _, message in faults))
         #: JSON Pointer (RFC 6901) into the request body, and what is wrong there
         self.faults = tuple(faults)
+
+
+class UnreadableEvent(WorkflowsError):
+    """What came in is not what it says to be."""
 
 
 class Conflict(WorkflowsError):

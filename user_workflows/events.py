@@ -16,6 +16,7 @@ from user_workflows.errors import InvalidInput
 from user_workflows.execution_views import Execution
 from user_workflows.executions import Executions
 from user_workflows.expressions import ExpressionError, Template, compile_template
+from user_workflows.inbox.event import RawEvent
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.workflows import Hook, Workflows
 
@@ -103,4 +104,12 @@ def _request(hook: Hook, event: Mapping[str, Any], traceparent: str | None) -> S
         published=hook.published,
         trigger=TriggerCall(type="event", id=trigger.id, payload=dict(event), traceparent=traceparent),
         key=f"event:{sha256(identity).hexdigest()}",
+        event=RawEvent(
+            type="event",
+            delivery_id=event["id"],
+            method="POST",
+            headers={"content-type": "application/cloudevents+json"},
+            query={},
+            body=msgspec.json.encode(event),
+        ),
     )

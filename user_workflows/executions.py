@@ -107,6 +107,18 @@ class Executions:
             for one, request in zip(started, requests, strict=True)
         ]
 
+    async def started_by(self, tenant_id: str, key: str) -> Execution:
+        """Return the execution that a key stands for, whether Temporal has it by now or not.
+
+        Raises:
+            NotFound: none was started by that key.
+        """
+        query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.start_key == key)
+        found = await self._fetch(tenant_id, query)
+        if not found:
+            raise NotFound("execution", key)
+        return found[0]
+
     async def get(self, tenant_id: str, execution_id: str) -> Execution:
         """Return an execution, repaired from Temporal where its record has fallen behind.
 

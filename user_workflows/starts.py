@@ -19,10 +19,11 @@ from temporalio.service import RPCError
 
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
-from user_workflows.beginnings import Begin, StartRequest, first_row, input_place, seal_begin, seed_place
+from user_workflows.beginnings import Begin, StartRequest, first_event, first_row, input_place, seal_begin, seed_place
 from user_workflows.callers import restore_trigger
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.generated.types import generated_type
+from user_workflows.inbox.store import insert_event
 from user_workflows.interpreter.messages import (
     EXECUTION,
     HISTORY_LIMIT,
@@ -94,6 +95,7 @@ class Starts:
         # Built once, as all that is carried out for each start.
         insert = database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
         self._insert_new = insert.returning(executions.c.id)
+        self._keep_events = insert_event(database)
 
     async def start(
         self,
@@ -289,6 +291,13 @@ class Starts:
             ]
             if tags:
                 await connection.execute(execution_tags.insert(), tags)
+            events = [
+                first_event(sealer, request.event, row)
+                for request, row in zip(requests, rows, strict=True)
+                if request.event is not None and row["id"] in made
+            ]
+            if events:
+                await connection.execute(self._keep_events, events)
             known = [row["start_key"] for row in rows if row["id"] not in made]
             first = select(executions.c.start_key, executions.c.id).where(
                 executions.c.tenant_id == tenant_id, executions.c.start_key.in_(known)

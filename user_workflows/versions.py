@@ -1,14 +1,14 @@
-"""Published versions: immutable, sealed, and kept at hand once an execution has asked for one."""
+"""Versions: immutable, sealed, and kept at hand once an execution has asked for one."""
 
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from plugins.storage.database import Database
+from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.definition.model import Definition
@@ -24,7 +24,8 @@ _TOO_MANY = 2**31
 class Version(Struct, frozen=True, kw_only=True, rename="camel"):
     version: int
     definition: Any
-    published_at: datetime
+    #: none of one that was only tried
+    published_at: datetime | None
 
 
 class VersionPage(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -113,6 +114,13 @@ class Versions:
         if row is None:
             raise NotFound("version", f"{workflow_id}/{version}")
         return row
+
+
+async def mark_published(connection: AsyncConnection, tenant_id: str, workflow_id: str, version: int) -> None:
+    """Say of a version that was only tried that it is published from now on."""
+    mine = (workflow_versions.c.tenant_id == tenant_id, workflow_versions.c.workflow_id == workflow_id)
+    tried = (workflow_versions.c.version == version, workflow_versions.c.published_at.is_(None))
+    await connection.execute(update(workflow_versions).where(*mine, *tried).values(published_at=now()))
 
 
 async def insert_version(

@@ -50,7 +50,8 @@ workflow_versions = Table(
     Column("version", Integer, nullable=False),
     Column("definition_sealed", LargeBinary, nullable=False),
     Column("plan_sealed", LargeBinary, nullable=False),
-    Column("published_at", Instant, nullable=False),
+    #: none of one that was only tried
+    Column("published_at", Instant),
     PrimaryKeyConstraint("tenant_id", "workflow_id", "version"),
     ForeignKeyConstraint(["tenant_id", "workflow_id"], ["workflows.tenant_id", "workflows.id"]),
 )

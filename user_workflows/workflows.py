@@ -27,7 +27,7 @@ from user_workflows.live_triggers import LiveTriggers
 from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.model import Plan
 from user_workflows.trigger_secrets import require_secrets
-from user_workflows.versions import PublishedPlan, Version, VersionPage, Versions, insert_version
+from user_workflows.versions import PublishedPlan, Version, VersionPage, Versions, insert_version, mark_published
 from user_workflows.views import TriggerState, Views, Workflow, WorkflowPage, draft_place, name_place, open_draft
 from user_workflows.workflow_store import is_possible_id, is_workflow, workflows
 
@@ -182,6 +182,7 @@ class Workflows:
                 raise InvalidDefinition(cycles)
             await self._switch(change, triggers)
             async with change.commit(published_version=version) as connection:
+                await mark_published(connection, tenant_id, workflow_id, version)
                 await ensure_tokens(connection, self._database, sealer, workflow_id, triggers)
                 await listen(connection, self._database, tenant_id, workflow_id, triggers)
         return await self.version(tenant_id, workflow_id, version)
@@ -264,6 +265,29 @@ class Workflows:
         """
         draft = (await self.get(tenant_id, workflow_id)).draft
         return await self._compile(tenant_id, workflow_id, draft)
+
+    async def keep_draft(self, tenant_id: str, workflow_id: str) -> PublishedPlan:
+        """Make the draft a version that can be started by its number, and leave the published one as it is.
+
+        A draft that is the newest version already becomes no other.
+
+        Raises:
+            InvalidDefinition: with every error of the draft.
+        """
+        sealer = await self._vault.sealer(tenant_id)
+        async with self._changes.begin(tenant_id, workflow_id) as change:
+            draft = open_draft(sealer, change.row)
+            number = await self._versions.last(tenant_id, workflow_id)
+            if not number or (await self._versions.get(tenant_id, workflow_id, number)).definition != draft:
+                number += 1
+                _, plan = await self._compile(tenant_id, workflow_id, draft)
+                version = Version(version=number, definition=draft, published_at=None)
+                unchanged = {"settled": change.row.settled, "updated_at": change.row.updated_at}
+                async with change.commit(**unchanged) as connection:
+                    await insert_version(connection, sealer, workflow_id, version, plan)
+            else:
+                await change.abandon()
+        return await self._versions.plan(tenant_id, workflow_id, number)
 
     async def settle(self) -> int:
         """Finish changes that a crash or an absent Temporal cut short, and return how many.

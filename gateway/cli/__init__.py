@@ -31,6 +31,7 @@ _EPILOG = (
         "schedule": "gateway.cli.schedule:schedule",
         "endpoint": "gateway.cli.endpoint:endpoint",
         "delivery": "gateway.cli.delivery:delivery",
+        "inbound": "gateway.cli.inbound:inbound",
         "plugin": "gateway.cli.plugin:plugin",
         "credential": "gateway.cli.credential:credential",
         "tenant": "gateway.cli.tenant:tenant",

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from gateway.answers import to_response
 from gateway.auth.permissions import PUBLIC, requires
-from gateway.errors import Absent, BadRequest, InvalidSignature
+from gateway.errors import Absent, InvalidSignature
 from gateway.idempotency.middleware import scoped_key
 from gateway.telemetry.trace import trace_of
 from plugins.sdk.credential import Signing, SigningCredential
@@ -26,8 +26,11 @@ from plugins.signing import InvalidSignature as SignatureMismatch
 from plugins.vault.credentials import Credentials
 from user_workflows.beginnings import StartRequest
 from user_workflows.definition.trigger_configs import WebhookConfig
+from user_workflows.errors import EngineUnavailable, UnreadableEvent
 from user_workflows.executions import Executions
 from user_workflows.hooks import Hook
+from user_workflows.inbox.event import RawEvent
+from user_workflows.inbox.inbox import Inbox
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.responses import Responses
 from user_workflows.workflows import Workflows
@@ -76,9 +79,11 @@ async def receive(
     credentials: NamedDependency[Credentials],
     executions: NamedDependency[Executions],
     responses: NamedDependency[Responses],
+    inbox: NamedDependency[Inbox],
 ) -> Response[Any]:
     """Start an execution of the workflow that the token belongs to, once per delivery.
 
+    The delivery is kept as it came. While the engine is away the answer is 202 all the same, and it starts later.
     With ``respond: workflow`` the answer is that of its first `respond` node: 200 or 502 with a word on it when the
     execution closes without one, 202 when it takes longer than half a minute.
     """
@@ -94,18 +99,32 @@ async def receive(
     delivery = await _verify(hook, scheme, request, body, credentials)
     if delivery.challenge is not None:
         return Response(Challenged(delivery.challenge), status_code=HTTP_200_OK)
+    event = _event(request, body, scheme, delivery)
+    key = scoped_key("hook", hook.workflow_id, hook.trigger.id, delivery.id)
+    try:
+        payload = event.payload()
+    except UnreadableEvent:
+        await inbox.keep_unreadable(hook.tenant_id, hook.workflow_id, hook.trigger.id, event, key)
+        raise
     start = StartRequest(
         workflow_id=hook.workflow_id,
         published=hook.published,
         trigger=TriggerCall(
             type="webhook",
             id=hook.trigger.id,
-            payload=_payload(request, body, scheme),
+            payload=payload,
             traceparent=trace_of(request.scope).traceparent,
         ),
-        key=scoped_key("hook", hook.workflow_id, hook.trigger.id, delivery.id),
+        key=key,
+        event=event,
     )
-    (execution,) = await executions.start_many(hook.tenant_id, [start])
+    try:
+        (execution,) = await executions.start_many(hook.tenant_id, [start])
+    except EngineUnavailable:
+        if config.respond == "workflow":
+            raise
+        # It is kept, and the sweep starts it: its sender is done, and need not try again for as long as this lasts.
+        execution = await executions.started_by(hook.tenant_id, key)
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
     if config.respond == "workflow":
         return to_response(await responses.wait(execution, hook.tenant_id, LONGEST_WAIT))
@@ -135,27 +154,17 @@ async def _verify(
         raise InvalidSignature("This webhook has no usable secret.") from None
 
 
-def _payload(request: Request[Any, Any, State], body: bytes, scheme: Scheme) -> dict[str, Any]:
-    """Return what expressions see as ``trigger``."""
+def _event(request: Request[Any, Any, State], body: bytes, scheme: Scheme, delivery: Delivery) -> RawEvent:
+    """Return what is kept of a delivery."""
     dropped = _DROPPED | {scheme.signature_header.lower()}
-    return {
-        "method": request.method,
-        "headers": {name: value for name, value in request.headers.items() if name not in dropped},
-        "query": {
-            name: values[0] if len(values) == 1 else values for name, values in request.query_params.dict().items()
-        },
-        "body": _parse(request.headers.get("content-type", ""), body),
-    }
-
-
-def _parse(content_type: str, body: bytes) -> Any:
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        return body.decode(errors="replace") if body else None
-    try:
-        return msgspec.json.decode(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.") from None
+    return RawEvent(
+        type="webhook",
+        delivery_id=delivery.id,
+        method=request.method,
+        headers={name: value for name, value in request.headers.items() if name not in dropped},
+        query={name: values[0] if len(values) == 1 else values for name, values in request.query_params.dict().items()},
+        body=body,
+    )
 
 
 ROUTES = [receive]

@@ -6,7 +6,7 @@ from typing import Literal
 from ulid import ULID
 
 Prefix = Literal[
-    "ten", "key", "wf", "ex", "job", "cred", "ep", "trg", "sch", "rep", "fir", "aud", "msg", "dlv", "att"
+    "ten", "key", "wf", "ex", "job", "cred", "ep", "trg", "sch", "rep", "fir", "aud", "msg", "dlv", "att", "in"
 ]  # fmt: skip
 
 

@@ -34,6 +34,7 @@ async def test_what_is_older_than_its_retention_is_deleted(client: httpx.AsyncCl
         await connection.execute(update(idempotency_keys).where(idempotency_keys.c.id == first).values(created_at=aged))
     assert (await purge(platform, INSTALLATION)).output == {
         "executions": 0,
+        "inbox": 0,
         "jobs": 0,
         "deliveries": 0,
         "scheduleFirings": 0,

@@ -1,7 +1,10 @@
-"""Schedules and endpoints from a terminal, at a real API."""
+"""Schedules, endpoints and what came in from a terminal, at a real API."""
 
 import json
+from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.gateway.cli.conftest import Gateway
 
@@ -40,3 +43,30 @@ def test_an_endpoint_is_made_tested_rotated_and_disabled(gateway: Gateway) -> No
     assert "disabled by its owner" in gateway("endpoint", "show", made["id"]).output
     assert said(gateway, "endpoint", "enable", made["id"])["enabled"] is True
     assert gateway("endpoint", "delete", made["id"], "--yes").exit_code == 0
+
+
+def test_what_came_in_is_listed_shown_and_delivered_again(
+    gateway: Gateway, installation: dict[str, str], tmp_path: Path
+) -> None:
+    listening = {
+        "triggers": [{"id": "paid", "type": "event", "config": {"eventType": "order.paid"}}],
+        "nodes": [{"id": "seen", "pluginId": "set", "config": {"values": {}}}],
+    }
+    file = tmp_path / "listening.json"
+    file.write_text(json.dumps({"name": "Listening", **listening}))
+    workflow = said(gateway, "workflow", "apply", "-f", str(file), "--publish", "--activate")["id"]
+    event = {"specversion": "1.0", "type": "order.paid", "source": "/shop", "id": "5", "data": {"total": 5}}
+    headers = {
+        "Authorization": f"Bearer {installation['GATEWAY_API_KEY']}",
+        "content-type": "application/cloudevents+json",
+    }
+    url = installation["GATEWAY_URL"]
+    assert httpx.post(f"{url}/v1/events", headers=headers, json=event, trust_env=False).status_code == 202
+    (kept,) = said(gateway, "inbound", "list", "--workflow", workflow, "--trigger", "paid")
+    assert kept["deliveryId"] == "5"
+    assert kept["id"] in gateway("inbound", "list").output
+    assert json.loads(said(gateway, "inbound", "show", kept["id"])["body"]) == event
+    for to in ("published", "1", "draft"):
+        assert said(gateway, "inbound", "redeliver", kept["id"], "--to", to)["version"] == 1
+    assert gateway("inbound", "redeliver", kept["id"], "--to", "newest").exit_code == 4
+    assert gateway("inbound", "show", "in_none").exit_code == 3

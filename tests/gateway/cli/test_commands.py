@@ -17,6 +17,7 @@ GROUPS = (
     "schedule",
     "endpoint",
     "delivery",
+    "inbound",
     "plugin",
     "credential",
     "tenant",

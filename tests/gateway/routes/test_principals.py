@@ -150,6 +150,7 @@ def failing(id: str) -> Any:
 PLACES: dict[str, tuple[str, str, Callable[[str], str], Callable[[str], Any], list[str]]] = {
     "a filter of executions": ("wf", "GET", lambda id: f"/v1/executions?workflowId={id}", lambda _: None, []),
     "a filter of the trail": ("wf", "GET", lambda id: f"/v1/audit?objectId={id}", lambda _: None, []),
+    "a filter of inbound events": ("wf", "GET", lambda id: f"/v1/inbound-events?workflowId={id}", lambda _: None, []),
     "a cursor of workflows": ("wf", "GET", lambda id: f"/v1/workflows?cursor={id}", lambda _: None, []),
     "a cursor of executions": ("ex", "GET", lambda id: f"/v1/executions?cursor={id}", lambda _: None, []),
     "a cursor of credentials": ("cred", "GET", lambda id: f"/v1/credentials?cursor={id}", lambda _: None, []),

@@ -1,0 +1,49 @@
+"""What came in from the world, as it came: from it what expressions see is made, as often as it is delivered."""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from user_workflows.errors import UnreadableEvent
+
+
+class RawEvent(Struct, frozen=True, kw_only=True):
+    """One delivery to a webhook, or one CloudEvent as its JSON format has it. Its signature was checked before."""
+
+    type: Literal["webhook", "event"]
+    #: what its sender calls it: equal when it is sent again
+    delivery_id: str
+    method: str
+    #: without those that carry secrets
+    headers: dict[str, str]
+    #: a list where a name comes more than once
+    query: dict[str, Any]
+    body: bytes
+
+    def payload(self) -> Any:
+        """Return what expressions see as ``trigger``.
+
+        Raises:
+            UnreadableEvent: the body is not the JSON that its type promises.
+        """
+        if self.type == "event":
+            return _decode(self.body)
+        body = _parse(self.headers.get("content-type", ""), self.body)
+        return {"method": self.method, "headers": self.headers, "query": self.query, "body": body}
+
+
+def _parse(content_type: str, body: bytes) -> Any:
+    if not body:
+        return None
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        return body.decode(errors="replace")
+    return _decode(body)
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableEvent(f"the body is not valid JSON: {error}") from None
