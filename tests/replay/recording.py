@@ -33,9 +33,10 @@ from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.codec import plain_data_converter
 from user_workflows.execution_views import Execution
 from user_workflows.interpreter.emit import EMIT
+from user_workflows.interpreter.ending import CLOSE
 from user_workflows.interpreter.messages import PARKED, ExecutionRecord, TriggerCall, workflow_id
 from user_workflows.interpreter.parked import Parked
-from user_workflows.interpreter.workflow import CHECKPOINT, CLOSE, Interpreter
+from user_workflows.interpreter.workflow import CHECKPOINT, Interpreter
 
 FOLDER = Path(__file__).parent / "histories"
 

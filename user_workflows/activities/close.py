@@ -6,8 +6,9 @@ from temporalio.client import Client
 
 from user_workflows.callers import tell_caller
 from user_workflows.client import RPC_TIMEOUT
+from user_workflows.interpreter.ending import CLOSE
 from user_workflows.interpreter.messages import CallEnd, ExecutionRecord
-from user_workflows.interpreter.workflow import CANCEL, CHECKPOINT, CLOSE
+from user_workflows.interpreter.workflow import CANCEL, CHECKPOINT
 from user_workflows.metrics import CLOSED, DURATION
 from user_workflows.records import RecordWriter
 

@@ -10,23 +10,17 @@ from typing import Any
 
 from msgspec import structs
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from user_workflows.expressions import EVALUATOR_VERSION
 from user_workflows.generated.graph import Engine, Graph
-from user_workflows.interpreter.calls import start_error_workflow
-from user_workflows.interpreter.compensation import Compensator
 from user_workflows.interpreter.details import details
 from user_workflows.interpreter.emit import Emitter
-from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
+from user_workflows.interpreter.ending import Ending
+from user_workflows.interpreter.errors import ExecutionStopped
 from user_workflows.interpreter.journal import Journal
-from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, StartExecution
-from user_workflows.interpreter.workflow import CLOSE, CLOSE_REASONS, rfc3339
-from user_workflows.interpreter.writing import too_large, write
+from user_workflows.interpreter.messages import StartExecution
+from user_workflows.interpreter.seen import seen_everywhere
 from user_workflows.plan.model import Plan
-
-#: what the closing workflow task adds to a history: its completion, the marker of `CLOSE`, the end
-_CLOSING_EVENTS = 3
 
 
 class Flow:
@@ -59,22 +53,21 @@ class Flow:
         self._start = structs.replace(start, plan=plan)
         self._engine = Engine(self._start, self._tell)
         self._emitter = Emitter(start, self._engine.journal, started_at)
-        self._is_closing = False
-        #: statuses in which what has completed is undone
-        self._undone_in: set[ExecutionStatus] = {"failed", "timedOut"}
         self._graph = Graph(
             self._engine,
-            seen={
-                "vars": plan.variables,
-                "trigger": start.trigger.payload,
-                "execution": {
-                    "id": start.execution_id,
-                    "workflowId": start.workflow_id,
-                    "version": start.version,
-                    "startedAt": rfc3339(started_at),
-                },
-            },
+            seen=seen_everywhere(self._start, started_at),
             given=start.trigger.payload,
+        )
+        self._ending = Ending(
+            self._start,
+            emitter=self._emitter,
+            journal=self._engine.journal,
+            figures=self._engine.figures,
+            effort=self._engine.effort,
+            tell=self._tell,
+            stop=lambda: None,
+            settle=self._settle,
+            undos=self._graph.undos,
         )
         workflow.set_signal_handler("signal", self._on_signal)
         workflow.set_signal_handler("tell", self._on_tell)
@@ -89,29 +82,12 @@ class Flow:
         Raises:
             ApplicationError: the execution failed, or ran out of time.
         """
-        timeout = self._start.plan.timeout
-        try:
-            output = await self._walk_in_time(walk, timeout)
-        except ExecutionFailed as failure:
-            raise await self._failed(failure) from failure
-        except TimeoutError:
-            error = ExecutionError(type="execution.timeout", message=f"not done within {timeout:g} s")
-            await self._close("timedOut", error=error)
-            raise ApplicationError(error.message, type=error.type, non_retryable=True) from None
-        except BaseException as error:
-            if is_cancelled_exception(error):
-                await self._close("canceled", error=ExecutionError(type="execution.canceled", message="canceled"))
-            raise
-        try:
-            await self._close("completed", output=output)
-        except ExecutionFailed as failure:
-            raise await self._failed(failure) from failure
-        return output
+        return await self._ending.of(partial(self._walk_in_time, walk))
 
-    async def _walk_in_time(self, walk: Callable[[Graph], Awaitable[Any]], timeout: float | None) -> Any:
+    async def _walk_in_time(self, walk: Callable[[Graph], Awaitable[Any]]) -> Any:
         telling = asyncio.create_task(self._tell_changes())
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(self._start.plan.timeout):
                 return await walk(self._graph)
         except ExecutionStopped as stopped:
             return stopped.output
@@ -141,15 +117,15 @@ class Flow:
         self._tell_change()
 
     def _on_skip(self, node_id: str) -> None:
-        if not self._is_closing and (node := self._graph.nodes.get(node_id)) is not None:
+        if not self._ending.has_begun and (node := self._graph.nodes.get(node_id)) is not None:
             node.skip()
 
     def _on_compensate(self) -> None:
-        self._undone_in.add("canceled")
+        self._ending.undo_when_canceled()
 
     def _tell_change(self) -> None:
         # The final record tells the end, and nothing may come after it.
-        if not self._is_closing:
+        if not self._ending.has_begun:
             self._engine.journal.tick()
             self._tell()
 
@@ -159,37 +135,8 @@ class Flow:
         workflow.set_current_details(details(states, is_paused=not is_open))
         self._emitter.flush("running" if is_open else "paused")
 
-    async def _close(self, status: ExecutionStatus, *, output: Any = None, error: ExecutionError | None = None) -> None:
-        """Settle everything, and write the final record before the workflow closes.
-
-        Raises:
-            ExecutionFailed: the output is too large for anybody to be given it.
-        """
-        self._is_closing = True
-        self._graph.close(CLOSE_REASONS[status])
-        if error is not None and status in self._undone_in:
-            # `call_plugin` counts itself.
-            error = await Compensator(self._engine.journal, lambda: None, self._tell).undo(error, self._graph.undos())
-        if error is not None and status != "canceled":
-            self._engine.actions += int(self._start.plan.error_workflow is not None)
-            error = await start_error_workflow(self._start, error)
-        record = self._emitter.final(
-            status,
-            at=workflow.now(),
-            output=output,
-            error=error,
-            history_events=workflow.info().get_current_history_length() + _CLOSING_EVENTS,
-            billable_actions=self._engine.actions + self._engine.effort.rests + 1,
-        )
-        try:
-            await write(CLOSE, record, lambda: self._emitter.flush("running"))
-        except ApplicationError as refused:
-            raise too_large("the output", refused) from refused
-
-    async def _failed(self, failure: ExecutionFailed) -> ApplicationError:
-        """Close as failed, and return what the workflow ends with."""
-        await self._close("failed", error=failure.error)
-        return ApplicationError(failure.error.message, type=failure.error.type, non_retryable=True)
+    async def _settle(self, reason: str) -> None:
+        self._graph.close(reason)
 
 
 def _has_passed(journal: Journal, seq: int) -> bool:

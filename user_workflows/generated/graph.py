@@ -13,6 +13,7 @@ from user_workflows.interpreter.compensation import Undo
 from user_workflows.interpreter.control import Ports, Scope, boolean
 from user_workflows.interpreter.effort import Effort
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, too_large_fails_step
+from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.limits import within_limit
 from user_workflows.interpreter.messages import ExecutionError, StartExecution
@@ -40,8 +41,7 @@ class Engine:
         self.told = Signals()
         self.effort = Effort(tell)
         self.tell = tell
-        #: that Temporal bills, so far
-        self.actions = 1
+        self.figures = Figures(None)
 
 
 class Step:
@@ -170,7 +170,7 @@ class Graph:
         with too_large_fails_step():
             ports = await within_limit(state, work(Step(state, self, state.input)))
         # That of the limit is a timer.
-        self.engine.actions += int(state.node.limit is not None)
+        self.engine.figures.count(int(state.node.limit is not None))
         return ports
 
     async def settled(self) -> None:

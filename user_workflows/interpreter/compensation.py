@@ -23,13 +23,11 @@ class Compensator:
 
     Args:
         journal: of the execution.
-        on_call: called for each action.
         tell: called when something changed.
     """
 
-    def __init__(self, journal: Journal, on_call: Callable[[], None], tell: Callable[[], None]) -> None:
+    def __init__(self, journal: Journal, tell: Callable[[], None]) -> None:
         self._journal = journal
-        self._on_call = on_call
         self._tell = tell
 
     async def undo(self, error: ExecutionError, undos: Iterable[Undo]) -> ExecutionError:
@@ -67,7 +65,6 @@ class Compensator:
         for state, undo in due:
             self._note(state, Compensation(status="running"))
             try:
-                self._on_call()
                 with too_large_fails_step():
                     await undo()
             except StepFailed as failed:

@@ -4,27 +4,26 @@ Everything here is deterministic; recorded histories are replayed by ``tests/rep
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from msgspec import structs
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from user_workflows.interpreter.approvals import run_approval
 from user_workflows.interpreter.batches import run_batches
-from user_workflows.interpreter.calls import CALL, run_call, start_error_workflow
+from user_workflows.interpreter.calls import CALL, run_call
 from user_workflows.interpreter.carrying import carry
-from user_workflows.interpreter.compensation import Compensator
+from user_workflows.interpreter.compensation import Undo
 from user_workflows.interpreter.control import Performed, Scope
 from user_workflows.interpreter.details import details
 from user_workflows.interpreter.effort import Effort
 from user_workflows.interpreter.emit import Emitter
+from user_workflows.interpreter.ending import Ending
 from user_workflows.interpreter.errors import (
-    ExecutionFailed,
     ExecutionStopped,
     too_large_fails_step,
 )
@@ -37,13 +36,12 @@ from user_workflows.interpreter.messages import (
     EXECUTION,
     Carried,
     Earlier,
-    ExecutionError,
-    ExecutionRecord,
     ExecutionStatus,
     StartExecution,
     StepOutcome,
 )
 from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.seen import seen_everywhere
 from user_workflows.interpreter.segments import run_segment
 from user_workflows.interpreter.state import SKIPPED, GraphState
 from user_workflows.interpreter.steps import run_step
@@ -51,10 +49,9 @@ from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.valve import Valve
 from user_workflows.interpreter.waits import Signals, run_wait, seconds_until
 from user_workflows.interpreter.walk import Walk
-from user_workflows.interpreter.writing import too_large, write
+from user_workflows.interpreter.writing import write
 from user_workflows.plan.model import PlanNode
 
-CLOSE = "execution.close"
 CHECKPOINT = "execution.checkpoint"
 CANCEL = "execution.cancel"
 
@@ -77,27 +74,13 @@ class Interpreter:
         self._valve = Valve()
         if carried is not None and carried.is_paused:
             self._valve.close()
-        self._is_closing = False
-        #: statuses in which what has completed is undone
-        self._undone_in: set[ExecutionStatus] = {"failed", "timedOut"}
-        if carried is not None and carried.is_undone_when_canceled:
-            self._undone_in.add("canceled")
         self._figures = Figures(earlier)
         self._effort = Effort(self._tell)
         self._emitter = Emitter(start, self._journal, started_at)
         self._walk = Walk(
             GraphState(start.plan, self._journal),
             templates=templates_of(start.tenant_id, start.workflow_id, start.version),
-            seen={
-                "vars": start.plan.variables,
-                "trigger": start.trigger.payload,
-                "execution": {
-                    "id": start.execution_id,
-                    "workflowId": start.workflow_id,
-                    "version": start.version,
-                    "startedAt": rfc3339(started_at),
-                },
-            },
+            seen=seen_everywhere(start, started_at),
             given=start.trigger.payload,
             performer=self,
             clock=workflow.now,
@@ -115,6 +98,19 @@ class Interpreter:
             checkpoint=self._checkpoint,
             take_down=self._take_down,
         )
+        self._ending = Ending(
+            start,
+            emitter=self._emitter,
+            journal=self._journal,
+            figures=self._figures,
+            effort=self._effort,
+            tell=self._tell,
+            stop=self._stop,
+            settle=self._walk.close,
+            undos=self._undos,
+        )
+        if carried is not None and carried.is_undone_when_canceled:
+            self._ending.undo_when_canceled()
         # Before any signal: what it speaks of has to be there.
         if carried is not None:
             self._take_up(carried)
@@ -124,27 +120,7 @@ class Interpreter:
     @workflow.run
     async def run(self, start: StartExecution) -> Any:
         """Walk the plan to its end and return the execution's output."""
-        try:
-            if start.carried is not None and start.carried.is_cancel_requested:
-                await self._cancel()
-            output = await self._walk_in_time()
-        except ExecutionFailed as failure:
-            raise await self._failed(failure) from failure
-        except TimeoutError:
-            error = ExecutionError(type="execution.timeout", message=f"not done within {start.plan.timeout:g} s")
-            await self._close("timedOut", error=error)
-            raise ApplicationError(error.message, type=error.type, non_retryable=True) from None
-        except BaseException as error:
-            if is_cancelled_exception(error):
-                await self._close("canceled", error=ExecutionError(type="execution.canceled", message="canceled"))
-            raise
-        try:
-            if self._handover.carried is not None:
-                self._handover.end_run(self._next_run(self._handover.carried), self._details())
-            await self._close("completed", output=output)
-        except ExecutionFailed as failure:
-            raise await self._failed(failure) from failure
-        return output
+        return await self._ending.of(self._walk_on)
 
     @workflow.signal(name="signal")
     def on_signal(self, name: str, payload: Any = None) -> None:
@@ -173,13 +149,13 @@ class Interpreter:
     @workflow.signal(name="skip")
     def on_skip(self, node_id: str) -> None:
         """Skip a top-level node that has not settled."""
-        if not self._is_closing:
+        if not self._ending.has_begun:
             self._walk.skip(node_id, SKIPPED)
 
     @workflow.signal(name="compensate")
     def on_compensate(self) -> None:
         """Undo what has completed, should the execution be canceled."""
-        self._undone_in.add("canceled")
+        self._ending.undo_when_canceled()
 
     @workflow.signal(name="park")
     def on_park(self) -> None:
@@ -189,7 +165,7 @@ class Interpreter:
 
     def _tell_change(self) -> None:
         # The final record tells the end, and nothing may come after it.
-        if not self._is_closing:
+        if not self._ending.has_begun:
             self._journal.tick()
             self._tell()
 
@@ -204,6 +180,15 @@ class Interpreter:
     def _status(self) -> ExecutionStatus:
         return "paused" if self._valve.is_paused else "running"
 
+    async def _walk_on(self) -> Any:
+        """Walk until the execution has its output, or this run of it hands over to the next."""
+        if self._start.carried is not None and self._start.carried.is_cancel_requested:
+            await self._cancel()
+        output = await self._walk_in_time()
+        if self._handover.carried is not None:
+            self._handover.end_run(self._next_run(self._handover.carried), self._details())
+        return output
+
     async def _walk_in_time(self) -> Any:
         watching = asyncio.create_task(self._handover.watch())
         watching.add_done_callback(self._watched)
@@ -217,7 +202,7 @@ class Interpreter:
         return self._walk.graph.result()
 
     async def _checkpoint(self) -> None:
-        await self._write(CHECKPOINT, self._emitter.checkpoint(self._status))
+        await write(CHECKPOINT, self._emitter.checkpoint(self._status), lambda: self._emitter.flush("running"))
         self._figures.count_marker()
         self._figures.count()
 
@@ -254,7 +239,7 @@ class Interpreter:
             signals=self._signals.kept(),
             told=self._told.kept(),
             is_paused=self._valve.is_paused,
-            is_undone_when_canceled="canceled" in self._undone_in,
+            is_undone_when_canceled=self._ending.is_undone_when_canceled,
             deadline=self._deadline,
         )
 
@@ -312,73 +297,19 @@ class Interpreter:
         self._figures.count(actions)
         return outcomes
 
-    async def _failed(self, failure: ExecutionFailed) -> ApplicationError:
-        """Close as failed, and return what the workflow ends with."""
-        await self._close("failed", error=failure.error)
-        return ApplicationError(failure.error.message, type=failure.error.type, non_retryable=True)
-
-    async def _close(self, status: ExecutionStatus, *, output: Any = None, error: ExecutionError | None = None) -> None:
-        """Stop what still runs, undo what is to be undone, and write the final record before the workflow closes.
-
-        Once begun it is not cancelled: half undone is worse than either end, and no end may be without its record.
-
-        Raises:
-            ExecutionFailed: the output is too large for anybody to be given it.
-        """
-        self._is_closing = True
+    def _stop(self) -> None:
         self._handover.call_off()
         self._walk.stop()
-        closing = asyncio.create_task(self._close_undisturbed(status, output, error))
-        while not closing.done():
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                if closing.cancelled():
-                    raise
-        closing.result()
 
-    async def _close_undisturbed(self, status: ExecutionStatus, output: Any, error: ExecutionError | None) -> None:
-        await self._walk.close(CLOSE_REASONS[status])
-        if error is not None and status in self._undone_in:
-            undos = (
-                (state, partial(self._undo, state, state.node.compensate))
-                for state in self._walk.graph.nodes.values()
-                if state.node.compensate is not None
-            )
-            error = await Compensator(self._journal, self._figures.count, self._tell).undo(error, undos)
-        if error is not None and status != "canceled":
-            self._figures.count(int(self._start.plan.error_workflow is not None))
-            error = await start_error_workflow(self._start, error)
-        self._figures.count()
-        record = self._emitter.final(
-            status,
-            at=workflow.now(),
-            output=output,
-            error=error,
-            # and the marker of this record
-            history_events=self._figures.final_length(markers=1),
-            billable_actions=self._figures.billable_actions + self._effort.rests,
-        )
-        try:
-            await self._write(CLOSE, record)
-        except ApplicationError as error:
-            raise too_large("the output", error) from error
+    def _undos(self) -> Iterator[Undo]:
+        for state in self._walk.graph.nodes.values():
+            if state.node.compensate is not None:
+                yield state, partial(self._undo, state, state.node.compensate)
 
     async def _undo(self, state: NodeState, undo: PlanNode) -> None:
         config = self._walk.templates.at(undo).render(self._walk.scope(state.input))
+        self._figures.count()
         await run_step(self._start, NodeState(undo), config)
-
-    async def _write(self, activity: str, record: ExecutionRecord) -> None:
-        await write(activity, record, lambda: self._emitter.flush("running"))
-
-
-#: why what has not settled never will, by how the execution ends
-CLOSE_REASONS: dict[ExecutionStatus, str] = {
-    "completed": "the execution was stopped before this node was reached",
-    "failed": "the execution failed before this node was reached",
-    "canceled": "the execution was canceled",
-    "timedOut": "the execution ran out of time",
-}
 
 
 def _deadline(start: StartExecution) -> str | None:
@@ -387,8 +318,3 @@ def _deadline(start: StartExecution) -> str | None:
         return start.carried.deadline
     timeout = start.plan.timeout
     return None if timeout is None else (workflow.now() + timedelta(seconds=timeout)).isoformat()
-
-
-def rfc3339(at: datetime) -> str:
-    """Return a moment as expressions see it."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

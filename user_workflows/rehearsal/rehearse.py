@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +15,7 @@ from user_workflows.definition.model import Definition, Node, SubGraph
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped
 from user_workflows.interpreter.messages import ExecutionError, StepError, StepStatus
 from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.seen import rfc3339
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import Templates
 from user_workflows.interpreter.walk import Walk
@@ -105,7 +105,7 @@ class _Stage:
                     "id": "ex_notStarted",
                     "workflowId": subject.workflow_id,
                     "version": subject.version or 0,
-                    "startedAt": _rfc3339(now()),
+                    "startedAt": rfc3339(now()),
                 },
             },
             given=given,
@@ -184,10 +184,6 @@ def _pins(nodes: tuple[Node, ...]) -> Iterator[tuple[str, Any]]:
 
 async def _take_turns(_nodes: int) -> None:
     await asyncio.sleep(0)
-
-
-def _rfc3339(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _CLOSE_REASONS = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from temporalio.api.enums.v1 import EventType
 
 from tests.replay.cases import CASES, Case
 from tests.replay.recording import see_through
@@ -15,6 +16,7 @@ from tests.user_workflows.codegen.lanes import Pair
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.reference.drawings import definitions, triggers
 from user_workflows.execution_views import Execution
+from user_workflows.interpreter.messages import workflow_id
 
 ROOT = Path(__file__).parents[3]
 
@@ -130,6 +132,41 @@ async def test_early_joins_failures_and_stops_come_to_the_same(pair: Pair, name:
     async with pair.serving(file, forgetful=True):
         interpreted, generated = await asyncio.gather(pair.interpreted(id, "y"), pair.generated(id, "y"))
     assert generated == interpreted
+
+
+async def test_a_cancel_disturbs_no_end_that_has_begun(pair: Pair) -> None:
+    lane = pair.lane
+
+    async def cancel_while_it_closes(execution: Execution) -> Execution:
+        handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
+
+        async def has(event: EventType.ValueType, then: EventType.ValueType | None = None) -> None:
+            async with asyncio.timeout(30):
+                while True:
+                    types = [found.event_type for found in (await handle.fetch_history()).events]
+                    if event in types and (then is None or then in types[types.index(event) :]):
+                        return
+                    await asyncio.sleep(0.02)
+
+        async with lane.database.transaction():
+            # Nobody else writes now: the error workflow that it starts on its way out keeps it waiting.
+            await lane.executions.signal(lane.tenant_id, execution.id, "go")
+            await has(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+            await lane.executions.cancel(lane.tenant_id, execution.id)
+            canceled = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+            await has(canceled, then=EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+        return await lane.finish(execution)
+
+    definition = {
+        "errorWorkflow": await lane.publish({"nodes": [node("told", values={"by": "{{ trigger.error.message }}"})]}),
+        "nodes": [node("go", "wait", signal="go"), node("end", "stop", status="failed", message="as drawn")],
+        "edges": edges("go>end"),
+    }
+    id, file = await pair.publish(definition)
+    async with pair.serving(file):
+        interpreted = await pair.interpreted(id, None, cancel_while_it_closes)
+        assert interpreted["status"] == "failed"
+        assert await pair.generated(id, None, cancel_while_it_closes) == interpreted
 
 
 async def test_two_hundred_random_definitions_come_to_the_same(pair: Pair) -> None:
