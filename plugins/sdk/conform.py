@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -11,6 +12,9 @@ from msgspec import Struct
 from plugins.sdk.credential import decode_secret
 
 S = TypeVar("S", bound=Struct)
+
+# Asked for each call of a plugin; msgspec finds them anew each time.
+_fields_of = lru_cache(maxsize=1_024)(msgspec.structs.fields)
 
 _MESSAGE = re.compile(r"(?P<detail>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
 _PATH = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
@@ -58,7 +62,7 @@ def token(part: str | int) -> str:
 
 def _flaws(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
     yield from _unknown_keys(expected, value)
-    for field in msgspec.structs.fields(expected):
+    for field in _fields_of(expected):
         name = field.encode_name
         if name not in value:
             if field.required:
@@ -71,7 +75,7 @@ def _flaws(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
 
 
 def _unknown_keys(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
-    known = [field.encode_name for field in msgspec.structs.fields(expected)]
+    known = [field.encode_name for field in _fields_of(expected)]
     for name in sorted(value.keys() - {*known, expected.__struct_config__.tag_field}, key=str):
         yield Flaw(token(name), _unknown(str(name), known))
 
