@@ -126,7 +126,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "httpx": ("plugins.egress", "gateway.cli", "gateway.demo", "gateway.up"),
     "httpcore": ("plugins.egress",),
     "socket": ("plugins.egress",),
-    "ssl": ("plugins.egress", "plugins.builtin.smtp"),
+    "ssl": ("plugins.egress", "plugins.builtin.smtp", "plugins.builtin.sync.postgres"),
     "aiohttp": (),
     "requests": (),
     "urllib3": (),
@@ -138,6 +138,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "aiosmtpd": ("gateway.up",),
     # one implementation of each
     "jwt": ("gateway.auth",),
+    # the gateway's own database is SQLAlchemy's; a tenant's is reached through the guard
+    "asyncpg": ("plugins.builtin.sync.postgres",),
     "alembic": ("gateway.migrate", "gateway.cli.checks", "gateway.up.bootstrap"),
     "cryptography": ("plugins.vault",),
     "cronsim": ("internal_jobs.cron",),

@@ -7,6 +7,7 @@ from plugins.builtin.email import email_plugin
 from plugins.builtin.http import http_request
 from plugins.builtin.smtp import SmtpServer
 from plugins.builtin.stock import stock_plugin
+from plugins.builtin.sync.plugin import data_sync
 from plugins.builtin.webhook import webhook_deliver
 
 
@@ -17,7 +18,7 @@ def builtins(*, smtp: SmtpServer | None = None, quotes: Mapping[str, str] | None
         smtp: sends mails where no credential is bound; see `plugins.builtin.smtp.parse_smtp_url`.
         quotes: base URLs of quote providers by name, e.g. ``{"default": "https://quotes.example.com"}``.
     """
-    return (http_request, email_plugin(smtp), webhook_deliver, stock_plugin(quotes or {}))
+    return (http_request, email_plugin(smtp), webhook_deliver, stock_plugin(quotes or {}), data_sync)
 
 
 #: every built-in plugin, with no services of an installation

@@ -33,7 +33,10 @@ class Attempt(Struct, kw_only=True):
     config: Any = None
     credentials: dict[str, Credential] = field(default_factory=dict)
     scrubber: Scrubber
+    #: restricted by every credential
     http: EgressClient
+    #: slot → restricted by its credential alone
+    ways: dict[str, EgressClient] = field(default_factory=dict)
     replayed: bool = False
     started: float
 

@@ -187,6 +187,7 @@ class Host:
                     type="credential.unknownSlot",
                 )
         for name, slot in slots.items():
+            attempt.ways[name] = self._egress
             credential_id = call.credentials.get(name)
             if credential_id is None:
                 if not slot.optional:
@@ -201,6 +202,7 @@ class Host:
             # which of them the plugin will send where.
             if lent.allowed_hosts:
                 attempt.http = attempt.http.restricted(lent.allowed_hosts)
+                attempt.ways[name] = self._egress.restricted(lent.allowed_hosts)
         attempt.scrubber = Scrubber(attempt.credentials.values())
 
     async def _perform(
@@ -236,6 +238,7 @@ class Host:
             loop=asyncio.get_running_loop(),
             checkpoint=checkpoint,
             save_checkpoint=None if hold is None else lambda value: self._save(hold, value),
+            ways=attempt.ways,
         )
         try:
             return await perform(

@@ -5,11 +5,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 import msgspec
 
-from plugins.sdk.credential import BasicCredential, Credential, Secret, SmtpCredential
+from plugins.sdk.credential import BasicCredential, Credential, DatabaseCredential, Secret, SmtpCredential
 
 MASK = "***"
 
@@ -62,6 +62,9 @@ def _secrets(credential: Credential) -> Iterator[str]:
             yield _base64(f"{credential.username}:{credential.password.reveal()}")
         case SmtpCredential(username=str() as username, password=Secret() as password):
             yield _base64(f"\0{username}\0{password.reveal()}")
+        case DatabaseCredential(url=url):
+            inner = urlsplit(url.reveal()).password or ""
+            yield from (inner, unquote(inner))
 
 
 def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:

@@ -37,6 +37,7 @@ class Context:
         loop: asyncio.AbstractEventLoop,
         checkpoint: Any = None,
         save_checkpoint: Callable[[Any], Awaitable[None]] | None = None,
+        ways: Mapping[str, EgressClient] | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         #: set on Temporal, ``None`` in a job
@@ -49,8 +50,9 @@ class Context:
         self.attempt = attempt
         #: the same on every attempt, on both engines
         self.idempotency_key = idempotency_key
-        #: the only way out of the machine
+        #: the only way out of the machine; it reaches what every bound credential allows
         self.http = http
+        self._ways = ways or {}
         self.log = log
         #: what an earlier attempt of this call saved last; ``None``: nothing
         self.checkpoint = checkpoint
@@ -102,6 +104,13 @@ class Context:
             return self._credentials[name]
         except KeyError:
             raise Permanent(f"no credential is bound to slot {name!r}", type="credential.missing") from None
+
+    def http_for(self, slot: str) -> EgressClient:
+        """Return the way out that the credential in `slot` alone restricts, any host where nothing is bound to it.
+
+        For a call that talks to several parties: nothing of another slot may go this way.
+        """
+        return self._ways.get(slot, self.http)
 
     def has_credential(self, name: str) -> bool:
         return name in self._credentials

@@ -58,7 +58,14 @@ class SigningCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     secret: Secret
 
 
-Credential = BearerCredential | BasicCredential | ApiKeyCredential | SmtpCredential | SigningCredential
+class DatabaseCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="database"):
+    #: ``postgresql://user:password@host:port/database``
+    url: Secret
+
+
+Credential = (
+    BearerCredential | BasicCredential | ApiKeyCredential | SmtpCredential | SigningCredential | DatabaseCredential
+)
 
 
 class Slot(Struct, frozen=True):
@@ -88,6 +95,10 @@ def Smtp(name: str, *, optional: bool = False) -> Slot:  # noqa: N802
 
 def Signing(name: str, *, optional: bool = False) -> Slot:  # noqa: N802
     return Slot(name, ("signing",), optional)
+
+
+def Database(name: str, *, optional: bool = False) -> Slot:  # noqa: N802
+    return Slot(name, ("database",), optional)
 
 
 def decode_secret(expected: type, value: Any) -> Any:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,6 +13,7 @@ from plugins.sdk.credential import (
     BasicCredential,
     BearerCredential,
     Credential,
+    DatabaseCredential,
     SigningCredential,
     SmtpCredential,
 )
@@ -22,6 +24,7 @@ _FORMS: dict[str, type[Credential]] = {
     "apiKey": ApiKeyCredential,
     "smtp": SmtpCredential,
     "signing": SigningCredential,
+    "database": DatabaseCredential,
 }
 TYPES = tuple(_FORMS)
 
@@ -138,10 +141,25 @@ def _check_signing(credential: SigningCredential) -> Iterator[Flaw]:
     yield from _one_line("/secret", credential.secret.reveal())
 
 
+def _check_database(credential: DatabaseCredential) -> Iterator[Flaw]:
+    text = credential.url.reveal()
+    if flaws := tuple(_one_line("/url", text)):
+        yield from flaws
+        return
+    try:
+        parts = urlsplit(text)
+        is_whole = parts.scheme == "postgresql" and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_whole = False
+    if not is_whole or len(parts.path) < 2:
+        yield Flaw("/url", "must be postgresql://user:password@host:port/database")
+
+
 _CHECKS: Mapping[str, Callable[[Any], Iterator[Flaw]]] = {
     "bearer": _check_bearer,
     "basic": _check_basic,
     "apiKey": _check_api_key,
     "smtp": _check_smtp,
     "signing": _check_signing,
+    "database": _check_database,
 }

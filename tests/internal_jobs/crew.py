@@ -15,9 +15,10 @@ from msgspec import Struct
 from internal_jobs.cell import run_cell
 from internal_jobs.worker import WorkerOptions, run_worker
 from plugins import Context, Permanent, Transient, plugin
+from plugins.builtin.sync.plugin import data_sync
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
-from plugins.host.invoke import Host
+from plugins.host.invoke import LEASE, Host
 from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry
 from plugins.storage.database import Database
@@ -138,7 +139,27 @@ async def big(config: Size, ctx: Context) -> str:
 
 
 CREW = Registry(
-    (echo, post, flaky, wobbly, refuse, picky, poison, spin, block, hog, an_object, wait, progress, deaf, stubborn, big)
+    (
+        *(
+            echo,
+            post,
+            flaky,
+            wobbly,
+            refuse,
+            picky,
+            poison,
+            spin,
+            block,
+            hog,
+            an_object,
+            wait,
+            progress,
+            deaf,
+            stubborn,
+            big,
+        ),
+        data_sync,
+    )
 )
 
 
@@ -147,18 +168,21 @@ class Settings(Struct):
     redis_url: str
     master_key: str
     options: WorkerOptions
+    #: seconds after which a call renews its lease in the effect ledger
+    effect_lease: float = LEASE
     #: bytes that the worker may allocate
     memory: int | None = None
 
 
 @asynccontextmanager
-async def host_for(database: Database, vault: Vault) -> AsyncIterator[Host]:
+async def host_for(database: Database, vault: Vault, *, lease: float = LEASE) -> AsyncIterator[Host]:
     egress = EgressClient(Guard(allow=["127.0.0.0/8"]))
     yield Host(
         registry=CREW,
         ledger=Ledger(database, vault),
         credentials=Credentials(database, vault),
         egress=egress,
+        lease=lease,
     )
     await egress.close()
 
@@ -170,7 +194,7 @@ def cell_command(settings: Settings) -> tuple[str, ...]:
 async def main(settings: Settings, pipe: int | None) -> None:
     database = Database(settings.database_url)
     vault = Vault(database, MasterKey.load(Path(settings.master_key)))
-    async with host_for(database, vault) as host:
+    async with host_for(database, vault, lease=settings.effect_lease) as host:
         if pipe is not None:
             await run_cell(pipe, database=database, vault=vault, host=host, registry=CREW, options=settings.options)
         else:

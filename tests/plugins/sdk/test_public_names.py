@@ -12,6 +12,8 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "Bearer",
         "BearerCredential",
         "Context",
+        "Database",
+        "DatabaseCredential",
         "Effect",
         "Permanent",
         "Plugin",

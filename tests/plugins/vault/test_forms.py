@@ -10,6 +10,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "apiKey": {"name": "X-Api-Key", "value": "k3y", "in": "query"},
     "smtp": {"host": "mail.example.com", "port": 587, "username": "ada", "password": "p", "security": "tls"},
     "signing": {"secret": "whsec_c2VjcmV0"},
+    "database": {"url": "postgresql://ann:s3cr3t@db.example.com:5432/shop"},
 }
 
 
@@ -29,7 +30,7 @@ def test_good_data_of_every_type_is_accepted(type: str) -> None:
 
 @pytest.mark.parametrize("type", TYPES)
 def test_every_missing_and_every_unknown_key_is_found_at_once(type: str) -> None:
-    required = {"bearer": 1, "basic": 2, "apiKey": 2, "smtp": 2, "signing": 1}[type]
+    required = {"bearer": 1, "basic": 2, "apiKey": 2, "smtp": 2, "signing": 1, "database": 1}[type]
     found = pointers(type, {"odd": 1, "a/b": 2})
     assert {"/data/odd", "/data/a~1b"} < set(found)
     assert len(found) == required + 2
@@ -52,6 +53,9 @@ def test_every_missing_and_every_unknown_key_is_found_at_once(type: str) -> None
         ("smtp", {"password": None}, ["/data/password"]),
         ("smtp", {"username": None, "password": None}, []),
         ("signing", {"secret": ""}, ["/data/secret"]),
+        ("database", {"url": "sqlite:////etc/passwd"}, ["/data/url"]),
+        ("database", {"url": "postgresql://db.example.com"}, ["/data/url"]),
+        ("database", {"url": "postgresql:///shop?host=/tmp"}, ["/data/url"]),
     ],
 )
 def test_bad_data_is_refused_where_it_is_bad(type: str, change: dict[str, Any], expected: list[str]) -> None:

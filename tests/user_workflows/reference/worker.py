@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from plugins import Context, Effect
+from plugins.builtin.sync.plugin import data_sync
 from plugins.storage.database import Database
 from tests.user_workflows.lane import Place, open_lane
 from tests.user_workflows.reference.plugins import Call, make_plugins
@@ -29,6 +30,8 @@ class Orders(Struct, frozen=True, kw_only=True):
     place: Place
     #: where the world is
     world_url: str
+    #: what else may be reached
+    allow: tuple[str, ...] = ()
     #: seconds after which it is missed, once it is lost, instead of the usual ones
     heartbeat_timeout: float | None = None
 
@@ -48,8 +51,8 @@ async def main(orders: Orders) -> None:
         orders.temporal_address,
         Path(orders.folder),
         like=orders.place,
-        plugins=make_plugins(world),
-        allow=[urlsplit(orders.world_url).netloc],
+        plugins=[*make_plugins(world), data_sync],
+        allow=[urlsplit(orders.world_url).netloc, *orders.allow],
     ):
         await asyncio.Event().wait()
 

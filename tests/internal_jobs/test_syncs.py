@@ -1,0 +1,113 @@
+"""Syncs as jobs: killed and gone on with, stopped between two pages, and telling how far they are."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from internal_jobs.client import JobRequest, Jobs
+from internal_jobs.worker import WorkerOptions
+from plugins.storage.database import Database
+from plugins.vault.credentials import Credentials
+from plugins.vault.keys import Vault
+from tests.internal_jobs.crew import Settings, cell_command
+from tests.internal_jobs.watch import reach, show
+from tests.plugins.builtin.sync.catalogue import Catalogue, open_catalogue
+from tests.plugins.builtin.sync.shop import open_shop
+
+COLUMNS = {"id": "/id", "name": "/name", "price": "/price"}
+KILLS = 2
+
+
+def payload(catalogue: Catalogue) -> dict[str, Any]:
+    cursor = {"type": "token", "param": "after", "next": "/next"}
+    return {
+        "source": {
+            **{"type": "http", "url": f"{catalogue.target.url}/token", "items": "/data/items", "total": "/total"},
+            "cursor": cursor,
+        },
+        "sink": {"type": "sql", "table": "warehouse.Products", "columns": COLUMNS, "key": ["id"]},
+    }
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[None]:
+    """A worker process; at the end of the block it, and every process of its own, is killed."""
+    process = await asyncio.create_subprocess_exec(*cell_command(settings))
+    try:
+        yield
+    finally:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for member in family:
+            member.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_killed_sync_goes_on_where_it_was_without_a_gap_or_a_duplicate(
+    database: Database,
+    vault: Vault,
+    jobs: Jobs,
+    tenant: str,
+    valkey_url: str,
+    postgres_url: str,
+    options: WorkerOptions,
+    tmp_path: Path,
+) -> None:
+    settings = Settings(
+        database_url=database.engine.url.render_as_string(hide_password=False),
+        redis_url=valkey_url,
+        master_key=str(tmp_path / "master.key"),
+        options=options,
+        effect_lease=0.5,
+    )
+    async with open_shop(postgres_url) as shop, open_catalogue(595, size=20, pause=0.05) as catalogue:
+        credential = await Credentials(database, vault).create(
+            tenant, type="database", name="shop", data={"url": shop.url}
+        )
+        request = JobRequest(
+            type="data.sync", payload=payload(catalogue), credentials={"database": credential.id}, timeout="1h"
+        )
+        job = await jobs.enqueue(tenant, request)
+        begun = []
+        for kill in range(1, KILLS + 1):
+            begun.append(len(catalogue.asked))
+            async with working(settings):
+                await catalogue.asks(8 * kill + kill - 1)
+        begun.append(len(catalogue.asked))
+        async with working(settings):
+            done = await reach(jobs, tenant, job.id, seconds=60)
+        assert done.status == "completed", done.error
+        assert done.result == {"pages": 30, "records": 595, "complete": True, "cursor": None}
+        assert await shop.rows() == catalogue.records
+    first = [catalogue.asked[number] for number in begun]
+    assert first[0] == 0
+    assert all(page > 100 for page in first[1:]), "it went on, and did not begin again"
+    assert set(catalogue.asked) == set(range(0, 595, 20))
+    assert len(catalogue.asked) <= catalogue.pages + 2 * KILLS
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_canceled_sync_stops_between_two_pages_and_tells_how_far_it_was(
+    database: Database, vault: Vault, jobs: Jobs, tenant: str, postgres_url: str, worker: "asyncio.Task[None]"
+) -> None:
+    async with open_shop(postgres_url) as shop, open_catalogue(5_000, size=10, pause=0.05) as catalogue:
+        credential = await Credentials(database, vault).create(
+            tenant, type="database", name="shop", data={"url": shop.url}
+        )
+        request = JobRequest(
+            type="data.sync", payload=payload(catalogue), credentials={"database": credential.id}, timeout="5m"
+        )
+        job = await jobs.enqueue(tenant, request)
+        told = await show(jobs, tenant, job.id, lambda job: job.progress is not None)
+        assert 0 < told.progress["percent"] < 100
+        await jobs.cancel(tenant, job.id)
+        canceled = await reach(jobs, tenant, job.id)
+        assert canceled.status == "canceled"
+        rows = await shop.rows()
+        assert len(rows) % 10 == 0
+        assert rows == catalogue.records[: len(rows)]
