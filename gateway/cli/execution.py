@@ -1,5 +1,6 @@
 """``gateway execution …``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -89,6 +90,7 @@ def show(api: Api, out: Output, *, execution_id: str) -> None:
     """Show an execution and its steps."""
     found = api.get(f"/v1/executions/{execution_id}")
     steps = api.get(f"/v1/executions/{execution_id}/steps")["items"]
+    predicted = api.get(f"/v1/workflows/{found['workflowId']}/versions/{found['version']}")["plan"]
     error = found.get("error")
     out.fields(
         {
@@ -99,14 +101,20 @@ def show(api: Api, out: Output, *, execution_id: str) -> None:
             "trigger": (found.get("trigger") or {}).get("type"),
             "started": moment(found.get("startedAt")),
             "took": seconds_between(found.get("startedAt"), found.get("closedAt")),
-            "history events": found.get("historyEvents"),
+            "history events": _beside(found, predicted, "historyEvents"),
+            "billable actions": _beside(found, predicted, "billableActions"),
             "input": found.get("input"),
             "output": found.get("output"),
         },
-        raw=found | {"steps": steps},
+        raw=found | {"steps": steps, "predicted": predicted},
     )
     if not out.as_json:
         out.console.print(steps_table(steps))
+
+
+def _beside(found: Mapping[str, Any], predicted: Mapping[str, Any], figure: str) -> str | None:
+    """Return what an execution cost, and what had been predicted for one in which all goes well."""
+    return None if found[figure] is None else f"{found[figure]} (predicted {predicted[figure]})"
 
 
 @execution.command()

@@ -12,11 +12,10 @@ from msgspec import Struct
 from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
 from gateway.routes.faults import FaultBody, show_faults
+from gateway.routes.plans import PlanBody, show_plan
 from plugins.host.registry import Registry
 from user_workflows.definition.validate import Validation, validate
 from user_workflows.plan.compile import compile_plan
-from user_workflows.plan.forecast import forecast
-from user_workflows.plan.model import Home, Plan
 
 
 class Candidate(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -24,17 +23,6 @@ class Candidate(Struct, frozen=True, rename="camel", forbid_unknown_fields=True)
     definition: Any
     #: of the workflow that it is drawn for, if there is one yet
     workflow_id: str | None = None
-
-
-class PlanBody(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Where each node will run, and what an execution is predicted to cost."""
-
-    #: node id → home, of those inside loops too
-    homes: dict[str, Home]
-    #: chains of nodes that share an activity
-    segments: list[list[str]]
-    history_events: int
-    billable_actions: int
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -56,17 +44,7 @@ def _judge(raw: Any, workflow_id: str | None, registry: Registry) -> Verdict:
     if validation.definition is None:
         return Verdict(valid=False, faults=show_faults(validation.faults), plan=None)
     plan = compile_plan(validation.definition, plugins=registry)
-    return Verdict(valid=True, faults=show_faults(validation.faults), plan=_plan_body(plan))
-
-
-def _plan_body(plan: Plan) -> PlanBody:
-    cost = forecast(plan)
-    return PlanBody(
-        homes={node.id: node.home for graph in plan.graphs() for node in graph.nodes},
-        segments=[list(chain) for graph in plan.graphs() for chain in graph.segments],
-        history_events=cost.history_events,
-        billable_actions=cost.billable_actions,
-    )
+    return Verdict(valid=True, faults=show_faults(validation.faults), plan=show_plan(plan))
 
 
 ROUTES = [validate_definition]

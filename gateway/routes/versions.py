@@ -1,21 +1,30 @@
 """``/v1/workflows/{id}/versions``: what was published, and never changes."""
 
+import asyncio
 from typing import Annotated, Literal
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
+from msgspec import structs
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.routes.pages import Limit, Page
+from gateway.routes.plans import PlanBody, show_plan
 from user_workflows.codegen.export import export_python
 from user_workflows.workflows import Version, Workflows
 
 VersionCursor = Annotated[str | None, QueryParameter(pattern=r"^\d{1,9}$", description="`nextCursor` of a page")]
 ExportFormat = Annotated[Literal["python"], QueryParameter(description="the language")]
+
+
+class PlannedVersion(Version, frozen=True, kw_only=True, rename="camel"):
+    """A version, and what its executions are predicted to cost: theirs say what they did."""
+
+    plan: PlanBody
 
 
 @post("/v1/workflows/{workflow_id:str}/versions", opt=requires("workflows.write"))
@@ -49,9 +58,13 @@ async def show_version(
     version: FromPath[int],
     principal: NamedDependency[Principal],
     workflows: NamedDependency[Workflows],
-) -> Version:
-    """Show a version."""
-    return await workflows.version(principal.tenant_id, workflow_id, version)
+) -> PlannedVersion:
+    """Show a version and its plan."""
+    found = await workflows.version(principal.tenant_id, workflow_id, version)
+    plan = (await workflows.recorded_plan(principal.tenant_id, workflow_id, version)).plan
+    # In a thread, as when it is validated: a thousand nodes take long enough for others to notice.
+    shown = await asyncio.to_thread(show_plan, plan)
+    return PlannedVersion(**structs.asdict(found), plan=shown)
 
 
 @get(

@@ -89,6 +89,7 @@ def test_a_workflow_applied_twice_is_one_version_and_can_be_started_and_watched(
     assert closed["output"] == {"hello": {"text": "hello you"}}
     shown = call(gateway_up, "execution", "show", closed["id"])
     assert "hello you" in shown.stdout
+    assert f"{closed['historyEvents']} (predicted {closed['historyEvents']})" in shown.stdout
     explained = call(gateway_up, "execution", "why", closed["id"], "hello")
     assert "left by port `output`" in explained.stdout
     assert call(gateway_up, "execution", "why", closed["id"], "absent").exit_code == 3

@@ -46,7 +46,10 @@ async def test_versions_are_published_listed_and_rolled_back(client: httpx.Async
     assert [item["version"] for item in listed["items"]] == [2]
     rest = (await client.get(f"{where}/versions?cursor={listed['nextCursor']}", headers=owner)).json()
     assert [item["version"] for item in rest["items"]] == [1]
-    assert (await client.get(f"{where}/versions/1", headers=owner)).json()["definition"] == GOOD
+    shown = (await client.get(f"{where}/versions/1", headers=owner)).json()
+    assert shown["definition"] == GOOD
+    judged = await client.post("/v1/definitions/validate", headers=owner, json={"definition": GOOD})
+    assert shown["plan"] == judged.json()["plan"]
     back = await client.post(f"{where}/versions/1/publish", headers=owner)
     assert (back.status_code, back.json()["version"]) == (200, 1)
     assert (await client.get(where, headers=owner)).json()["publishedVersion"] == 1
