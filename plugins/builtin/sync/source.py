@@ -114,7 +114,7 @@ def _same_origin(source: str, page: str, link: Any) -> str:
         Permanent: it leads elsewhere, where the credential would be shown to somebody else.
     """
     try:
-        url = urljoin(page, link)
+        url: str = urljoin(page, link)
         is_same = _origin(url) == _origin(source)
     except (TypeError, ValueError):
         is_same = False
