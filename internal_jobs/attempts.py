@@ -9,9 +9,10 @@ import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from internal_jobs.leases import Leases, Ticket
+from internal_jobs.leases import Leases
 from internal_jobs.metrics import LEASES_LOST
 from internal_jobs.store import place
+from internal_jobs.tickets import Ticket
 from plugins.vault.cipher import Sealer
 
 _log = structlog.get_logger(__name__)

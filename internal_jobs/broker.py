@@ -1,22 +1,30 @@
 """Dramatiq's broker on Redis, made explicitly: what it does beyond carrying messages is written here."""
 
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from functools import partial
-from typing import Literal
+from typing import Any, Literal, Self
 
 from dramatiq import Message
+from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from internal_jobs.jobs import Publication, Queue
+from internal_jobs.slots import Slots
+from internal_jobs.tickets import Ticket
 
 #: Out of a million: each command of a worker also looks for messages of dead workers, none of a producer's does.
 _WORKER_MAINTENANCE = 1_000_000
 _PRODUCER_MAINTENANCE = 0
+#: Seconds without a word after which a worker tells Redis that it lives.
+_SIGN_OF_LIFE = 1.0
 
 #: lost     not in Redis: finished with, or gone with it
 #: waiting  in a queue
@@ -33,7 +41,16 @@ class JobsBroker(RedisBroker):
     message. The list is empty on purpose.
     """
 
-    def __init__(self, client: "Redis", *, namespace: str, maintenance_chance: int, heartbeat_timeout: float) -> None:
+    def __init__(
+        self,
+        client: "Redis",
+        *,
+        namespace: str,
+        maintenance_chance: int,
+        heartbeat_timeout: float,
+        slots: Slots | None = None,
+    ) -> None:
+        self.slots = slots or Slots(0)
         middleware: list[Middleware] = []
         super().__init__(  # type: ignore[no-untyped-call]  # Dramatiq leaves it untyped
             client=client,
@@ -50,15 +67,32 @@ class JobsBroker(RedisBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        """Return what fetches the messages of a lane, as far as there are slots."""
+        return LaneConsumer(self, queue_name, self.slots, timeout)
+
+    def exchange(self, lane: str, ended: Sequence[str], free: int) -> Sequence[bytes | None]:
+        """Acknowledge messages and fetch up to so many, in one round trip. Blocks."""
+
+        def say(batch: Self) -> None:
+            batch.maintenance_chance = 0
+            for id in ended:
+                batch.do_ack(lane, id)
+            batch.maintenance_chance = self.maintenance_chance
+            batch.do_fetch(lane, free)
+
+        found: Sequence[bytes | None] = self._together(say)[-1]
+        return found
+
     def publish(self, publications: Sequence[Publication]) -> None:
         """Enqueue a batch in one round trip. Blocks."""
-        with self.client.pipeline(transaction=False) as pipeline:
-            batch = copy(self)
-            batch.scripts = {**self.scripts, "dispatch": partial(self.scripts["dispatch"], client=pipeline)}
+
+        def say(batch: Self) -> None:
             for publication in publications:
                 message = to_message(publication)
                 batch.do_enqueue(message.queue_name, message.message_id, message.encode())
-            pipeline.execute()
+
+        self._together(say)
 
     def whereabouts(self, publications: Sequence[Publication]) -> list[Whereabouts]:
         """Tell what became of publications, in one round trip. Blocks."""
@@ -74,6 +108,97 @@ class JobsBroker(RedisBroker):
             for held, position in zip(found[::2], found[1::2], strict=True)
         ]
 
+    def _together(self, say: Callable[[Self], None]) -> list[Any]:
+        """Send all commands that `say` gives to the broker it gets in one round trip; return the answers."""
+        script = self.scripts["dispatch"]
+        with self.client.pipeline(transaction=False) as pipeline:
+            batch = copy(self)
+            # As `Script` does it, but for its question before each pipeline whether Redis still has the script.
+            batch.scripts = {
+                **self.scripts,
+                "dispatch": lambda keys, args: pipeline.evalsha(script.sha, len(keys), *keys, *args),
+            }
+            try:
+                say(batch)
+                return pipeline.execute()
+            except NoScriptError:
+                self.client.script_load(script.script)
+                pipeline.reset()
+                say(batch)
+                return pipeline.execute()
+
+
+class LaneConsumer(Consumer):
+    """Fetches the messages of a lane, and none in reserve: what one worker holds, no other can begin.
+
+    A message is acknowledged when its slot is left, not when Dramatiq's thread has handed it on. Until then Redis gives
+    it to another worker if this one dies.
+
+    Args:
+        broker: talks to Redis.
+        lane: whose messages.
+        slots: how many of them.
+        timeout: milliseconds that it waits before it asks again when it found nothing.
+    """
+
+    def __init__(self, broker: JobsBroker, lane: str, slots: Slots, timeout: int) -> None:
+        self._broker = broker
+        self._lane = lane
+        self._slots = slots
+        self._timeout = timeout / 1000
+        self._fetched: deque[Message[None]] = deque()
+        self._spoke = 0.0
+
+    def __next__(self) -> MessageProxy | None:
+        if not self._fetched:
+            self._fetch()
+        if not self._fetched:
+            self._slots.wait(self._timeout)
+            return None
+        return MessageProxy(self._fetched.popleft())
+
+    def ack(self, message: MessageProxy) -> None:
+        """Do nothing: the job has only begun."""
+
+    def nack(self, message: MessageProxy) -> None:
+        """Let go of a message that could not be handed on; its job is found in the database."""
+        self._slots.leave(message.message_id)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Put back what was fetched and not handed on."""
+        if ids := [message.message_id for message in messages]:
+            self._broker.do_requeue(self._lane, *ids)
+
+    def close(self) -> None:
+        """Put back what was not handed on, and acknowledge what is over."""
+        fetched, self._fetched = self._fetched, deque()
+        try:
+            self.requeue(MessageProxy(message) for message in fetched)
+        except RedisError as error:
+            raise closed(error) from None
+        self._acknowledge(self._slots.ended(), 0)
+
+    def _fetch(self) -> None:
+        ended, free = self._slots.ended(), self._slots.free()
+        if ended or free or time.monotonic() - self._spoke > _SIGN_OF_LIFE:
+            # Redis may have lost what a message says: there is then nothing to do for it.
+            found = [Message.decode(data) for data in self._acknowledge(ended, free) if data is not None]
+            self._slots.take(len(found))
+            self._fetched.extend(found)
+            self._spoke = time.monotonic()
+
+    def _acknowledge(self, ended: Sequence[str], free: int) -> Sequence[bytes | None]:
+        try:
+            return self._broker.exchange(self._lane, ended, free)
+        except RedisError as error:
+            self._slots.not_acknowledged(ended)
+            raise closed(error) from None
+
+
+def closed(error: RedisError) -> ConnectionClosed:
+    """Say it in Dramatiq's words, which then tries again."""
+    return ConnectionClosed(error)  # type: ignore[no-untyped-call]  # Dramatiq leaves it untyped
+
 
 def connect(redis_url: str) -> "Redis":
     """Return a client that fails soon: whoever uses it decides itself when to try again."""
@@ -86,9 +211,13 @@ def producing_broker(client: "Redis", namespace: str, heartbeat_timeout: float) 
     )
 
 
-def consuming_broker(client: "Redis", namespace: str, heartbeat_timeout: float) -> JobsBroker:
+def consuming_broker(client: "Redis", namespace: str, heartbeat_timeout: float, slots: Slots) -> JobsBroker:
     return JobsBroker(
-        client, namespace=namespace, maintenance_chance=_WORKER_MAINTENANCE, heartbeat_timeout=heartbeat_timeout
+        client,
+        namespace=namespace,
+        maintenance_chance=_WORKER_MAINTENANCE,
+        heartbeat_timeout=heartbeat_timeout,
+        slots=slots,
     )
 
 
@@ -102,8 +231,8 @@ def actor_name(lane: str) -> str:
     return f"jobs.{lane}"
 
 
-def message_id(publication: Publication) -> str:
-    return f"{publication.job_id}.{publication.sequence}"
+def message_id(of: Publication | Ticket) -> str:
+    return f"{of.job_id}.{of.sequence}"
 
 
 def to_message(publication: Publication) -> "Message[None]":

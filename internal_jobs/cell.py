@@ -11,9 +11,10 @@ from pathlib import Path
 import structlog
 
 from internal_jobs.attempts import Attempts
-from internal_jobs.leases import Leases, Ticket
+from internal_jobs.leases import Leases
 from internal_jobs.runner import Runner
 from internal_jobs.stall import ended_by_stall
+from internal_jobs.tickets import Ticket
 from internal_jobs.worker import RENEWALS, WorkerOptions
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from internal_jobs.leases import Leases, Ticket
+from internal_jobs.leases import Leases
 from internal_jobs.poison import taken_back
 from internal_jobs.stall import STALLED
+from internal_jobs.tickets import Ticket
 from plugins.vault.keys import Vault
 
 _log = structlog.get_logger(__name__)

@@ -9,24 +9,17 @@ from enum import Enum, auto
 from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import Row, Update, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import Row, Update, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.clock import moment
 from internal_jobs.group_commit import GroupCommit
 from internal_jobs.table import LEASED, PERISHABLE, jobs
+from internal_jobs.tickets import Ticket, among, listed, listing, published_as
 from plugins.storage.database import Database
 
 #: Workers that a job saw die before it may only run in a cell of its own.
 SUSPICIOUS = 1
-
-
-class Ticket(Struct, frozen=True):
-    """What a message says."""
-
-    tenant_id: str
-    job_id: str
-    sequence: int
 
 
 class Begin(Struct, frozen=True):
@@ -70,7 +63,7 @@ class Leases:
 
     def __init__(self, database: Database, *, length: float) -> None:
         self._database = database
-        self._length = length
+        self._statements = _Statements(database, length)
         self._writes: GroupCommit[Begin | End, Row[Any] | Refusal | bool] = GroupCommit(self._write)
 
     async def begin(self, ticket: Ticket, *, alone: bool = False) -> Row[Any] | Refusal:
@@ -86,26 +79,23 @@ class Leases:
 
     async def renew(self, tickets: Sequence[Ticket]) -> dict[Ticket, bool]:
         """Renew leases; return those that were still held, and for each whether its job was asked to stop."""
-        renewed = (
-            update(jobs)
-            .where(LEASED, _among(tickets))
-            .values(lease_until=moment(self._database, self._length))
-            .returning(*_TICKET, jobs.c.cancel_requested)
-        )
         async with self._database.transaction() as connection:
-            return {Ticket(*row[:3]): row[3] for row in await connection.execute(renewed)}
+            renewed = await connection.execute(self._statements.renew, listing(tickets))
+            return {Ticket(*row[:3]): row[3] for row in renewed}
 
     async def report(self, progress: Sequence[tuple[Ticket, bytes]]) -> None:
         """Store what running plugins reported."""
         async with self._database.transaction() as connection:
             for ticket, sealed in progress:
-                await connection.execute(update(jobs).where(LEASED, _is(ticket)).values(progress_sealed=sealed))
+                await connection.execute(
+                    update(jobs).where(LEASED, published_as(ticket)).values(progress_sealed=sealed)
+                )
 
     async def put_off(self, ticket: Ticket, seconds: float) -> None:
         """Put a published job that was not begun back into the schedule."""
         later = (
             update(jobs)
-            .where(_is(ticket), jobs.c.status == "queued")
+            .where(published_as(ticket), jobs.c.status == "queued")
             .values(status="scheduled", available_at=moment(self._database, seconds), published_at=None)
         )
         async with self._database.transaction() as connection:
@@ -127,7 +117,7 @@ class Leases:
     async def held(self, ticket: Ticket) -> Row[Any] | None:
         """Return the job of an attempt that is under way."""
         async with self._database.read() as connection:
-            return (await connection.execute(select(jobs).where(LEASED, _is(ticket)))).one_or_none()
+            return (await connection.execute(select(jobs).where(LEASED, published_as(ticket)))).one_or_none()
 
     async def forfeit(self, end: End) -> None:
         """End an attempt for its worker, which is known to be dead."""
@@ -160,7 +150,8 @@ class Leases:
                     begun |= await self._begin(connection, tickets, alone=alone)
             refused = [wish.ticket for wish in wishes if wish.ticket not in begun]
             if refused:
-                suspects = await _suspects(connection, refused)
+                found = await connection.execute(self._statements.suspects, listing(refused))
+                suspects = {Ticket(*row) for row in found}
         return [
             item.ticket in ended
             if isinstance(item, End)
@@ -171,30 +162,14 @@ class Leases:
     async def _begin(
         self, connection: AsyncConnection, tickets: Sequence[Ticket], *, alone: bool
     ) -> dict[Ticket, Row[Any]]:
-        present = moment(self._database)
-        begin = (
-            update(jobs)
-            .where(
-                _among(tickets),
-                jobs.c.status == "queued",
-                or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > present),
-                *(() if alone else (jobs.c.redeliveries < SUSPICIOUS,)),
-            )
-            .values(
-                status="running",
-                attempts=jobs.c.attempts + 1,
-                lease_until=moment(self._database, self._length),
-                started_at=func.coalesce(jobs.c.started_at, present),
-            )
-            .returning(jobs)
-        )
-        rows = await connection.execute(begin)
+        begin = self._statements.begin_alone if alone else self._statements.begin
+        rows = await connection.execute(begin, listing(tickets))
         return {Ticket(row.tenant_id, row.id, row.sequence): row for row in rows}
 
     async def _end_all(self, connection: AsyncConnection, ends: Sequence[End]) -> set[Ticket]:
         """End what is still held; return its tickets. Completions, the many, are written by one statement."""
-        look = select(*_TICKET).where(LEASED, _among([end.ticket for end in ends])).with_for_update()
-        held = {Ticket(*row) for row in await connection.execute(look)}
+        found = await connection.execute(self._statements.held, listing([end.ticket for end in ends]))
+        held = {Ticket(*row) for row in found}
         completions = [
             {
                 "in_tenant": end.ticket.tenant_id,
@@ -206,8 +181,7 @@ class Leases:
             if end.status == "completed" and end.ticket in held
         ]
         if completions:
-            complete = _COMPLETE.values(closed_at=moment(self._database))
-            await connection.execute(complete, completions)
+            await connection.execute(self._statements.complete, completions)
         for end in ends:
             if end.status != "completed" and end.ticket in held:
                 await self._end(connection, end)
@@ -216,7 +190,7 @@ class Leases:
     async def _end(
         self, connection: AsyncConnection, end: End, *, lapsed: bool = False, redelivered: bool = False
     ) -> bool:
-        held: Update = update(jobs).where(LEASED, _is(end.ticket))
+        held: Update = update(jobs).where(LEASED, published_as(end.ticket))
         if lapsed:
             held = held.where(jobs.c.lease_until < moment(self._database))
         closed = {"closed_at": moment(self._database), "lease_until": None}
@@ -245,29 +219,41 @@ class Leases:
 _TICKET = (jobs.c.tenant_id, jobs.c.id, jobs.c.sequence)
 
 
-_COMPLETE = (
-    update(jobs)
-    .where(jobs.c.tenant_id == bindparam("in_tenant"), jobs.c.id == bindparam("of_job"))
-    .values(
-        status="completed",
-        result_sealed=bindparam("result"),
-        progress_sealed=func.coalesce(bindparam("progress"), jobs.c.progress_sealed),
-        error_type=None,
-        error_sealed=None,
-        lease_until=None,
-        redeliveries=0,
-    )
-)
+class _Statements:
+    """The statements of every job, made once: to make them takes longer than to carry them out."""
 
-
-def _among(tickets: Sequence[Ticket]) -> Any:
-    return tuple_(*_TICKET).in_([(ticket.tenant_id, ticket.job_id, ticket.sequence) for ticket in tickets])
-
-
-def _is(ticket: Ticket) -> Any:
-    return (jobs.c.tenant_id == ticket.tenant_id) & (jobs.c.id == ticket.job_id) & (jobs.c.sequence == ticket.sequence)
-
-
-async def _suspects(connection: AsyncConnection, tickets: Sequence[Ticket]) -> set[Ticket]:
-    query = select(*_TICKET).where(_among(tickets), jobs.c.status == "queued", jobs.c.redeliveries >= SUSPICIOUS)
-    return {Ticket(*row) for row in await connection.execute(query)}
+    def __init__(self, database: Database, length: float) -> None:
+        asked, present, until = listed(database), moment(database), moment(database, length)
+        queued = update(jobs).where(among(asked), jobs.c.status == "queued")
+        begin = queued.where(or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > present)).values(
+            status="running",
+            attempts=jobs.c.attempts + 1,
+            lease_until=until,
+            started_at=func.coalesce(jobs.c.started_at, present),
+        )
+        self.begin = begin.where(jobs.c.redeliveries < SUSPICIOUS).returning(jobs)
+        self.begin_alone = begin.returning(jobs)
+        self.suspects = select(*_TICKET).where(
+            among(asked), jobs.c.status == "queued", jobs.c.redeliveries >= SUSPICIOUS
+        )
+        self.held = select(*_TICKET).where(LEASED, among(asked)).with_for_update(of=jobs)
+        self.complete = (
+            update(jobs)
+            .where(jobs.c.tenant_id == bindparam("in_tenant"), jobs.c.id == bindparam("of_job"))
+            .values(
+                status="completed",
+                result_sealed=bindparam("result"),
+                progress_sealed=func.coalesce(bindparam("progress"), jobs.c.progress_sealed),
+                error_type=None,
+                error_sealed=None,
+                lease_until=None,
+                redeliveries=0,
+                closed_at=present,
+            )
+        )
+        self.renew = (
+            update(jobs)
+            .where(LEASED, among(asked))
+            .values(lease_until=until)
+            .returning(*_TICKET, jobs.c.cancel_requested)
+        )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Integer,
@@ -29,7 +30,7 @@ from internal_jobs.errors import InvalidLimit
 from internal_jobs.inflight import InFlight
 from plugins.host.retry import Duration
 from plugins.sdk.duration import parse_duration
-from plugins.storage.database import Database, Instant, metadata
+from plugins.storage.database import Database, Instant, metadata, now
 from plugins.storage.tenants import tenants
 from plugins.vault.keys import Vault
 
@@ -119,8 +120,10 @@ class Limits:
             return (await connection.execute(delete(job_limits).where(*one))).rowcount > 0
 
 
-async def read_allowances(connection: AsyncConnection, flight: Sequence[InFlight], present: datetime) -> Allowances:
-    """Return what all limits still allow."""
+async def read_allowances(
+    connection: AsyncConnection, flight: Sequence[InFlight], present: ColumnElement[datetime]
+) -> Allowances:
+    """Return what all limits still allow at a moment, given as SQL."""
     columns = (
         job_limits.c.tenant_id,
         job_limits.c.id,
@@ -128,7 +131,9 @@ async def read_allowances(connection: AsyncConnection, flight: Sequence[InFlight
         job_limits.c.rate_count,
         job_limits.c.rate_per,
         job_limits.c.next_at,
+        present.label("present"),
     )
+    rows = (await connection.execute(select(*columns))).all()
     rules = [
         Rule(
             tenant_id=row.tenant_id,
@@ -137,9 +142,9 @@ async def read_allowances(connection: AsyncConnection, flight: Sequence[InFlight
             interval=None if row.rate_count is None else timedelta(seconds=row.rate_per / row.rate_count),
             next_at=row.next_at,
         )
-        for row in await connection.execute(select(*columns))
+        for row in rows
     ]
-    return Allowances(rules, flight, present)
+    return Allowances(rules, flight, rows[0].present if rows else now())
 
 
 async def store_spent(connection: AsyncConnection, allowances: Allowances) -> None:

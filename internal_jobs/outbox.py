@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, bindparam, exists, func, not_, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, not_, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.allowances import Allowances
@@ -15,6 +15,7 @@ from internal_jobs.jobs import QUEUES, Publication, Queue
 from internal_jobs.limits import read_allowances, store_spent
 from internal_jobs.places import Places
 from internal_jobs.table import BACKLOG, RIPENING, WINDOW, jobs
+from internal_jobs.tickets import Ticket, among, listed, listing
 from internal_jobs.turns import take_turns
 from plugins.storage.database import Database
 
@@ -48,6 +49,14 @@ _KEY_IS_FREE = or_(
     ),
 )
 
+#: The oldest jobs of a tenant that nothing holds back but limits.
+_OLDEST = (
+    select(jobs.c.id, jobs.c.sequence, jobs.c.type, jobs.c.destination)
+    .where(BACKLOG, jobs.c.queue == bindparam("of_queue"), jobs.c.tenant_id == bindparam("of_tenant"), _KEY_IS_FREE)
+    .order_by(jobs.c.available_at, jobs.c.id)
+    .limit(bindparam("most"))
+)
+
 #: Tenants that one pass looks at: enough to fill any window even when limits hold most of them back.
 _LINE = 100
 
@@ -59,6 +68,8 @@ class Outlook(Struct, frozen=True):
     queues: tuple[Queue, ...]
     #: seconds until the next delayed or failed job is due; not above zero when one is
     due_in: float | None
+    #: whether somebody waits for room in a window
+    is_crowded: bool = False
 
     @property
     def ripe(self) -> bool:
@@ -99,22 +110,15 @@ class Outbox:
         self._express = express
         # While this much of the window is still filled nobody starves, and refilling can wait for a larger batch.
         self._refill_at = window - max(1, window // 2)
+        self._statements = _Statements(database)
         self._last_served: dict[Queue, str] = {}
         #: whether there were limits when it last took something
         self.is_limited = False
 
     async def outlook(self) -> Outlook:
         """Look, without writing, whether `take` has anything to do."""
-        looks: list[ColumnElement[Any]] = [
-            select(func.min(jobs.c.available_at)).where(RIPENING).scalar_subquery(),
-            moment(self._database),
-        ]
-        for queue in QUEUES:
-            looks.append(exists().where(BACKLOG, jobs.c.queue == queue))
-            held = select(func.count()).where(WINDOW, jobs.c.queue == queue, jobs.c.express.is_(False))
-            looks.append(held.scalar_subquery())
         async with self._database.read() as connection:
-            due_at, present, *queues = (await connection.execute(select(*looks))).one()
+            due_at, present, *queues = (await connection.execute(self._statements.look)).one()
             found = dict(zip(QUEUES, zip(queues[::2], queues[1::2], strict=True), strict=True))
             ready = [queue for queue, (waits, held) in found.items() if waits and held <= self._refill_at]
             crowded = [queue for queue, (waits, held) in found.items() if waits and held > self._refill_at]
@@ -122,24 +126,18 @@ class Outbox:
                 flight = await in_flight(connection)
                 ready += [queue for queue in crowded if await self._has_express(connection, queue, flight)]
         due_in = None if due_at is None else (due_at - present).total_seconds()
-        return Outlook(tuple(ready), due_in)
+        return Outlook(tuple(ready), due_in, bool(crowded))
 
     async def take(self, outlook: Outlook = EVERYTHING) -> Taken:
         """Move what is due into the window, in one transaction, and return what must now be given to Redis."""
-        ripen = (
-            update(jobs)
-            .where(RIPENING, jobs.c.available_at <= moment(self._database))
-            .values(status="queued", published_at=None)
-        )
         taken: list[Publication] = []
         async with self._database.transaction() as connection:
             if not self._database.is_sqlite:
                 await connection.execute(_LOCK)
             if outlook.ripe:
-                await connection.execute(ripen)
-            present = (await connection.execute(select(moment(self._database)))).scalar_one()
+                await connection.execute(self._statements.ripen)
             flight = await in_flight(connection)
-            allowances = await read_allowances(connection, flight, present)
+            allowances = await read_allowances(connection, flight, moment(self._database))
             for queue in QUEUES if outlook.ripe else outlook.queues:
                 places = self._places(queue, flight)
                 taken += await self._take_from(connection, queue, places, allowances)
@@ -151,14 +149,9 @@ class Outbox:
         """Put publications that did not reach a worker back into the backlog; return how many were still waiting."""
         if not publications:
             return 0
-        keys = [(one.tenant_id, one.job_id, one.sequence) for one in publications]
-        back = (
-            update(jobs)
-            .where(tuple_(jobs.c.tenant_id, jobs.c.id, jobs.c.sequence).in_(keys), WINDOW)
-            .values(published_at=None)
-        )
+        tickets = [Ticket(one.tenant_id, one.job_id, one.sequence) for one in publications]
         async with self._database.transaction() as connection:
-            return (await connection.execute(back)).rowcount
+            return (await connection.execute(self._statements.give_back, listing(tickets))).rowcount
 
     async def published_before(self, seconds: float, limit: int = 500) -> list[Publication]:
         """Return what has been in the window for at least `seconds`."""
@@ -201,26 +194,22 @@ class Outbox:
         express: bool,
     ) -> list[Publication]:
         """Publish up to so many jobs of each tenant."""
-        keys: list[tuple[str, str]] = []
+        tickets: list[Ticket] = []
         for tenant_id, most in shares.items():
             share = min(most, places.express_for(tenant_id)) if express else most
             found = await _oldest(connection, queue, tenant_id, share, allowances)
             places.take(tenant_id, len(found), express=express)
-            keys += found
-        return await self._publish(connection, keys, express=express)
+            tickets += found
+        return await self._publish(connection, tickets, express=express)
 
     async def _publish(
-        self, connection: AsyncConnection, keys: Sequence[tuple[str, str]], *, express: bool
+        self, connection: AsyncConnection, tickets: Sequence[Ticket], *, express: bool
     ) -> list[Publication]:
-        if not keys:
+        if not tickets:
             return []
-        publish = (
-            update(jobs)
-            .where(tuple_(jobs.c.tenant_id, jobs.c.id).in_(keys), BACKLOG)
-            .values(published_at=moment(self._database), sequence=jobs.c.sequence + 1, express=express)
-            .returning(*_PUBLICATION)
-        )
-        published = {(row[0], row[1]): Publication(*row) for row in await connection.execute(publish)}
+        rows = await connection.execute(self._statements.publish, {**listing(tickets), "by_express": express})
+        published = {(row[0], row[1]): Publication(*row) for row in rows}
+        keys = [(ticket.tenant_id, ticket.job_id) for ticket in tickets]
         return [published[key] for key in keys if key in published]
 
     async def _tenants_in_turn(self, connection: AsyncConnection, queue: Queue) -> list[str]:
@@ -233,12 +222,37 @@ class Outbox:
         return after + [tenant for tenant in around if tenant <= last][: _LINE - len(after)]
 
 
+class _Statements:
+    """The statements of every pass, made once: to make them takes longer than to carry them out."""
+
+    def __init__(self, database: Database) -> None:
+        asked, present = listed(database), moment(database)
+        looks: list[ColumnElement[Any]] = [
+            select(func.min(jobs.c.available_at)).where(RIPENING).scalar_subquery(),
+            present,
+        ]
+        for queue in QUEUES:
+            looks.append(exists().where(BACKLOG, jobs.c.queue == queue))
+            held = select(func.count()).where(WINDOW, jobs.c.queue == queue, jobs.c.express.is_(False))
+            looks.append(held.scalar_subquery())
+        self.look = select(*looks)
+        self.ripen = (
+            update(jobs).where(RIPENING, jobs.c.available_at <= present).values(status="queued", published_at=None)
+        )
+        self.publish = (
+            update(jobs)
+            .where(among(asked), BACKLOG)
+            .values(published_at=present, sequence=jobs.c.sequence + 1, express=bindparam("by_express"))
+            .returning(*_PUBLICATION)
+        )
+        self.give_back = update(jobs).where(among(asked), WINDOW).values(published_at=None)
+
+
 async def _oldest(
     connection: AsyncConnection, queue: Queue, tenant_id: str, share: int, allowances: Allowances
-) -> list[tuple[str, str]]:
-    """Return the keys of a tenant's oldest jobs that limits let through."""
-    query = select(jobs.c.id, jobs.c.type, jobs.c.destination)
-    query = query.where(BACKLOG, jobs.c.queue == queue, jobs.c.tenant_id == tenant_id, _KEY_IS_FREE)
+) -> list[Ticket]:
+    """Return a tenant's oldest jobs that limits let through."""
+    query = _OLDEST
     if allowances:
         blocked = allowances.blocked(tenant_id)
         if blocked.everything:
@@ -248,5 +262,9 @@ async def _oldest(
         if blocked.destinations:
             elsewhere = jobs.c.destination.not_in(blocked.destinations)
             query = query.where(or_(jobs.c.destination.is_(None), elsewhere))
-    rows = await connection.execute(query.order_by(jobs.c.available_at, jobs.c.id).limit(share))
-    return [(tenant_id, row.id) for row in rows if allowances.admit(tenant_id, row.type, row.destination)]
+    rows = await connection.execute(query, {"of_queue": queue, "of_tenant": tenant_id, "most": share})
+    return [
+        Ticket(tenant_id, row.id, row.sequence)
+        for row in rows
+        if allowances.admit(tenant_id, row.type, row.destination)
+    ]

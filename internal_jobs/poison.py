@@ -4,8 +4,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from internal_jobs.leases import End, Ticket
+from internal_jobs.leases import End
 from internal_jobs.runner import failure_end
+from internal_jobs.tickets import Ticket
 from plugins.host.invoke import Failure
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import Vault

@@ -20,19 +20,29 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks when nobody wakes it.
 POLL = 1.0
+#: Seconds between two looks for room in a full window: every start makes some, and a look costs more than a start.
+CROWDED_POLL = 0.01
 #: Seconds between two tries to reach a database or a Redis that is away.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
 
 
 class Relay:
-    """Publishes; one per worker process. Of several only one dispatches at a time."""
+    """Publishes; one per worker process. Of several only one dispatches at a time.
 
-    def __init__(self, outbox: Outbox, broker: JobsBroker) -> None:
+    Args:
+        outbox: what is due.
+        broker: takes it to Redis.
+        on_published: called when there are messages for this process and others.
+    """
+
+    def __init__(self, outbox: Outbox, broker: JobsBroker, *, on_published: Callable[[], None]) -> None:
         self._outbox = outbox
         self._broker = broker
+        self._on_published = on_published
         # Its own thread: plugins that block must not be able to fill the pool it waits for.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs-relay")
         self._woken = asyncio.Event()
+        self._is_crowded = False
 
     def wake(self) -> None:
         """There may be something to publish, or room to publish it in."""
@@ -59,6 +69,8 @@ class Relay:
                 if pause:
                     _log.info("jobs.relay_recovered")
                     pause = 0.0
+                if self._is_crowded:
+                    await asyncio.sleep(CROWDED_POLL)
                 await self._rest(POLL if due_in is None else min(max(due_in, 0.0), POLL))
         finally:
             self._thread.shutdown(wait=False)
@@ -78,8 +90,10 @@ class Relay:
             except RedisError:
                 await self._outbox.give_back(taken)
                 raise
+            self._on_published()
             for publication in taken:
                 PUBLISHED.labels(publication.queue).inc()
+        self._is_crowded = outlook.is_crowded
         return outlook.due_in
 
     async def _rest(self, seconds: float) -> None:

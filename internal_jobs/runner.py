@@ -13,9 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.attempts import Attempt, Attempts
 from internal_jobs.jobs import MAX_RESULT
-from internal_jobs.leases import End, Leases, Refusal, Ticket
+from internal_jobs.leases import End, Leases, Refusal
 from internal_jobs.metrics import DURATION, FINISHED, LEASES_LOST, START_DELAY, STARTED
 from internal_jobs.store import place, read_retry
+from internal_jobs.tickets import Ticket
 from plugins.host.invoke import Call, CallFailed, Failure, Host
 from plugins.host.registry import Registry
 from plugins.host.retry import Retry
@@ -103,7 +104,9 @@ class Runner:
             seconds = time.perf_counter() - started
             FINISHED.labels(type, end.status).inc()
             DURATION.labels(type).observe(seconds)
-            _log.info(
+            # The host logs each call, with its job: what goes as it should needs no second line.
+            tell = _log.debug if end.status == "completed" else _log.info
+            tell(
                 "jobs.attempt",
                 type=row.type,
                 queue=row.queue,

@@ -5,24 +5,24 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
-from dramatiq import Worker
 from msgspec import Struct, field
 from redis import Redis
-from redis.exceptions import RedisError
 
-from internal_jobs.actor import declare_actor
 from internal_jobs.attempts import Attempts
 from internal_jobs.broker import connect, consuming_broker, lane_name, producing_broker
 from internal_jobs.cells import Cells
 from internal_jobs.dead_letters.replayer import Replayer
 from internal_jobs.inbox.intake import Intake
 from internal_jobs.jobs import QUEUES, Queue
-from internal_jobs.leases import Leases, Refusal, Ticket
+from internal_jobs.lane import Lane
+from internal_jobs.leases import Leases, Refusal
 from internal_jobs.outbox import Outbox
 from internal_jobs.relay import Relay
 from internal_jobs.runner import Runner
+from internal_jobs.slots import Slots
 from internal_jobs.stall import ended_by_stall
 from internal_jobs.sweeper import Sweeper
+from internal_jobs.tickets import Ticket
 from internal_jobs.wake import WakeListener
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
@@ -36,8 +36,6 @@ _log = structlog.get_logger(__name__)
 
 #: Milliseconds that an idle consumer waits before it asks Redis again; Dramatiq's 1,000 would cost 300 ms a job.
 _CONSUMER_TIMEOUT: dict[Queue, int] = {"critical": 20, "default": 20, "bulk": 100}
-#: Seconds that an idle thread sleeps before it looks whether it should stop; work wakes it at once.
-_THREAD_TIMEOUT = 0.25
 #: Renewals in the life of a lease: two may fail before it is lost.
 RENEWALS = 3
 #: Seconds over which the work of threads left behind is looked at.
@@ -47,9 +45,9 @@ _LAST_MOMENT = 1.0
 
 
 class WorkerOptions(Struct, frozen=True, kw_only=True):
-    #: attempts at a time; each queue has threads of its own, so that no class waits for another
-    threads: dict[Queue, int] = field(default_factory=lambda: {"critical": 8, "default": 16, "bulk": 8})
-    #: more threads for each queue, for tenants that hold hardly any: a flood of slow jobs leaves them free
+    #: attempts at a time; each queue has its own, so that no class waits for another
+    slots: dict[Queue, int] = field(default_factory=lambda: {"critical": 8, "default": 16, "bulk": 8})
+    #: more slots for each queue, for tenants that hold hardly any: a flood of slow jobs leaves them free
     express: int = 4
     #: jobs of one queue given to Redis and not begun, in the whole installation
     window: int = 64
@@ -100,7 +98,13 @@ async def run_worker(
     outbox = Outbox(database, window=options.window, express=options.window // 4)
     leases = Leases(database, length=options.lease)
     attempts = Attempts(leases, interval=options.lease / RENEWALS)
-    relay = Relay(outbox, publisher)
+    lanes: list[Lane] = []
+
+    def published() -> None:
+        for lane in lanes:
+            lane.wake()
+
+    relay = Relay(outbox, publisher, on_published=published)
     sweeper = Sweeper(
         outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake, grace=options.lease
     )
@@ -120,7 +124,7 @@ async def run_worker(
         if await runner.run(ticket) is Refusal.SUSPECT:
             await cells.run(ticket)
 
-    lanes = [_start_lane(client, options, queue, run, express=express) for queue in QUEUES for express in (False, True)]
+    lanes += [_lane(client, options, queue, run, express=express) for queue in QUEUES for express in (False, True)]
     keeper = asyncio.create_task(attempts.run())
     replayer = Replayer(database, on_due=relay.wake)
     intake = Intake(database, vault, on_due=relay.wake)
@@ -133,7 +137,7 @@ async def run_worker(
     running = (relay.run(), sweeper.run(), listener.run(), replayer.run(), intake.run())
     services = [asyncio.create_task(service) for service in running]
     worn = asyncio.create_task(_wear())
-    _log.info("jobs.worker_started", threads=options.threads, types=len(registry))
+    _log.info("jobs.worker_started", slots=options.slots, types=len(registry))
     try:
         with ended_by_stall(options.stall):
             await _first(asyncio.create_task(stop.wait()), worn, keeper, *services)
@@ -146,19 +150,11 @@ async def run_worker(
         _log.info("jobs.worker_stopped")
 
 
-def _start_lane(client: "Redis", options: WorkerOptions, queue: Queue, run: Run, *, express: bool) -> Worker:
-    """Start the threads of one lane: a broker and a Dramatiq worker of its own."""
-    threads = options.express if express else options.threads[queue]
-    broker = consuming_broker(client, options.namespace, options.heartbeat_timeout)
-    declare_actor(broker, lane_name(queue, express=express), run, asyncio.get_running_loop())
-    lane = Worker(broker, worker_timeout=_CONSUMER_TIMEOUT[queue], worker_threads=threads)
-    # What one worker holds in reserve, no other can begin: Dramatiq would take twice the threads.
-    lane.queue_prefetch = threads
-    lane.start()
-    for thread in lane.workers:
-        # Dramatiq wakes idle threads as often as consumers; theirs is the time of the interpreter's lock.
-        thread.timeout = _THREAD_TIMEOUT
-    return lane
+def _lane(client: "Redis", options: WorkerOptions, queue: Queue, run: Run, *, express: bool) -> Lane:
+    """Start one lane: a broker and slots of its own."""
+    slots = Slots(options.express if express else options.slots[queue])
+    broker = consuming_broker(client, options.namespace, options.heartbeat_timeout, slots)
+    return Lane(broker, lane_name(queue, express=express), slots, run, timeout=_CONSUMER_TIMEOUT[queue])
 
 
 async def _wear() -> None:
@@ -180,22 +176,16 @@ async def _first(*tasks: "asyncio.Task[object]") -> None:
         task.result()
 
 
-async def _drain(lanes: Sequence[Worker], attempts: Attempts, seconds: float) -> None:
+async def _drain(lanes: Sequence[Lane], attempts: Attempts, seconds: float) -> None:
     """Let running attempts end, hand back those that do not, and stop the threads."""
     _log.info("jobs.draining", running=len(attempts), seconds=seconds)
-    stops = [asyncio.create_task(asyncio.to_thread(_stop_lane, lane, seconds + _LAST_MOMENT)) for lane in lanes]
-    _, late = await asyncio.wait(stops, timeout=seconds)
+    drains = [asyncio.create_task(lane.drain()) for lane in lanes]
+    _, late = await asyncio.wait(drains, timeout=seconds)
     if late and (abandoned := attempts.abandon()):
         _log.warning("jobs.handed_back", attempts=abandoned)
-    await asyncio.gather(*stops)
-
-
-def _stop_lane(lane: Worker, seconds: float) -> None:
-    try:
-        lane.stop(timeout=int(seconds * 1000))
-    except RedisError as error:
-        # What it had fetched comes back by itself, when its heartbeat is missed.
-        _log.warning("jobs.messages_not_returned", error=str(error))
+    await asyncio.wait(drains, timeout=_LAST_MOMENT)
+    await _cancel(drains)
+    await asyncio.gather(*(asyncio.to_thread(lane.stop, _LAST_MOMENT) for lane in lanes))
 
 
 async def _cancel(tasks: "Sequence[asyncio.Task[object]]") -> None:

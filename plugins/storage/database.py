@@ -6,9 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, MetaData, Table
+from sqlalchemy import DateTime, Dialect, MetaData, Table, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeDecorator
 
@@ -111,11 +112,21 @@ def _engine(url: str) -> AsyncEngine:
     patience: dict[str, Any] = {"pool_timeout": PATIENCE, "connect_args": {"timeout": PATIENCE}}
     engine = create_async_engine(
         async_url(url),
-        pool_pre_ping=not url.startswith("sqlite"),
         # Errors travel into logs; what users stored must not.
         hide_parameters=True,
         **({} if url.startswith("sqlite") else patience),
     )
     if engine.dialect.name == "sqlite":
         sqlite.adapt(engine.sync_engine)
+    else:
+        event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
+
+
+def _refuse_closed(connection: Any, _entry: object, _proxy: object) -> None:
+    """Let the pool make new connections when the server has closed one, as a restart closes all of them.
+
+    The event loop hears of that by itself: SQLAlchemy's ping before each use would be three round trips more.
+    """
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError

@@ -165,7 +165,7 @@ async def main() -> None:
             database_url=postgres.get_uri(),
             redis_url=server.url,
             master_key=str(folder / "master.key"),
-            options=WorkerOptions(threads=THREADS),
+            options=WorkerOptions(slots=THREADS),
         )
         jobs = Jobs(database=database, vault=vault, waker=Waker(server.url))
         with (folder / "log").open("wb") as log:

@@ -35,7 +35,7 @@ from tests.internal_jobs.witness import witness
 from tests.servers import start, stop, valkey_server
 
 OPTIONS = WorkerOptions(
-    threads={"critical": 2, "default": 8, "bulk": 2}, lease=3.0, heartbeat_timeout=3.0, drain=2.0, namespace="chaos"
+    slots={"critical": 2, "default": 8, "bulk": 2}, lease=3.0, heartbeat_timeout=3.0, drain=2.0, namespace="chaos"
 )
 WORKERS = 2
 #: seconds of SIGSTOP: longer than lease and heartbeat

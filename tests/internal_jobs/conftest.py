@@ -49,8 +49,8 @@ async def jobs(database: Database, vault: Vault, valkey_url: str, namespace: str
 
 @pytest.fixture
 def options(namespace: str) -> WorkerOptions:
-    threads: dict[Queue, int] = {"critical": 2, "default": 8, "bulk": 2}
-    return WorkerOptions(namespace=namespace, threads=threads, lease=1.5, heartbeat_timeout=2.0, drain=1.0)
+    slots: dict[Queue, int] = {"critical": 2, "default": 8, "bulk": 2}
+    return WorkerOptions(namespace=namespace, slots=slots, lease=1.5, heartbeat_timeout=2.0, drain=1.0)
 
 
 @pytest.fixture

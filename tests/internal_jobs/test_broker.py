@@ -2,9 +2,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from dramatiq.errors import ConnectionClosed
 
 from internal_jobs.broker import JobsBroker, connect, consuming_broker, producing_broker
 from internal_jobs.jobs import Publication
+from internal_jobs.slots import Slots
 
 JOBS = [Publication("ten_a", f"job_{n}", "default", 1) for n in range(3)]
 
@@ -17,9 +19,14 @@ def producer(valkey_url: str, namespace: str) -> Iterator[JobsBroker]:
 
 
 @pytest.fixture
-def worker_of(valkey_url: str, namespace: str) -> Iterator[JobsBroker]:
+def slots() -> Slots:
+    return Slots(3)
+
+
+@pytest.fixture
+def worker_of(valkey_url: str, namespace: str, slots: Slots) -> Iterator[JobsBroker]:
     client = connect(valkey_url)
-    broker = consuming_broker(client, namespace, 0.05)
+    broker = consuming_broker(client, namespace, 0.05, slots)
     broker.declare_queue("default")
     yield broker
     client.close()
@@ -27,25 +34,63 @@ def worker_of(valkey_url: str, namespace: str) -> Iterator[JobsBroker]:
 
 def test_a_message_holds_only_who_which_and_which_time(producer: JobsBroker, worker_of: JobsBroker) -> None:
     producer.publish(JOBS[:1])
-    message = next(worker_of.consume("default", prefetch=1, timeout=20))
+    message = next(worker_of.consume("default", timeout=20))
     assert message is not None
     assert (message.args, message.kwargs) == (("ten_a", "job_0", 1), {})
 
 
 def test_a_batch_is_consumed_in_its_order(producer: JobsBroker, worker_of: JobsBroker) -> None:
     producer.publish(JOBS)
-    consumer = worker_of.consume("default", prefetch=3, timeout=20)
+    consumer = worker_of.consume("default", timeout=20)
     assert [message.args[1] for message in (next(consumer) for _ in JOBS) if message] == ["job_0", "job_1", "job_2"]
 
 
-def test_the_broker_knows_where_a_message_is(producer: JobsBroker, worker_of: JobsBroker) -> None:
+def test_no_more_is_fetched_than_there_are_slots(producer: JobsBroker, worker_of: JobsBroker, slots: Slots) -> None:
+    producer.publish([*JOBS, Publication("ten_a", "job_3", "default", 1)])
+    consumer = worker_of.consume("default", timeout=1)
+    fetched = [next(consumer) for _ in range(5)]
+    assert [message and message.message_id for message in fetched] == ["job_0.1", "job_1.1", "job_2.1", None, None]
+    slots.leave("job_1.1")
+    message = next(consumer)
+    assert message is not None
+    assert message.message_id == "job_3.1"
+
+
+def test_what_could_not_be_acknowledged_is_acknowledged_later(
+    producer: JobsBroker, worker_of: JobsBroker, slots: Slots, namespace: str
+) -> None:
+    producer.publish(JOBS[:1])
+    next(worker_of.consume("default", timeout=1))
+    slots.leave("job_0.1")
+    nowhere = consuming_broker(connect("redis://127.0.0.1:1"), namespace, 5.0, slots)
+    with pytest.raises(ConnectionClosed):
+        next(nowhere.consume("default", timeout=1))
+    assert producer.whereabouts(JOBS[:1]) == ["fetched"]
+    next(worker_of.consume("default", timeout=1))
+    assert producer.whereabouts(JOBS[:1]) == ["lost"]
+
+
+def test_what_was_not_handed_on_goes_back(producer: JobsBroker, worker_of: JobsBroker) -> None:
+    producer.publish(JOBS)
+    consumer = worker_of.consume("default", timeout=1)
+    first = next(consumer)
+    assert first is not None
+    consumer.requeue([first])
+    consumer.close()
+    assert producer.whereabouts(JOBS) == ["waiting", "waiting", "waiting"]
+
+
+def test_the_broker_knows_where_a_message_is(producer: JobsBroker, worker_of: JobsBroker, slots: Slots) -> None:
     assert producer.whereabouts(JOBS) == ["lost", "lost", "lost"]
     producer.publish(JOBS[:2])
     assert producer.whereabouts(JOBS) == ["waiting", "waiting", "lost"]
-    consumer = worker_of.consume("default", prefetch=1, timeout=20)
-    message = next(consumer)
+    slots.take(2)
+    consumer = worker_of.consume("default", timeout=1)
+    next(consumer)
     assert producer.whereabouts(JOBS) == ["fetched", "waiting", "lost"]
-    consumer.ack(message)
+    slots.take(1)
+    slots.leave("job_0.1")
+    next(consumer)
     assert producer.whereabouts(JOBS) == ["lost", "waiting", "lost"]
 
 
@@ -53,9 +98,9 @@ async def test_what_a_dead_worker_had_fetched_comes_back(
     producer: JobsBroker, worker_of: JobsBroker, valkey_url: str, namespace: str
 ) -> None:
     producer.publish(JOBS[:1])
-    next(worker_of.consume("default", prefetch=1, timeout=20))
+    next(worker_of.consume("default", timeout=20))
     client = connect(valkey_url)
-    heir = consuming_broker(client, namespace, 0.05).consume("default", prefetch=1, timeout=20)
+    heir = consuming_broker(client, namespace, 0.05, Slots(1)).consume("default", timeout=20)
     async with asyncio.timeout(5):
         while (message := await asyncio.to_thread(next, heir)) is None:
             pass

@@ -1,9 +1,10 @@
 from sqlalchemy import Row, update
 
 from internal_jobs.client import Job, JobRequest, Jobs
-from internal_jobs.leases import SUSPICIOUS, End, Leases, Refusal, Ticket
+from internal_jobs.leases import SUSPICIOUS, End, Leases, Refusal
 from internal_jobs.outbox import Outbox
 from internal_jobs.table import jobs as table
+from internal_jobs.tickets import Ticket
 from plugins.storage.database import Database
 
 

@@ -5,9 +5,10 @@ import pytest
 
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.errors import InvalidLimit
-from internal_jobs.leases import Leases, Ticket
+from internal_jobs.leases import Leases
 from internal_jobs.limits import Limit, Limits, Rate
 from internal_jobs.outbox import Outbox
+from internal_jobs.tickets import Ticket
 from plugins.storage.database import Database
 from plugins.storage.tenants import INSTALLATION, create_tenant
 from plugins.vault.keys import Vault

@@ -5,13 +5,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from internal_jobs.broker import JobsBroker, connect, producing_broker
+from internal_jobs.broker import JobsBroker, connect, consuming_broker, producing_broker
 from internal_jobs.client import JobRequest, Jobs
-from internal_jobs.leases import Leases, Ticket
+from internal_jobs.leases import Leases
 from internal_jobs.outbox import Outbox
 from internal_jobs.poison import MAX_REDELIVERIES
+from internal_jobs.slots import Slots
 from internal_jobs.sweeper import LOST_AFTER, STUCK_AFTER, Sweeper
 from internal_jobs.table import jobs as table
+from internal_jobs.tickets import Ticket
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 
@@ -78,7 +80,7 @@ async def test_a_message_that_a_worker_fetched_and_forgot_is_published_again(
 ) -> None:
     await jobs.enqueue(tenant, JobRequest(type="x"))
     broker.publish((await outbox.take()).publications)
-    next(broker.consume("default", prefetch=1, timeout=20))
+    next(consuming_broker(broker.client, broker.namespace, 5.0, Slots(1)).consume("default", timeout=20))
     await age(database, LOST_AFTER + 1)
     await sweeper.sweep()
     assert (await outbox.take()).publications == []
