@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
@@ -13,7 +13,6 @@ from plugins import Context, DatabaseCredential, Permanent, Transient
 from plugins.builtin.sync.database_url import parse_database_url
 from plugins.builtin.sync.model import SqlSink
 from plugins.builtin.sync.pointer import find
-from plugins.egress.client import EgressClient
 
 _CONNECT_TIMEOUT = 10.0
 #: seconds for writing one page
@@ -28,15 +27,15 @@ _TYPES = {"28": "database.authentication", "3D": "database.unknown", "42": "sync
 class _GuardedLoop:
     """The event loop as asyncpg sees it: the connections that it makes go by the guard."""
 
-    def __init__(self, http: EgressClient) -> None:
-        self._http = http
+    def __init__(self, connect: Callable[..., Awaitable[Any]]) -> None:
+        self._connect = connect
         self._loop = asyncio.get_running_loop()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
 
     async def create_connection(self, protocol: Callable[[], Any], host: str, port: int) -> Any:
-        opened = await self._http.connect(host, port, timeout=_CONNECT_TIMEOUT)
+        opened = await self._connect(host, port, timeout=_CONNECT_TIMEOUT)
         try:
             return await self._loop.create_connection(protocol, sock=opened)
         except BaseException:
@@ -81,12 +80,12 @@ async def open_postgres(sink: SqlSink, ctx: Context) -> AsyncIterator[PostgresWr
             # Never none: it would be looked for in the files of this machine.
             password=place.password,
             database=place.name,
-            ssl=_tls(http, place.sslmode),
+            ssl=_tls(http.tls, place.sslmode),
             timeout=_CONNECT_TIMEOUT,
             command_timeout=_WRITE_TIMEOUT,
             # A pooler between may give the next statement to another server process.
             statement_cache_size=0,
-            loop=cast(asyncio.AbstractEventLoop, _GuardedLoop(http)),
+            loop=cast(asyncio.AbstractEventLoop, _GuardedLoop(http.connect)),
         )
     try:
         yield PostgresWriter(connection, sink)
@@ -128,11 +127,11 @@ def _rows(sink: SqlSink, page: int, records: list[Any]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _tls(http: EgressClient, sslmode: str) -> ssl.SSLContext | bool:
+def _tls(trusted: ssl.SSLContext, sslmode: str) -> ssl.SSLContext | bool:
     if sslmode == "disable":
         return False
     if sslmode == "verify-full":
-        return http.tls
+        return trusted
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

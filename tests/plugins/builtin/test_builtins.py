@@ -10,7 +10,8 @@ OURS = ("gateway", "user_workflows", "internal_jobs", "plugins")
 
 
 def test_these_plugins_come_with_the_gateway() -> None:
-    assert [plugin.id for plugin in BUILTINS] == ["http.request", "email.send", "webhook.deliver", "stock.price"]
+    ids = ["http.request", "email.send", "webhook.deliver", "stock.price", "data.sync"]
+    assert [plugin.id for plugin in BUILTINS] == ids
     configured = builtins(smtp=parse_smtp_url("smtp://127.0.0.1:25"), quotes={"default": "https://quotes.test"})
     assert [plugin.id for plugin in configured] == [plugin.id for plugin in BUILTINS]
 
@@ -25,7 +26,7 @@ def test_each_has_schemas_and_a_description_for_people() -> None:
 
 def test_they_are_written_as_a_stranger_would() -> None:
     """Of our own code they import the SDK's public names, the signatures, and each other."""
-    for path in Path(plugins.builtin.__file__).parent.glob("*.py"):
+    for path in Path(plugins.builtin.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
