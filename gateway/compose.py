@@ -31,6 +31,7 @@ from plugins.host.registry import Registry, discover
 from plugins.sdk.plugin import Plugin
 from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
+from plugins.storage.tenants import INSTALLATION
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
 from user_workflows.announcements import Announcements
@@ -209,5 +210,5 @@ def _builtins(settings: Settings) -> tuple[Plugin, ...]:
 
 
 async def _ask(database: Database) -> None:
-    async with database.read() as connection:
+    async with database.read(INSTALLATION) as connection:
         await connection.execute(text("SELECT 1"))

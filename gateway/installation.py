@@ -9,5 +9,5 @@ __all__ = ["INSTALLATION", "register_installation"]
 async def register_installation(database: Database) -> None:
     """Give the installation the row that keys, answers and jobs must belong to; it may have it already."""
     row = {"id": INSTALLATION, "name": "the installation", "created_at": now()}
-    async with database.transaction() as connection:
+    async with database.transaction(INSTALLATION) as connection:
         await connection.execute(database.insert(tenants).values(row).on_conflict_do_nothing())

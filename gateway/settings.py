@@ -44,6 +44,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     #: ``sqlite:///path`` or ``postgresql://…``
     database_url: str
+    #: the same database as who owns its tables opens it, for ``gateway migrate``; ``None``: the same role does both
+    database_owner_url: str | None = None
     #: ``redis://…``, ``rediss://…`` or ``unix://…``
     redis_url: str
     master_key_file: Path
@@ -218,6 +220,7 @@ _RETENTION: Mapping[str, Callable[[str], Any]] = {
 #: field of `Settings` → how its variable, ``GATEWAY_<FIELD>``, is read
 _VARIABLES: dict[str, Callable[[str], Any]] = {
     "database_url": _database_url,
+    "database_owner_url": _database_url,
     "redis_url": _redis_url,
     "master_key_file": Path,
     "egress_allow": _egress_rules,

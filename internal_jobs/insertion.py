@@ -39,7 +39,7 @@ class Insertion:
 
     async def insert(self, news: Sequence[NewJob]) -> list[Inserted]:
         """Insert jobs in one transaction, and tell for each which job stands for it."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*{new.row["tenant_id"] for new in news}) as connection:
             return await self.insert_on(connection, news)
 
     async def insert_on(self, connection: AsyncConnection, news: Sequence[NewJob]) -> list[Inserted]:

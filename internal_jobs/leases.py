@@ -79,13 +79,24 @@ class Leases:
 
     async def renew(self, tickets: Sequence[Ticket]) -> dict[Ticket, bool]:
         """Renew leases; return those that were still held, and for each whether its job was asked to stop."""
+<<<<<<< HEAD
         async with self._database.transaction() as connection:
             renewed = await connection.execute(self._statements.renew, listing(tickets))
             return {Ticket(*row[:3]): row[3] for row in renewed}
+=======
+        renewed = (
+            update(jobs)
+            .where(LEASED, _among(tickets))
+            .values(lease_until=moment(self._database, self._length))
+            .returning(*_TICKET, jobs.c.cancel_requested)
+        )
+        async with self._database.transaction(*_owners(tickets)) as connection:
+            return {Ticket(*row[:3]): row[3] for row in await connection.execute(renewed)}
+>>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
 
     async def report(self, progress: Sequence[tuple[Ticket, bytes]]) -> None:
         """Store what running plugins reported."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*_owners([ticket for ticket, _ in progress])) as connection:
             for ticket, sealed in progress:
                 await connection.execute(
                     update(jobs).where(LEASED, published_as(ticket)).values(progress_sealed=sealed)
@@ -98,40 +109,45 @@ class Leases:
             .where(published_as(ticket), jobs.c.status == "queued")
             .values(status="scheduled", available_at=moment(self._database, seconds), published_at=None)
         )
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(ticket.tenant_id) as connection:
             await connection.execute(later)
 
     async def lapsed(self, limit: int = 500) -> Sequence[Row[Any]]:
         """Return the jobs whose lease ran out: their worker died, or lost the database."""
         query = select(jobs).where(LEASED, jobs.c.lease_until < moment(self._database))
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             rows = (await connection.execute(query.order_by(jobs.c.lease_until).limit(limit))).all()
         # In one order everywhere, so that two sweepers wait for each other instead of locking each other out.
         return sorted(rows, key=lambda row: (row.tenant_id, row.id))
 
     async def reclaim(self, ends: Sequence[End]) -> int:
         """End lapsed attempts for their workers; return how many were still lapsed."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*_owners([end.ticket for end in ends])) as connection:
             return sum([await self._end(connection, end, lapsed=True, redelivered=True) for end in ends])
 
     async def held(self, ticket: Ticket) -> Row[Any] | None:
         """Return the job of an attempt that is under way."""
+<<<<<<< HEAD
         async with self._database.read() as connection:
             return (await connection.execute(select(jobs).where(LEASED, published_as(ticket)))).one_or_none()
+=======
+        async with self._database.read(ticket.tenant_id) as connection:
+            return (await connection.execute(select(jobs).where(LEASED, _is(ticket)))).one_or_none()
+>>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
 
     async def forfeit(self, end: End) -> None:
         """End an attempt for its worker, which is known to be dead."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(end.ticket.tenant_id) as connection:
             await self._end(connection, end, redelivered=True)
 
     async def expire(self) -> int:
         """Close the jobs whose ttl ran out; return how many."""
         perished = (PERISHABLE, jobs.c.expires_at <= moment(self._database))
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             if (await connection.execute(select(jobs.c.id).where(*perished).limit(1))).first() is None:
                 return 0
         close = update(jobs).where(*perished).values(status="expired", closed_at=moment(self._database))
-        async with self._database.transaction() as connection:
+        async with self._database.across.transaction() as connection:
             return (await connection.execute(close)).rowcount
 
     async def _write(self, items: "Sequence[Begin | End]") -> "Sequence[Row[Any] | Refusal | bool]":
@@ -141,7 +157,7 @@ class Leases:
         ended: set[Ticket] = set()
         begun: dict[Ticket, Row[Any]] = {}
         suspects: set[Ticket] = set()
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*_owners([item.ticket for item in items])) as connection:
             if ends:
                 ended = await self._end_all(connection, ends)
             for alone in (False, True):
@@ -222,6 +238,7 @@ _TICKET = (jobs.c.tenant_id, jobs.c.id, jobs.c.sequence)
 class _Statements:
     """The statements of every job, made once: to make them takes longer than to carry them out."""
 
+<<<<<<< HEAD
     def __init__(self, database: Database, length: float) -> None:
         asked, present, until = listed(database), moment(database), moment(database, length)
         queued = update(jobs).where(among(asked), jobs.c.status == "queued")
@@ -257,3 +274,21 @@ class _Statements:
             .values(lease_until=until)
             .returning(*_TICKET, jobs.c.cancel_requested)
         )
+=======
+
+def _among(tickets: Sequence[Ticket]) -> Any:
+    return tuple_(*_TICKET).in_([(ticket.tenant_id, ticket.job_id, ticket.sequence) for ticket in tickets])
+
+
+def _owners(tickets: Sequence[Ticket]) -> set[str]:
+    return {ticket.tenant_id for ticket in tickets}
+
+
+def _is(ticket: Ticket) -> Any:
+    return (jobs.c.tenant_id == ticket.tenant_id) & (jobs.c.id == ticket.job_id) & (jobs.c.sequence == ticket.sequence)
+
+
+async def _suspects(connection: AsyncConnection, tickets: Sequence[Ticket]) -> set[Ticket]:
+    query = select(*_TICKET).where(_among(tickets), jobs.c.status == "queued", jobs.c.redeliveries >= SUSPICIOUS)
+    return {Ticket(*row) for row in await connection.execute(query)}
+>>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)

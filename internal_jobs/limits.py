@@ -100,13 +100,13 @@ class Limits:
             "next_at": None,
         }
         statement = self._database.insert(job_limits).values(tenant_id=tenant_id, id=id, **values)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(statement.on_conflict_do_update(index_elements=["tenant_id", "id"], set_=values))
         return limit
 
     async def list(self, tenant_id: str) -> Sequence[Limit]:
         query = select(job_limits).where(job_limits.c.tenant_id == tenant_id).order_by(job_limits.c.id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query)).all()
         if not rows:
             return []
@@ -116,7 +116,7 @@ class Limits:
     async def remove(self, tenant_id: str, scope: Scope, subject: str) -> bool:
         """Lift a limit; return whether there was one."""
         one = (job_limits.c.tenant_id == tenant_id, job_limits.c.id == _id(scope, subject))
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             return (await connection.execute(delete(job_limits).where(*one))).rowcount > 0
 
 

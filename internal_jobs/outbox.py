@@ -117,8 +117,21 @@ class Outbox:
 
     async def outlook(self) -> Outlook:
         """Look, without writing, whether `take` has anything to do."""
+<<<<<<< HEAD
         async with self._database.read() as connection:
             due_at, present, *queues = (await connection.execute(self._statements.look)).one()
+=======
+        looks: list[ColumnElement[Any]] = [
+            select(func.min(jobs.c.available_at)).where(RIPENING).scalar_subquery(),
+            moment(self._database),
+        ]
+        for queue in QUEUES:
+            looks.append(exists().where(BACKLOG, jobs.c.queue == queue))
+            held = select(func.count()).where(WINDOW, jobs.c.queue == queue, jobs.c.express.is_(False))
+            looks.append(held.scalar_subquery())
+        async with self._database.across.read() as connection:
+            due_at, present, *queues = (await connection.execute(select(*looks))).one()
+>>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
             found = dict(zip(QUEUES, zip(queues[::2], queues[1::2], strict=True), strict=True))
             ready = [queue for queue, (waits, held) in found.items() if waits and held <= self._refill_at]
             crowded = [queue for queue, (waits, held) in found.items() if waits and held > self._refill_at]
@@ -131,7 +144,7 @@ class Outbox:
     async def take(self, outlook: Outlook = EVERYTHING) -> Taken:
         """Move what is due into the window, in one transaction, and return what must now be given to Redis."""
         taken: list[Publication] = []
-        async with self._database.transaction() as connection:
+        async with self._database.across.transaction() as connection:
             if not self._database.is_sqlite:
                 await connection.execute(_LOCK)
             if outlook.ripe:
@@ -149,14 +162,25 @@ class Outbox:
         """Put publications that did not reach a worker back into the backlog; return how many were still waiting."""
         if not publications:
             return 0
+<<<<<<< HEAD
         tickets = [Ticket(one.tenant_id, one.job_id, one.sequence) for one in publications]
         async with self._database.transaction() as connection:
             return (await connection.execute(self._statements.give_back, listing(tickets))).rowcount
+=======
+        keys = [(one.tenant_id, one.job_id, one.sequence) for one in publications]
+        back = (
+            update(jobs)
+            .where(tuple_(jobs.c.tenant_id, jobs.c.id, jobs.c.sequence).in_(keys), WINDOW)
+            .values(published_at=None)
+        )
+        async with self._database.across.transaction() as connection:
+            return (await connection.execute(back)).rowcount
+>>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
 
     async def published_before(self, seconds: float, limit: int = 500) -> list[Publication]:
         """Return what has been in the window for at least `seconds`."""
         query = select(*_PUBLICATION).where(WINDOW, jobs.c.published_at < moment(self._database, -seconds)).limit(limit)
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             return [Publication(*row) for row in await connection.execute(query)]
 
     def _places(self, queue: Queue, flight: Sequence[InFlight]) -> Places:

@@ -55,7 +55,7 @@ class JobStore:
         query = select(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
         if connection is not None:
             return (await connection.execute(query)).one_or_none()
-        async with self._database.read() as reading:
+        async with self._database.read(tenant_id) as reading:
             return (await reading.execute(query)).one_or_none()
 
     async def list(
@@ -78,7 +78,7 @@ class JobStore:
             query = query.where(has_tag(self._database, tag))
         if before is not None:
             query = query.where(jobs.c.id < before)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).all()
         return rows
 
@@ -89,7 +89,7 @@ class JobStore:
             JobNotFound
             JobConflict: it is closed already, otherwise than by cancelling.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await self.cancel_on(connection, tenant_id, job_id)
 
     async def cancel_on(self, connection: AsyncConnection, tenant_id: str, job_id: str) -> None:
@@ -119,7 +119,7 @@ class JobStore:
         hurry = one.where(jobs.c.status.in_(("scheduled", "failed"))).values(**_at_once(self._database))
         redo = one.where(jobs.c.status.in_(("dead", "canceled", "expired"))).values(**begun_anew(self._database))
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(tenant_id) as connection:
                 for statement in (hurry, redo):
                     if (await connection.execute(statement)).rowcount:
                         return
@@ -136,7 +136,7 @@ class JobStore:
         batch = delete(jobs).where(tuple_(jobs.c.tenant_id, jobs.c.id).in_(keys))
         deleted = 0
         while True:
-            async with self._database.transaction() as connection:
+            async with self._database.across.transaction() as connection:
                 count = (await connection.execute(batch)).rowcount
             deleted += count
             if count < PURGE_BATCH:

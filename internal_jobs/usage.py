@@ -30,7 +30,7 @@ async def job_usage(database: Database, tenant_id: str, *, since: datetime, unti
         )
         .group_by(jobs.c.status)
     )
-    async with database.read() as connection:
+    async with database.read(tenant_id) as connection:
         rows = (await connection.execute(query)).all()
     return JobUsage(
         jobs=sum(row[1] for row in rows),

@@ -44,6 +44,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.storage.blobs",
         "plugins.storage.database",
         "plugins.storage.ids",
+        "plugins.storage.isolation",
         "plugins.storage.tenants",
         "plugins.vault.cipher",
         "plugins.vault.credentials",
@@ -109,6 +110,32 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.workflows",
     ),
     "user_workflows.expressions": ("user_workflows.expressions", "user_workflows.expressions.kinds"),
+}
+
+#: module → why it may act for every tenant at once
+ACROSS: dict[str, str] = {
+    # to find whose a presented token is
+    "gateway.auth.keys": "API keys",
+    "user_workflows.approvals": "links of approvals; decisions not told yet",
+    "user_workflows.live_triggers": "webhook tokens",
+    # the relay and the sweeps look at what is due, whosever it is
+    "internal_jobs.dead_letters.replayer": "replays under way",
+    "internal_jobs.inbox.intake": "what other services inserted",
+    "internal_jobs.leases": "leases that ran out",
+    "internal_jobs.outbox": "the backlog, shared out in turns",
+    "internal_jobs.schedules.scheduler": "due schedules",
+    "internal_jobs.webhooks.deliveries": "deliveries without a job; retention",
+    "user_workflows.changes": "changes that were cut short",
+    "user_workflows.reconcile": "open records",
+    # retention
+    "gateway.idempotency.store": "answers",
+    "internal_jobs.schedules.client": "firings",
+    "internal_jobs.store": "jobs",
+    "plugins.host.ledger": "effects",
+    "user_workflows.executions": "executions",
+    "user_workflows.inbox.inbox": "inbound events",
+    # keys, wrapped again
+    "plugins.vault.keys": "data keys",
 }
 
 #: library → the only modules that may import it; a package stands for everything inside it.
@@ -334,7 +361,16 @@ def environment(module: str, tree: ast.Module) -> Iterator[str]:
             yield from (f"{module} reads os.{name.name}" for name in node.names if name.name in {"environ", "getenv"})
 
 
-RULES: tuple[Rule, ...] = (floors, doors, homes, purity, imports_at_the_top, names, environment)
+def tenants(module: str, tree: ast.Module) -> Iterator[str]:
+    """Only these modules reach across tenants, past PostgreSQL's row-level security."""
+    if module in ACROSS:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "across":
+            yield f"{module}:{node.lineno} reaches across tenants"
+
+
+RULES: tuple[Rule, ...] = (floors, doors, homes, purity, imports_at_the_top, names, environment, tenants)
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -414,6 +450,7 @@ FAULTS: list[tuple[Rule, str, str, str]] = [
     (names, "plugins.sdk.utils", "", "says nothing"),
     (environment, "plugins.host.invoke", "import os\nurl = os.environ['URL']", "reads os.environ"),
     (environment, "plugins.host.invoke", "from os import getenv", "reads os.getenv"),
+    (tenants, "gateway.routes.jobs", "async with database.across.read() as connection: pass", "across tenants"),
 ]
 
 

@@ -147,7 +147,7 @@ class Approvals:
             "expires_at": None if call.until is None else datetime.fromisoformat(call.until),
         }
         insert = self._database.insert(approvals).on_conflict_do_nothing(index_elements=["tenant_id", "id"])
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(call.tenant_id) as connection:
             if (await connection.execute(insert.returning(approvals.c.id), [row])).first() is None:
                 return True
             people: Sequence[str | None] = call.approvers or [None] * call.required
@@ -175,7 +175,7 @@ class Approvals:
     async def close(self, call: CloseApproval) -> Sequence[dict[str, Any]]:
         """Let nobody decide any more, and return what was decided, as it is told; a repetition returns the same."""
         mine = approvals.c.tenant_id == call.tenant_id, approvals.c.id == id_of(call)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(call.tenant_id) as connection:
             # Whoever decides holds the same row: a decision is before this, or is refused.
             change = update(approvals).where(*mine, approvals.c.closed_at.is_(None)).values(closed_at=now())
             await connection.execute(change)
@@ -192,7 +192,7 @@ class Approvals:
         """
         known = select(executions.c.id).where(executions.c.tenant_id == tenant_id, executions.c.id == execution_id)
         query = live().where(approvals.c.tenant_id == tenant_id, approvals.c.execution_id == execution_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             if (await connection.execute(known)).first() is None:
                 raise NotFound("execution", execution_id)
             rows = (await connection.execute(query.order_by(approvals.c.created_at, approvals.c.id))).all()
@@ -217,7 +217,7 @@ class Approvals:
         Raises:
             NotFound: no such token, or it is closed.
         """
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             link = await find_link(connection, token)
             row, links = await open_row(connection, link)
         sealer = await self._vault.sealer(link.tenant_id)
@@ -236,11 +236,11 @@ class Approvals:
             Conflict: the token was used for the other decision.
             InvalidData: `data` does not fit the form.
         """
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             link = await find_link(connection, token)
         sealer = await self._vault.sealer(link.tenant_id)
         written = {"comment": comment, "data": data}
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(link.tenant_id) as connection:
             # One decision of an approval at a time: whether a link is open depends on the others.
             await connection.execute(
                 select(approvals.c.id)
@@ -273,7 +273,7 @@ class Approvals:
         query = select(approval_links).where(
             approval_links.c.told_at.is_(None), approval_links.c.decided_at.is_not(None)
         )
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             links = (await connection.execute(query.order_by(approval_links.c.decided_at).limit(limit))).all()
         for link in links:
             await self._tell_or_leave(link)
@@ -284,7 +284,7 @@ class Approvals:
         if link.told_at is not None:
             return
         sealer = await self._vault.sealer(link.tenant_id)
-        async with self._database.read() as connection:
+        async with self._database.read(link.tenant_id) as connection:
             query = select(approvals).where(approvals.c.tenant_id == link.tenant_id, approvals.c.id == link.approval_id)
             row = (await connection.execute(query)).one()
         path = [int(part) for part in row.path.split(".") if part]
@@ -299,7 +299,7 @@ class Approvals:
             # An execution that is closed has nothing to be told.
             if not is_not_found(error):
                 raise
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(link.tenant_id) as connection:
             await connection.execute(update(approval_links).where(*this_link(link)).values(told_at=now()))
 
     def _told(self, link: "Row[Any]", sealer: Sealer) -> dict[str, Any]:

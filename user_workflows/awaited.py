@@ -30,7 +30,7 @@ class Awaited:
             executions.c.awaited_by == execution_id,
             executions.c.status.in_(OPEN_STATUSES),
         )
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query.order_by(executions.c.id))).scalars().all()
 
     async def is_left_alone(self, tenant_id: str, execution_id: str) -> bool:
@@ -47,7 +47,7 @@ class Awaited:
             executions.c.awaited_by.is_not(None),
             ~is_awaited,
         )
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).first() is not None
 
     async def stop(self, tenant_id: str, execution_id: str, *, at_once: bool) -> None:

@@ -55,7 +55,7 @@ class Change:
         self._removed = scheduled - self._put.keys()
         if not self._put and not scheduled:
             return
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(self.row.tenant_id) as connection:
             await self._unsettle(connection)
         try:
             async with asyncio.timeout(_ENGINE_SECONDS):
@@ -69,7 +69,7 @@ class Change:
     @asynccontextmanager
     async def commit(self, **values: Any) -> AsyncIterator[AsyncConnection]:
         """Write `values` into the row, and whatever else is done inside, in one transaction; ends the change."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(self.row.tenant_id) as connection:
             settled = {"settled": True, "changing_until": None, "updated_at": now(), **values}
             held = await connection.execute(update(workflows).where(*self._held()).values(settled))
             if held.rowcount == 0:
@@ -81,7 +81,7 @@ class Change:
 
     async def abandon(self) -> None:
         """Let others change the workflow; nothing of this change is kept in the row."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(self.row.tenant_id) as connection:
             held = await connection.execute(update(workflows).where(*self._held()).values(changing_until=None))
             if held.rowcount == 0 and (self._put or self._removed):
                 # The lease ran out and went to somebody else, whose schedules this change may have undone since.
@@ -89,7 +89,7 @@ class Change:
 
     async def _scheduled(self) -> set[str]:
         query = select(workflow_triggers.c.trigger_id).where(*self._mine(), workflow_triggers.c.scheduled)
-        async with self._database.read() as connection:
+        async with self._database.read(self.row.tenant_id) as connection:
             return set((await connection.execute(query)).scalars())
 
     async def _unsettle(self, connection: AsyncConnection) -> None:
@@ -158,7 +158,7 @@ class Changes:
             .where(~workflows.c.settled, or_(workflows.c.changing_until.is_(None), workflows.c.changing_until < now()))
             .limit(limit)
         )
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             return [(row.tenant_id, row.id) for row in await connection.execute(query)]
 
     async def _acquire(self, tenant_id: str, workflow_id: str, deleted: bool) -> "Row[Any] | None":
@@ -168,7 +168,7 @@ class Changes:
             row_is.append(workflows.c.deleted_at.is_(None))
         free = or_(workflows.c.changing_until.is_(None), workflows.c.changing_until < moment)
         take = update(workflows).where(*row_is, free).values(changing_until=moment + LEASE).returning(*workflows.c)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             row = (await connection.execute(take)).one_or_none()
             if row is None and (await connection.execute(select(workflows.c.id).where(*row_is))).first() is None:
                 raise NotFound("workflow", workflow_id)

@@ -76,7 +76,7 @@ class Controls:
             steps.c.node_id == node_id,
             steps.c.path == "",
         )
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             status = (await connection.execute(query)).scalar_one_or_none()
         if not execution.is_closed and status in ("completed", "failed"):
             raise Conflict(f"node {node_id} cannot be skipped any more: it is {status}")
@@ -204,7 +204,7 @@ class Controls:
         published = await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)
         sealer = await self._vault.sealer(tenant_id)
         query = select(steps).where(steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query)).all()
         return _Last(execution=execution, plan=published.plan, rows=rows, seed=seed_of(published.plan, rows, sealer))
 
@@ -217,7 +217,7 @@ class Controls:
         self, tenant_id: str, execution_id: str, status: ExecutionStatus, *, instead_of: tuple[ExecutionStatus, ...]
     ) -> None:
         """Show at once what the interpreter is about to tell."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(
                 update(executions)
                 .where(executions.c.tenant_id == tenant_id, executions.c.id == execution_id)

@@ -219,7 +219,7 @@ class Executions:
         plan = (await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)).plan
         sealer = await self._vault.sealer(tenant_id)
         places = Places(items=[(node.id, ()) for node in plan.nodes])
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             if within is not None:
                 rounds = rounds_of(tenant_id, execution_id, plan, within)
                 places = await rounds.page(connection, tuple(path), limit=limit, cursor=cursor)
@@ -292,7 +292,7 @@ class Executions:
             .order_by(executions.c.closed_at)
             .limit(limit)
         )
-        async with self._database.transaction() as connection:
+        async with self._database.across.transaction() as connection:
             rows = (await connection.execute(old)).all()
             for row in rows:
                 await connection.execute(
@@ -338,7 +338,7 @@ class Executions:
     async def _fetch(
         self, tenant_id: str, query: "Select[Any]", parameters: Mapping[str, Any] | None = None
     ) -> tuple[Execution, ...]:
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query, parameters)).all()
             if not rows:
                 return ()

@@ -88,7 +88,7 @@ class Explainer:
     async def _steps(self, tenant_id: str, execution_id: str, path: Sequence[int]) -> dict[str, Recorded]:
         query = select(steps).where(*_of(tenant_id, execution_id), steps.c.path == path_key(tuple(path)))
         sealer = await self._vault.sealer(tenant_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return {row.node_id: _recorded(row, sealer) for row in await connection.execute(query)}
 
     async def _open_inside(
@@ -105,12 +105,12 @@ class Explainer:
         if path:
             query = query.where(steps.c.path.startswith(path_key(tuple(path)) + "."))
         sealer = await self._vault.sealer(tenant_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return tuple(_recorded(row, sealer) for row in await connection.execute(query))
 
     async def _due_at(self, tenant_id: str, execution_id: str) -> datetime | None:
         query = select(executions.c.due_at).where(executions.c.tenant_id == tenant_id, executions.c.id == execution_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).scalar_one_or_none()
 
     async def _call(self, tenant_id: str, execution_id: str, activity_id: str) -> PendingCall | None:

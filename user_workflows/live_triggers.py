@@ -21,7 +21,7 @@ class LiveTriggers:
 
     async def find_hook(self, token: str) -> Hook | None:
         """Return where a webhook token leads: a webhook trigger of the published version of an active workflow."""
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             row = await find_token(connection, token)
         if row is None:
             return None
@@ -33,7 +33,7 @@ class LiveTriggers:
 
     async def find_listeners(self, tenant_id: str, event_type: str) -> Sequence[Hook]:
         """Return the triggers that listen to a type of event: of published versions of active workflows."""
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = await find_listening(connection, tenant_id, event_type)
         listeners = []
         for row in rows:
@@ -47,7 +47,7 @@ class LiveTriggers:
     async def find_cron(self, tenant_id: str, workflow_id: str, trigger_id: str) -> Trigger | None:
         """Return a cron trigger of the published version of an active workflow, for a firing to check."""
         query = select(workflows.c.published_version).where(*is_workflow(tenant_id, workflow_id), workflows.c.active)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             version = (await connection.execute(query)).scalar_one_or_none()
         if version is None:
             return None

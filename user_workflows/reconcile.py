@@ -93,7 +93,7 @@ class Reconciler:
     async def is_due(self, tenant_id: str, execution_id: str) -> bool:
         """Return whether an open record is old enough to be compared again."""
         query = select(executions.c.checked_at).where(*_is(tenant_id, execution_id))
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             checked_at = (await connection.execute(query)).scalar_one_or_none()
         return checked_at is not None and now() - checked_at > FRESH
 
@@ -132,7 +132,7 @@ class Reconciler:
             .order_by(executions.c.checked_at)
             .limit(limit)
         )
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             rows = (await connection.execute(query)).all()
         for row in rows:
             await self.repair(row.tenant_id, row.id)
@@ -179,13 +179,13 @@ class Reconciler:
     async def _is_followed(self, tenant_id: str, execution_id: str, run_id: str) -> bool:
         """Return whether the execution has been retried since this run of it ended."""
         query = select(executions.c.ended_run_id).where(*_is(tenant_id, execution_id))
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).scalar_one_or_none() == run_id
 
     async def _mend_absent(self, tenant_id: str, execution_id: str) -> None:
         """Temporal does not know the execution: its start was cut off, or its history is gone."""
         query = select(executions).where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None or now() - (row.created_at if row.generation == 1 else row.due_at) < START_GRACE:
             return
@@ -213,7 +213,7 @@ class Reconciler:
         noted: dict[str, Any] = {"stuck_reason": None, "stuck_since": None}
         if trouble is not None:
             noted = {"stuck_reason": trouble.reason, "stuck_since": trouble.since}
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(
                 update(executions)
                 .where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
@@ -239,7 +239,7 @@ class Reconciler:
         await self._tell_caller(tenant_id, execution_id, CallEnd(status=status, output=output, error=error))
         sealer = await self._vault.sealer(tenant_id)
         sealed = sealer.seal_json({"output": output, "error": error}, result_place(execution_id))
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             closed = await connection.execute(
                 update(executions)
                 .where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
@@ -291,7 +291,7 @@ class Reconciler:
         query = select(executions.c.trigger).where(
             *_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES)
         )
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             kept = (await connection.execute(query)).scalar_one_or_none()
         caller_id = None if kept is None else restore_trigger(kept, None).awaited_by
         if caller_id is not None:

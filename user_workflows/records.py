@@ -172,7 +172,7 @@ class RecordWriter:
         sealers = {
             tenant_id: await self._vault.sealer(tenant_id) for tenant_id in {record.tenant_id for record in records}
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*sealers) as connection:
             written = await write_records(connection, records, sealers, self._upsert)
             endings = [_ending(record, record.closed_at) for record in written if record.closed_at is not None]
             if endings and self._announcements is not None:

@@ -65,7 +65,7 @@ class Responses:
         """Return the first answer that is recorded."""
         if not nodes:
             return None
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             asked = {"tenant_id": tenant_id, "execution_id": execution_id, "nodes": nodes}
             row = (await connection.execute(_FIRST_ANSWER, asked)).one_or_none()
         if row is None:

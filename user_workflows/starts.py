@@ -223,7 +223,7 @@ class Starts:
         """
         sealer = await self._vault.sealer(tenant_id)
         mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             row = (await connection.execute(select(executions).where(*mine).with_for_update())).one()
             if row.status not in RETRYABLE:
                 return False
@@ -274,14 +274,14 @@ class Starts:
             .where(executions.c.status.in_(OPEN_STATUSES))
             .limit(1)
         )
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).first() is not None
 
     async def _insert(self, tenant_id: str, requests: Sequence[StartRequest], versions: Sequence[int]) -> list[Started]:
         """Insert a row for each, in one transaction; tell which row stands for each."""
         sealer = await self._vault.sealer(tenant_id)
         rows = [first_row(sealer, request, version) for request, version in zip(requests, versions, strict=True)]
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             made = set((await connection.execute(self._insert_new, rows)).scalars())
             tags = [
                 {"tenant_id": tenant_id, "execution_id": row["id"], "tag": tag}
@@ -312,7 +312,7 @@ class Starts:
         query = select(executions).where(
             executions.c.tenant_id == tenant_id, executions.c.id == execution_id, executions.c.status == "queued"
         )
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).one_or_none()
 
     async def _has_ended(self, start: StartExecution, ended_run_id: str | None) -> bool:

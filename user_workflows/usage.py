@@ -46,7 +46,7 @@ async def execution_usage(database: Database, tenant_id: str, *, since: datetime
         steps.c.execution_id < end,
         steps.c.status.not_in(_IDLE),
     )
-    async with database.read() as connection:
+    async with database.read(tenant_id) as connection:
         rows = (await connection.execute(by_status)).all()
         count = (await connection.execute(done)).scalar_one()
     return ExecutionUsage(

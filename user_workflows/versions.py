@@ -76,7 +76,7 @@ class Versions:
         )
         if before is not None:
             query = query.where(workflow_versions.c.version < min(before, _TOO_MANY - 1))
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             newest = query.order_by(workflow_versions.c.version.desc()).limit(limit + 1)
             rows = (await connection.execute(newest)).all()
         sealer = await self._vault.sealer(tenant_id)
@@ -88,7 +88,7 @@ class Versions:
         query = select(func.max(workflow_versions.c.version)).where(
             workflow_versions.c.tenant_id == tenant_id, workflow_versions.c.workflow_id == workflow_id
         )
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).scalar_one() or 0
 
     async def _read_plan(self, tenant_id: str, workflow_id: str, version: int) -> PublishedPlan:
@@ -109,7 +109,7 @@ class Versions:
         )
         row = None
         if is_possible_id(workflow_id) and 0 < version < _TOO_MANY:
-            async with self._database.read() as connection:
+            async with self._database.read(tenant_id) as connection:
                 row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise NotFound("version", f"{workflow_id}/{version}")

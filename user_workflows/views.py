@@ -84,7 +84,7 @@ class Views:
 
     async def _fetch(self, tenant_id: str, query: "Select[Any]") -> tuple[Workflow, ...]:
         sealer = await self._vault.sealer(tenant_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query)).all()
             tokens = await read_tokens(connection, sealer, [row.id for row in rows])
         return tuple([await self._view(row, sealer, tokens) for row in rows])

@@ -90,7 +90,7 @@ class Workflows:
             "created_at": moment,
             "updated_at": moment,
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(workflows.insert().values(row))
         return await self.get(tenant_id, workflow_id)
 
@@ -341,7 +341,7 @@ class Workflows:
 
     async def _published_version(self, tenant_id: str, workflow_id: str) -> int | None:
         _require_possible(workflow_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             found = await connection.execute(_PUBLISHED_VERSION, {"tenant_id": tenant_id, "id": workflow_id})
             row = found.one_or_none()
         if row is None:
@@ -353,7 +353,7 @@ class Workflows:
         change = update(workflows).where(*is_workflow(tenant_id, workflow_id)).values({"updated_at": now(), **values})
         if if_match is not None:
             change = change.where(workflows.c.revision == if_match)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             if (await connection.execute(change)).rowcount:
                 return
             query = select(workflows.c.revision).where(*is_workflow(tenant_id, workflow_id))

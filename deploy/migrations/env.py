@@ -8,18 +8,20 @@ Two processes may migrate at the same time: the second waits for the first, and 
 """
 
 import asyncio
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrationScript
-from alembic.runtime.migration import MigrationContext
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from deploy.tables import metadata
 from plugins.storage.database import Database, Instant
+from plugins.storage.isolation import EVERYBODY, isolate
 
 #: Any number will do, as long as nothing else in the database takes it.
 ADVISORY_LOCK = 7_402_113_904
@@ -45,6 +47,12 @@ def number(_context: MigrationContext, _revision: Any, directives: list[Migratio
     directive.rev_id = f"{int(head or 0) + 1:04}"
 
 
+def secure(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
+    """Put the tables that a migration made under row-level security: none can forget it."""
+    if step.is_upgrade and ctx.connection is not None:
+        isolate(ctx.connection)
+
+
 def migrate(connection: Connection) -> None:
     """Run the migrations in one transaction: all of them, or none."""
     sqlite = connection.dialect.name == "sqlite"
@@ -59,10 +67,13 @@ def migrate(connection: Connection) -> None:
         compare_server_default=True,
         render_item=render,
         process_revision_directives=number,
+        on_version_apply=secure,
     )
     with context.begin_transaction():
         if not sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+            # What a migration moves is everybody's.
+            connection.execute(text("SELECT set_config('app.tenant', :everybody, true)"), {"everybody": EVERYBODY})
         context.run_migrations()
         if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
             raise RuntimeError("the migration would leave rows that refer to nothing; the database is as it was")

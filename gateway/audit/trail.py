@@ -106,7 +106,7 @@ class Trail:
             "object_id": object_id,
             "trace_id": trace_id,
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(principal.tenant_id) as connection:
             await connection.execute(audit_records.insert().values(row))
         return id
 
@@ -119,7 +119,7 @@ class Trail:
             "status": status,
             "made_id": made_id,
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(principal.tenant_id) as connection:
             await connection.execute(audit_outcomes.insert().values(row))
 
     async def list(
@@ -169,7 +169,7 @@ class Trail:
             query = query.where(audit_records.c.at > after)
         if before is not None:
             query = query.where(audit_records.c.id < before)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = await connection.execute(query)
         return [
             AuditRecord(

@@ -111,7 +111,7 @@ async def list_keys(database: Database, tenant_id: str, *, limit: int, before: s
     query = select(api_keys).where(api_keys.c.tenant_id == tenant_id).order_by(api_keys.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(api_keys.c.id < before)
-    async with database.read() as connection:
+    async with database.read(tenant_id) as connection:
         return [_record(row) for row in await connection.execute(query)]
 
 
@@ -121,7 +121,7 @@ async def find_by_key(database: Database, key: str) -> ApiKey | None:
     ulid, _, secret = rest.partition("_")
     if prefix != "gw" or not secret or not ulid.isalnum() or not ulid.isascii():
         return None
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         row = (await connection.execute(select(api_keys).where(api_keys.c.id == f"key_{ulid}"))).one_or_none()
     if row is None or not hmac.compare_digest(row.key_sha256, digest(key)):
         return None

@@ -31,6 +31,8 @@ from gateway.up.temporal import find_temporal
 from gateway.up.valkey import find_valkey
 from plugins.egress.guard import Guard
 from plugins.storage.database import Database
+from plugins.storage.isolation import is_above_isolation
+from plugins.storage.tenants import INSTALLATION
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import MasterKey
 
@@ -112,12 +114,14 @@ async def _database(settings: Settings) -> list[Finding]:
     shown = make_url(settings.database_url).render_as_string(hide_password=True)
     database = Database(settings.database_url)
     try:
-        async with database.read() as connection:
+        async with database.read(INSTALLATION) as connection:
             await connection.execute(text("SELECT 1"))
             heads = await connection.run_sync(lambda plain: MigrationContext.configure(plain).get_current_heads())
             clock = None
+            walls: list[Finding] = []
             if not database.is_sqlite:
                 clock = (await connection.execute(text("SELECT now()"))).scalar_one()
+                walls = [_walls(is_above=await connection.run_sync(is_above_isolation))]
     except (SQLAlchemyError, OSError) as error:
         return [Finding("database", "error", f"{shown}: {_first_line(error)}", "Check GATEWAY_DATABASE_URL.")]
     finally:
@@ -125,7 +129,14 @@ async def _database(settings: Settings) -> list[Finding]:
     clocks = [] if clock is None else [_clock("database", clock)]
     if set(heads) != set(_latest_revisions()):
         return [Finding("database", "error", f"{shown}: the schema is not of this release", "Run `gateway migrate`.")]
-    return [Finding("database", "ok", shown), *clocks]
+    return [Finding("database", "ok", shown), *walls, *clocks]
+
+
+def _walls(*, is_above: bool) -> Finding:
+    if is_above:
+        remedy = "Let the processes use a role that is neither: see deploy/security.md."
+        return Finding("row security", "warning", "the role is a superuser, or bypasses row-level security", remedy)
+    return Finding("row security", "ok", "a transaction sees the rows of its tenant alone")
 
 
 async def _redis(settings: Settings) -> list[Finding]:

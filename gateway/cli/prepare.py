@@ -16,9 +16,11 @@ from plugins.vault.keys import MasterKey
 def migrate() -> None:
     """Bring the database to this release.
 
-    The one of GATEWAY_DATABASE_URL; made first, where it is a file.
+    The one of GATEWAY_DATABASE_URL; made first, where it is a file. With GATEWAY_DATABASE_OWNER_URL the tables are that
+    role's, and the role of GATEWAY_DATABASE_URL may do with them what the processes do.
     """
-    asyncio.run(migrate_database(read_settings().database_url))
+    settings = read_settings()
+    asyncio.run(migrate_database(settings.database_url, owner_url=settings.database_owner_url))
     click.echo("The database is up to date.")
 
 

@@ -90,7 +90,7 @@ class Answers:
         Raises:
             KeyReused: the key came with another request before.
         """
-        async with self._database.read() as connection:
+        async with self._database.read(slot.tenant_id) as connection:
             row = (await connection.execute(select(idempotency_keys).where(_is(slot)))).one_or_none()
         if row is None:
             return await self._insert(slot)
@@ -113,7 +113,7 @@ class Answers:
             "lease_until": moment + timedelta(seconds=LEASE),
             "created_at": moment,
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(slot.tenant_id) as connection:
             made = await connection.execute(
                 self._database.insert(idempotency_keys).values(row).on_conflict_do_nothing()
             )
@@ -123,7 +123,7 @@ class Answers:
         """Claim the slot of a process that died while it answered."""
         claim, moment = secrets.token_hex(16), now()
         lapsed = and_(idempotency_keys.c.answer_sealed.is_(None), idempotency_keys.c.lease_until < moment)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(slot.tenant_id) as connection:
             taken = await connection.execute(
                 update(idempotency_keys)
                 .where(_is(slot), lapsed)
@@ -142,17 +142,17 @@ class Answers:
 
     async def release(self, slot: Slot, claim: str) -> None:
         """Forget the key: nothing came of its request, so the next one with it may try again."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(slot.tenant_id) as connection:
             await connection.execute(delete(idempotency_keys).where(_is(slot), idempotency_keys.c.claim == claim))
 
     async def purge(self, before: datetime) -> int:
         """Forget the answers to requests older than `before`; return how many."""
-        async with self._database.transaction() as connection:
+        async with self._database.across.transaction() as connection:
             gone = await connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < before))
         return gone.rowcount
 
     async def _change(self, slot: Slot, claim: str, **values: object) -> None:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(slot.tenant_id) as connection:
             await connection.execute(
                 update(idempotency_keys).where(_is(slot), idempotency_keys.c.claim == claim).values(**values)
             )

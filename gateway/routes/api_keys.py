@@ -56,7 +56,7 @@ async def make_api_key(
     tenant_id = await tenant_of(data.tenant_id, principal, database)
     if not principal.is_admin and not granted(data.role, data.scopes) <= principal.permissions:
         raise Forbidden("A key cannot make a key that may do more than itself.")
-    async with database.transaction() as connection:
+    async with database.transaction(tenant_id) as connection:
         made = await create_key(
             connection, tenant_id, name=data.name, role=data.role, scopes=data.scopes, expires_at=data.expires_at
         )
@@ -88,7 +88,7 @@ async def revoke_api_key(
 ) -> None:
     """Revoke a key for good."""
     owner = await tenant_of(tenant_id, principal, database)
-    async with database.transaction() as connection:
+    async with database.transaction(owner) as connection:
         found = await revoke_key(connection, owner, key_id)
     if not found:
         raise Absent(f"There is no API key {key_id}.")

@@ -11,6 +11,7 @@ from gateway.auth.permissions import requires
 from gateway.errors import Absent
 from gateway.text import Name
 from plugins.storage.database import Database
+from plugins.storage.ids import new_id
 from plugins.storage.tenants import Tenant, create_tenant, find_tenant
 
 
@@ -27,8 +28,9 @@ class TenantBody(Struct, frozen=True, kw_only=True, rename="camel"):
 @post("/v1/tenants", opt=requires("tenants.write"))
 async def make_tenant(data: JSONBody[NewTenant], database: NamedDependency[Database]) -> TenantBody:
     """Create a tenant."""
-    async with database.transaction() as connection:
-        return _body(await create_tenant(connection, data.name))
+    tenant_id = new_id("ten")
+    async with database.transaction(tenant_id) as connection:
+        return _body(await create_tenant(connection, data.name, id=tenant_id))
 
 
 @get("/v1/tenants/{tenant_id:str}", opt=requires("tenants.read"))

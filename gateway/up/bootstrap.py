@@ -65,7 +65,7 @@ async def _owner_key(database: Database, known: str) -> str:
     if record is not None and record.is_valid(now()):
         return known
     exists = await find_tenant(database, TENANT_ID) is not None
-    async with database.transaction() as connection:
+    async with database.transaction(TENANT_ID) as connection:
         if not exists:
             await create_tenant(connection, TENANT_NAME, id=TENANT_ID)
         return (await create_key(connection, TENANT_ID, name="gateway up", role="owner")).key

@@ -33,7 +33,7 @@ class DeadLetters:
         query = select(jobs).where(*meant(self._database, tenant_id, wanted))
         if cursor is not None:
             query = query.where(jobs.c.id < cursor)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit + 1))).all()
         if not rows:
             return JobPage(items=())
@@ -49,7 +49,7 @@ class DeadLetters:
             JobConflict: the job is not dead.
         """
         query = select(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise JobNotFound(job_id)
@@ -69,7 +69,7 @@ class DeadLetters:
             raise InvalidJob("/payload", f"is {size} bytes of JSON; at most {MAX_PAYLOAD} are kept")
         sealed = (await self._vault.sealer(tenant_id)).seal_json(payload, place("payload", job_id))
         one = update(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.id == job_id, jobs.c.status == "dead")
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(one.values(payload_sealed=sealed, destination=destination_of(payload)))
         return await self.find(tenant_id, job_id)
 
@@ -86,7 +86,7 @@ class DeadLetters:
             "next_at": moment(self._database),
             "created_at": moment(self._database),
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(job_replays.insert().values(row))
         return Replay(
             id=str(row["id"]),
@@ -108,7 +108,7 @@ class DeadLetters:
         query = select(job_replays).where(job_replays.c.tenant_id == tenant_id)
         if cursor is not None:
             query = query.where(job_replays.c.id < cursor)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query.order_by(job_replays.c.id.desc()).limit(limit))).all()
         return [await self._view(row) for row in rows]
 
@@ -119,7 +119,7 @@ class DeadLetters:
             ReplayNotFound
         """
         query = select(job_replays).where(job_replays.c.tenant_id == tenant_id, job_replays.c.id == replay_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise ReplayNotFound(replay_id)
@@ -133,7 +133,7 @@ class DeadLetters:
         """
         one = (job_replays.c.tenant_id == tenant_id, job_replays.c.id == replay_id, job_replays.c.status == "running")
         stop = update(job_replays).where(*one)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(stop.values(status="stopped", reason="asked", closed_at=moment(self._database)))
         return await self.find_replay(tenant_id, replay_id)
 
@@ -143,7 +143,7 @@ class DeadLetters:
 
         query = select(counted("completed"), counted("dead"), counted(*WAITS, "running"))
         query = query.where(jobs.c.tenant_id == row.tenant_id, jobs.c.replay_id == row.id)
-        async with self._database.read() as connection:
+        async with self._database.read(row.tenant_id) as connection:
             completed, failed, under_way = (await connection.execute(query)).one()
         return Replay(
             id=row.id,

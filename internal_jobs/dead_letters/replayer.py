@@ -49,11 +49,11 @@ class Replayer:
     async def tick(self) -> bool:
         """Go on with every replay that is under way; return whether there is one."""
         query = select(job_replays.c.tenant_id, job_replays.c.id).where(RUNNING)
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             keys = (await connection.execute(query)).all()
         for tenant_id, id in keys:
             one = (job_replays.c.tenant_id == tenant_id, job_replays.c.id == id)
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(tenant_id) as connection:
                 lock = select(job_replays).where(*one, RUNNING).with_for_update(skip_locked=True)
                 row = (await connection.execute(lock)).one_or_none()
                 if row is not None and (changes := await self._go_on(connection, row)):

@@ -65,7 +65,7 @@ class Intake:
 
     async def take_in(self) -> int:
         """Make jobs of the oldest rows; return how many were there."""
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             oldest = select(job_inbox).order_by(job_inbox.c.created_at, job_inbox.c.id).limit(MOST)
             rows = (await connection.execute(oldest)).all()
         if not rows:
@@ -80,7 +80,7 @@ class Intake:
         """Delete rows and insert their jobs at once; whoever deletes a row makes its job."""
         key = tuple_(job_inbox.c.tenant_id, job_inbox.c.id)
         take = delete(job_inbox).where(key.in_(list(drafts))).returning(job_inbox.c.tenant_id, job_inbox.c.id)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*{tenant_id for tenant_id, _ in drafts}) as connection:
             taken = {tuple(row) for row in await connection.execute(take)}
             news: Sequence[NewJob] = [new for key, new in drafts.items() if new is not None and key in taken]
             if news:

@@ -52,7 +52,7 @@ class Schedules:
             "created_at": present,
             **_values(id, request.start_at or present, request, sealer, after=present),
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(job_schedules.insert().values(row))
         return await self.get(tenant_id, id)
 
@@ -62,7 +62,7 @@ class Schedules:
         Raises:
             ScheduleNotFound
         """
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = await _find(connection, tenant_id, schedule_id)
             (last,) = await _last_firings(connection, [row]) or (None,)
         return _schedule(row, last, await self._vault.sealer(tenant_id))
@@ -72,7 +72,7 @@ class Schedules:
         query = select(job_schedules).where(job_schedules.c.tenant_id == tenant_id)
         if cursor is not None:
             query = query.where(job_schedules.c.id < cursor)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query.order_by(job_schedules.c.id.desc()).limit(limit + 1))).all()
             last = {row.schedule_id: row for row in await _last_firings(connection, rows)}
         if not rows:
@@ -132,7 +132,7 @@ class Schedules:
         Raises:
             ScheduleNotFound
         """
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             gone = await connection.execute(delete(job_schedules).where(*_one(tenant_id, schedule_id)))
         if not gone.rowcount:
             raise ScheduleNotFound(schedule_id)
@@ -150,7 +150,7 @@ class Schedules:
         )
         if cursor is not None:
             query = query.where(schedule_firings.c.id < cursor)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             await _find(connection, tenant_id, schedule_id)
             rows = (await connection.execute(query.order_by(schedule_firings.c.id.desc()).limit(limit + 1))).all()
         items = tuple(_firing(row) for row in rows[:limit])
@@ -165,7 +165,7 @@ class Schedules:
             .limit(PURGE_BATCH)
         )
         keys = tuple_(schedule_firings.c.tenant_id, schedule_firings.c.id)
-        async with self._database.transaction() as connection:
+        async with self._database.across.transaction() as connection:
             return (await connection.execute(delete(schedule_firings).where(keys.in_(old)))).rowcount
 
     async def _set_paused(self, tenant_id: str, schedule_id: str, *, is_paused: bool) -> Schedule:
@@ -180,7 +180,7 @@ class Schedules:
 
     @asynccontextmanager
     async def _locked(self, tenant_id: str, schedule_id: str) -> AsyncIterator[tuple[AsyncConnection, Row[Any]]]:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             yield connection, await _find(connection, tenant_id, schedule_id, lock=True)
 
 

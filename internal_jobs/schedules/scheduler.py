@@ -57,7 +57,7 @@ class Scheduler:
             )
             .order_by(job_schedules.c.id)
         )
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             firing = (await connection.execute(due.limit(BATCH))).all()
             held = (await connection.execute(waiting.limit(BATCH))).all()
         made = 0
@@ -73,7 +73,7 @@ class Scheduler:
         lock = select(job_schedules).where(*one).with_for_update(skip_locked=True)
         try:
             sealer = await self._vault.sealer(seen.tenant_id)
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(seen.tenant_id) as connection:
                 row = (await connection.execute(lock)).one_or_none()
                 if row is None:
                     return 0
@@ -82,13 +82,13 @@ class Scheduler:
                 return made + await self._firer.fire(connection, row, opened)
         except (VaultError, JobsError) as error:
             # It would fail the same way each second: whoever mends it resumes it.
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(seen.tenant_id) as connection:
                 await connection.execute(update(job_schedules).where(*one).values(paused=True, due_at=None))
             _log.warning("schedules.paused", tenant_id=seen.tenant_id, schedule_id=seen.id, error=str(error))
             return 0
 
     async def _due_in(self) -> float:
         query = select(job_schedules.c.due_at, moment(self._database)).where(job_schedules.c.due_at.is_not(None))
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             row = (await connection.execute(query.order_by(job_schedules.c.due_at).limit(1))).one_or_none()
         return POLL if row is None else float((row[0] - row[1]).total_seconds())

@@ -58,7 +58,7 @@ class Deliveries:
         """
         query = _with_next().where(*_one(tenant_id, delivery_id))
         tried = select(attempts).where(attempts.c.tenant_id == tenant_id, attempts.c.delivery_id == delivery_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = (await connection.execute(query)).one_or_none()
             if row is None:
                 raise DeliveryNotFound(delivery_id)
@@ -92,7 +92,7 @@ class Deliveries:
                 query = query.where(column == wanted)
         if cursor is not None:
             query = query.where(deliveries.c.id < cursor)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query.order_by(deliveries.c.id.desc()).limit(limit + 1))).all()
         items = tuple(_delivery(row) for row in rows[:limit])
         return DeliveryPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
@@ -105,7 +105,7 @@ class Deliveries:
             DeliveryConflict: it is on its way, or its endpoint is disabled.
         """
         sealer = await self._vault.sealer(tenant_id)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             row = await find_delivery(connection, tenant_id, delivery_id)
             endpoint = await find_endpoint(connection, tenant_id, row.endpoint_id, lock=True)
             if row.status in OPEN:
@@ -126,7 +126,7 @@ class Deliveries:
     async def take(self, tenant_id: str, delivery_id: str) -> Parcel | None:
         """Return what an attempt sends; ``None``: there is nothing to be sent any more."""
         sealer = await self._vault.sealer(tenant_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = (await connection.execute(select(deliveries).where(*_one(tenant_id, delivery_id)))).one_or_none()
             if row is None or row.status not in OPEN:
                 return None
@@ -145,7 +145,7 @@ class Deliveries:
     async def close(self, tenant_id: str, delivery_id: str, status: DeliveryStatus, *, reason: str | None) -> None:
         """Close a delivery that is open, and begin the next of its order."""
         sealer = await self._vault.sealer(tenant_id)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             row = await find_delivery(connection, tenant_id, delivery_id)
             await find_endpoint(connection, tenant_id, row.endpoint_id, lock=True)
             await self.close_on(connection, sealer, row, status, reason=reason)
@@ -176,7 +176,7 @@ class Deliveries:
             .where(or_(jobs_table.c.status.is_(None), jobs_table.c.status.not_in(OPEN_JOBS)))
             .limit(BATCH)
         )
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             rows = (await connection.execute(lost)).all()
         for row in rows:
             reason = "its job is gone" if row.status is None else f"its job ended as {row.status}"
@@ -196,7 +196,7 @@ class Deliveries:
             .exists()
         )
         orphans = select(messages.c.tenant_id, messages.c.id).where(messages.c.created_at < before, ~told).limit(BATCH)
-        async with self._database.transaction() as connection:
+        async with self._database.across.transaction() as connection:
             gone = delete(deliveries).where(tuple_(deliveries.c.tenant_id, deliveries.c.id).in_(old))
             count = (await connection.execute(gone)).rowcount
             empty = delete(messages).where(tuple_(messages.c.tenant_id, messages.c.id).in_(orphans))

@@ -68,7 +68,7 @@ class Endpoints:
             "failures": 0,
             "created_at": now(),
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(endpoints.insert().values(row))
         return _with_secret(await self.get(tenant_id, id), secret)
 
@@ -78,7 +78,7 @@ class Endpoints:
         Raises:
             EndpointNotFound
         """
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = await find_endpoint(connection, tenant_id, endpoint_id)
         return _endpoint(row, await self._vault.sealer(tenant_id))
 
@@ -87,7 +87,7 @@ class Endpoints:
         query = select(endpoints).where(endpoints.c.tenant_id == tenant_id)
         if cursor is not None:
             query = query.where(endpoints.c.id < cursor)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query.order_by(endpoints.c.id.desc()).limit(limit + 1))).all()
         if not rows:
             return EndpointPage(items=())
@@ -102,7 +102,7 @@ class Endpoints:
             EndpointNotFound
         """
         sealer = await self._vault.sealer(tenant_id)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             row = await find_endpoint(connection, tenant_id, endpoint_id, lock=True)
             given = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
             enabled = given.pop("enabled", row.enabled)
@@ -129,7 +129,7 @@ class Endpoints:
         if span > LONGEST_OVERLAP:
             raise InvalidEndpoint("/overlap", f"is longer than {LONGEST_OVERLAP.days} days")
         secret, sealer = new_secret(), await self._vault.sealer(tenant_id)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             row = await find_endpoint(connection, tenant_id, endpoint_id, lock=True)
             known = sealer.open_json(row.secrets_sealed, _secrets_place(endpoint_id))
             kept = [secret.reveal(), known[0]]
@@ -146,7 +146,7 @@ class Endpoints:
         Raises:
             EndpointNotFound
         """
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             gone = await connection.execute(delete(endpoints).where(*one_endpoint(tenant_id, endpoint_id)))
         if not gone.rowcount:
             raise EndpointNotFound(endpoint_id)

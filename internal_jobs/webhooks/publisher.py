@@ -69,7 +69,7 @@ class Publisher:
             subject=event.subject,
             ordering_key=event.ordering_key,
         )
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             if endpoint_id is not None:
                 await find_endpoint(connection, tenant_id, endpoint_id)
             begun = await self.publish_on(connection, sealer, [occurrence], endpoint_id=endpoint_id)

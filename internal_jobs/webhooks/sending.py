@@ -94,7 +94,7 @@ class Sender:
     async def _note(self, tenant_id: str, parcel: Parcel, outcome: Outcome, *, is_last: bool) -> bool:
         """Record an attempt, and return whether the delivery is closed by it."""
         sealer = await self._vault.sealer(tenant_id)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             row = await find_delivery(connection, tenant_id, parcel.delivery_id)
             endpoint = await find_endpoint(connection, tenant_id, row.endpoint_id, lock=True)
             await self._record(connection, sealer, row, outcome)

@@ -155,13 +155,13 @@ class Ledger:
                 )
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.6, _LONGEST_PAUSE)
-            async with self._database.read() as connection:
+            async with self._database.read(claim.tenant_id) as connection:
                 row = await self._look(connection, claim, sealer)
 
     async def committed(self, tenant_id: str, key: str) -> Any:
         """Return what was committed together with a row; ``None``: nothing, or there is no such row."""
         query = select(effects.c.committed_sealed).where(*_is(tenant_id, key))
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             sealed = (await connection.execute(query)).scalar_one_or_none()
         if sealed is None:
             return None
@@ -205,7 +205,7 @@ class Ledger:
         A purged key acts again when repeated: keep rows for longer than any attempt may be repeated.
         """
         old = select(effects.c.tenant_id, effects.c.id).where(effects.c.lease_until < before).limit(limit)
-        async with self._database.transaction() as connection:
+        async with self._database.across.transaction() as connection:
             done = await connection.execute(delete(effects).where(tuple_(effects.c.tenant_id, effects.c.id).in_(old)))
         return done.rowcount
 
@@ -236,7 +236,7 @@ class Ledger:
             "begun_at": now(),
         }
         insert = self._database.insert(effects).values(fresh).on_conflict_do_nothing().returning(effects.c.fence)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(claim.tenant_id) as connection:
             if (await connection.execute(insert)).one_or_none() is not None:
                 return Hold(tenant_id=claim.tenant_id, key=claim.key, fence=1)
             row = await self._look(connection, claim, sealer)
@@ -297,7 +297,7 @@ class Ledger:
 
     async def _settle(self, hold: Hold, **values: Any) -> bool:
         mine = (*_is(hold.tenant_id, hold.key), effects.c.fence == hold.fence, effects.c.state == "begun")
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(hold.tenant_id) as connection:
             done = await connection.execute(update(effects).where(*mine).values(values))
         return done.rowcount == 1
 

@@ -48,7 +48,7 @@ class Blobs:
             "size": len(sealed),
             "created_at": now(),
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(self._database.insert(blobs).values(row).on_conflict_do_nothing())
         # On a conflict the stored bytes are others, sealed by an earlier put: both open to the same content.
         self._remember((tenant_id, id), sealed)
@@ -61,7 +61,7 @@ class Blobs:
             self._cache.move_to_end(key)
             return kept
         query = select(blobs.c.content_sealed).where(blobs.c.tenant_id == tenant_id, blobs.c.id == id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             sealed: bytes | None = (await connection.execute(query)).scalar_one_or_none()
         if sealed is not None:
             self._remember(key, sealed)

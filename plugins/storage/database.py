@@ -2,18 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+<<<<<<< HEAD
 from sqlalchemy import DateTime, Dialect, MetaData, Table, event
 from sqlalchemy.dialects import postgresql
+=======
+from sqlalchemy import DateTime, Dialect, MetaData, Table
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+>>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeDecorator
 
-from plugins.storage import sqlite
+from plugins.storage import postgresql, sqlite
+from plugins.storage.isolation import EVERYBODY, acting_for
 
 #: Every table of every floor; Alembic migrates exactly this.
 metadata = MetaData(
@@ -52,6 +58,9 @@ class Instant(TypeDecorator[datetime]):
 class Database:
     """An open database. Make one per process, in the composition root, and `close` it there.
 
+    Whoever reads or writes says for whom. PostgreSQL shows and takes no other tenant's rows
+    (`plugins.storage.isolation`); SQLite leaves it to the statements.
+
     Args:
         url: ``sqlite:///path/to/file.db`` or ``postgresql://user@host/name``; the async driver is filled in.
     """
@@ -62,33 +71,59 @@ class Database:
         # SQLite has one writer at a time: queue for it here, where waiting is cheap and fair.
         self._writer = asyncio.Lock() if self.is_sqlite else None
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading; nothing done on it is kept."""
-        async with self.engine.connect() as connection:
-            await connection.execution_options(reads=True)
-            yield connection
+    @property
+    def across(self) -> "Across":
+        """The door to rows of every tenant: for chores of the installation, and to find whose a token is."""
+        return Across(self)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for writing: committed at the end, rolled back on an error.
+    def read(self, tenant_id: str, *others: str) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection for reading what these tenants own; nothing done on it is kept."""
+        return self._read(acting_for(tenant_id, *others))
+
+    def transaction(self, tenant_id: str, *others: str) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection for writing what these tenants own: committed at the end, rolled back on an error.
 
         Await nothing but the database inside.
         """
+        return self._transaction(acting_for(tenant_id, *others))
+
+    @asynccontextmanager
+    async def _read(self, acts_for: str) -> AsyncIterator[AsyncConnection]:
+        async with self.engine.connect() as connection:
+            await connection.execution_options(reads=True, acts_for=acts_for)
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, acts_for: str) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as stack:
             if self._writer is not None:
                 await stack.enter_async_context(self._writer)
             connection = await stack.enter_async_context(self.engine.connect())
-            await connection.execution_options(writes=True)
+            await connection.execution_options(writes=True, acts_for=acts_for)
             async with connection.begin():
                 yield connection
 
-    def insert(self, table: Table) -> "sqlite_dialect.Insert | postgresql.Insert":
+    def insert(self, table: Table) -> "sqlite_dialect.Insert | postgresql_dialect.Insert":
         """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update`` in this dialect."""
-        return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
+        return sqlite_dialect.insert(table) if self.is_sqlite else postgresql_dialect.insert(table)
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+class Across:
+    """Acts for every tenant at once; `tests/test_architecture.py` names the modules that may."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `Database.read`, of everybody's rows."""
+        return self._database._read(EVERYBODY)
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `Database.transaction`, of everybody's rows."""
+        return self._database._transaction(EVERYBODY)
 
 
 def now() -> datetime:
@@ -119,7 +154,11 @@ def _engine(url: str) -> AsyncEngine:
     if engine.dialect.name == "sqlite":
         sqlite.adapt(engine.sync_engine)
     else:
+<<<<<<< HEAD
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
+=======
+        postgresql.adapt(engine.sync_engine)
+>>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
     return engine
 
 

@@ -35,6 +35,6 @@ async def create_tenant(connection: AsyncConnection, name: str, *, id: str | Non
 
 
 async def find_tenant(database: Database, tenant_id: str) -> Tenant | None:
-    async with database.read() as connection:
+    async with database.read(tenant_id) as connection:
         row = (await connection.execute(select(tenants).where(tenants.c.id == tenant_id))).one_or_none()
     return None if row is None else Tenant(id=row.id, name=row.name, created_at=row.created_at)

@@ -129,7 +129,7 @@ class Credentials:
             "created_at": moment,
             "updated_at": moment,
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(credentials.insert().values(row))
         return record
 
@@ -138,7 +138,7 @@ class Credentials:
         query = select(credentials).where(credentials.c.tenant_id == tenant_id).order_by(credentials.c.id.desc())
         if cursor is not None:
             query = query.where(credentials.c.id < cursor)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query.limit(limit + 1))).all()
         if not rows:
             return CredentialPage(items=(), next_cursor=None)
@@ -216,7 +216,7 @@ class Credentials:
         Raises:
             CredentialNotFound: the tenant has none with this id.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             done = await connection.execute(delete(credentials).where(*_is(tenant_id, credential_id)))
         if done.rowcount == 0:
             raise CredentialNotFound(credential_id)
@@ -271,7 +271,7 @@ class Credentials:
         return Lent(credential=credential, allowed_hosts=record.allowed_hosts)
 
     async def _row(self, tenant_id: str, credential_id: str) -> Row[Any]:
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             found = await connection.execute(_BY_ID, {"tenant_id": tenant_id, "id": credential_id})
             row = found.one_or_none()
         if row is None:
@@ -280,7 +280,7 @@ class Credentials:
 
     async def _change(self, tenant_id: str, credential_id: str, **values: Any) -> None:
         change = update(credentials).where(*_is(tenant_id, credential_id)).values(values)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             done = await connection.execute(change)
         if done.rowcount == 0:
             raise CredentialNotFound(credential_id)

@@ -83,7 +83,7 @@ class Vault:
     async def destroy(self, tenant_id: str) -> None:
         """Destroy the tenant's keys: everything sealed for it becomes unreadable, in every process within a minute."""
         gone = update(tenant_keys).where(tenant_keys.c.tenant_id == tenant_id)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(gone.values(wrapped_key=b"", state="destroyed"))
         self._cache.pop(tenant_id, None)
 
@@ -94,7 +94,7 @@ class Vault:
             .where(tenant_keys.c.master_version != self._master.current, tenant_keys.c.state != "destroyed")
             .limit(limit)
         )
-        async with self._database.transaction() as connection:
+        async with self._database.across.transaction() as connection:
             rows = (await connection.execute(old)).all()
             for row in rows:
                 binding = _binding(row.tenant_id, row.version)
@@ -112,7 +112,7 @@ class Vault:
 
     async def _read(self, tenant_id: str) -> Sequence[Any]:
         query = select(tenant_keys).where(tenant_keys.c.tenant_id == tenant_id).order_by(tenant_keys.c.version)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).all()
 
     async def _make_first(self, tenant_id: str) -> Sequence[Any]:
@@ -132,7 +132,7 @@ class Vault:
             "state": "active",
             "created_at": now(),
         }
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(self._database.insert(tenant_keys).values(row).on_conflict_do_nothing())
 
     def _unwrap(self, tenant_id: str, rows: Sequence[Any]) -> Sealer:

@@ -48,7 +48,7 @@ async def open_installation(database_url: str, temporal_address: str, folder: Pa
                 await connection.run_sync(metadata.create_all)
             worker = asyncio.create_task(_work(platform, stop))
             app = create_app(platform)
-            async with platform.database.transaction() as connection:
+            async with platform.database.across.transaction() as connection:
                 tenant = await create_tenant(connection, "Acme")
             async with asking(app):
                 yield Installation(platform, app, tenant.id)

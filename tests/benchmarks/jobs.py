@@ -159,7 +159,7 @@ async def main() -> None:
         async with database.engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
         vault = Vault(database, MasterKey.load_or_create(folder / "master.key"))
-        async with database.transaction() as connection:
+        async with database.across.transaction() as connection:
             tenants = [(await create_tenant(connection, name)).id for name in ("loud", "quiet")]
         settings = Settings(
             database_url=postgres.get_uri(),

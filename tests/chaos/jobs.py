@@ -207,7 +207,7 @@ async def play(
 @asynccontextmanager
 async def stage(database: Database, folder: Path) -> AsyncIterator[tuple[Jobs, str, Crew, Valkey]]:
     vault = Vault(database, MasterKey.load_or_create(folder / "master.key"))
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         tenant = (await create_tenant(connection, "Acme")).id
     await vault.sealer(tenant)
     valkey = Valkey(valkey_server(folder / "valkey"))

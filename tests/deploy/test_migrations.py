@@ -17,16 +17,17 @@ from sqlalchemy.engine import Connection
 
 from deploy import tables
 from plugins.storage.database import Database, metadata
+from plugins.storage.tenants import INSTALLATION
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-async def empty(database: Database) -> Database:
+async def empty(owned: Database) -> Database:
     """A database without a single table."""
-    async with database.transaction() as connection:
+    async with owned.across.transaction() as connection:
         await connection.run_sync(metadata.drop_all)
-    return database
+    return owned
 
 
 def settings(connection: Connection | None = None) -> Config:
@@ -37,7 +38,7 @@ def settings(connection: Connection | None = None) -> Config:
 
 
 async def upgrade(database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.run_sync(lambda sync: command.upgrade(settings(sync), "head"))
 
 
@@ -52,16 +53,30 @@ def table_names(connection: Connection) -> set[str]:
 
 async def test_upgrading_an_empty_database_gives_exactly_the_declared_tables(empty: Database) -> None:
     await upgrade(empty)
-    async with empty.read() as connection:
+    async with empty.across.read() as connection:
         assert await connection.run_sync(differences) == []
         assert await connection.run_sync(table_names) == {*metadata.tables, "alembic_version"}
 
 
+async def test_every_table_that_migrations_make_is_under_row_level_security(empty: Database) -> None:
+    """By the environment, after each of them: a migration that makes a table need not think of it."""
+    if empty.is_sqlite:
+        return
+    await upgrade(empty)
+    secured = "SELECT relname FROM pg_class JOIN pg_policy ON polrelid = pg_class.oid"
+    forced = text(f"{secured} WHERE relrowsecurity AND relforcerowsecurity AND polname = 'tenant'")
+    async with empty.read(INSTALLATION) as connection:
+        assert set((await connection.execute(forced)).scalars()) == set(metadata.tables)
+    async with empty.transaction(INSTALLATION) as connection:
+        await connection.run_sync(lambda sync: command.downgrade(settings(sync), "0016"))
+        assert (await connection.execute(text(secured))).all() == []
+
+
 async def test_a_missing_column_would_be_seen(empty: Database) -> None:
     await upgrade(empty)
-    async with empty.transaction() as connection:
+    async with empty.across.transaction() as connection:
         await connection.execute(text("ALTER TABLE tenants DROP COLUMN name"))
-    async with empty.read() as connection:
+    async with empty.across.read() as connection:
         ((kind, _, table, column),) = await connection.run_sync(differences)
     assert (kind, table, column.name) == ("add_column", "tenants", "name")
 
@@ -69,15 +84,15 @@ async def test_a_missing_column_would_be_seen(empty: Database) -> None:
 async def test_upgrading_twice_changes_nothing(empty: Database) -> None:
     await upgrade(empty)
     await upgrade(empty)
-    async with empty.read() as connection:
+    async with empty.across.read() as connection:
         assert await connection.run_sync(differences) == []
 
 
 async def test_downgrading_to_the_base_leaves_no_table(empty: Database) -> None:
     await upgrade(empty)
-    async with empty.transaction() as connection:
+    async with empty.across.transaction() as connection:
         await connection.run_sync(lambda sync: command.downgrade(settings(sync), "base"))
-    async with empty.read() as connection:
+    async with empty.across.read() as connection:
         assert await connection.run_sync(table_names) == {"alembic_version"}
 
 
@@ -86,7 +101,7 @@ async def test_three_processes_may_migrate_one_database_at_once(empty: Database)
     arguments = ("-m", "alembic", "-x", f"url={url}", "upgrade", "head")
     migrating = [await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT) for _ in range(3)]
     assert [await process.wait() for process in migrating] == [0, 0, 0]
-    async with empty.read() as connection:
+    async with empty.across.read() as connection:
         assert await connection.run_sync(differences) == []
 
 

@@ -62,7 +62,7 @@ async def asking(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
 
 async def new_tenant(platform: Platform, role: TenantRole = "owner", **options: Any) -> Headers:
     """Make a tenant with a key, and return the headers that present the key."""
-    async with platform.database.transaction() as connection:
+    async with platform.database.across.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
         made = await create_key(connection, tenant.id, name="test", role=role, **options)
     return {"Authorization": f"Bearer {made.key}"}

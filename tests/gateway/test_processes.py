@@ -169,10 +169,10 @@ async def test_a_cell_runs_the_job_it_is_told_and_ends_with_its_input(environmen
     """What the jobs worker starts for a suspect, by the command that it is started by."""
     async with open_platform(load(environment)) as platform:
         await new_tenant(platform)
-        async with platform.database.read() as connection:
+        async with platform.database.across.read() as connection:
             tenant = (await connection.exec_driver_sql("SELECT id FROM tenants")).scalar_one()
         made = await platform.jobs.enqueue(tenant, JobRequest(type="job.enqueue", payload={"type": "job.enqueue"}))
-        async with platform.database.transaction() as connection:
+        async with platform.database.across.transaction() as connection:
             await connection.exec_driver_sql("UPDATE jobs SET redeliveries = 1, sequence = 1")
         answers, pipe = os.pipe()
         command = (sys.executable, "-P", "-m", "gateway", "worker", "internal-jobs", "--cell", str(pipe))

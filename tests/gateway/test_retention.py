@@ -29,7 +29,7 @@ async def test_what_is_older_than_its_retention_is_deleted(client: httpx.AsyncCl
     for key in ("old", "new"):
         await client.post("/v1/tenants", headers=ADMIN | {"Idempotency-Key": key}, json={"name": key})
     aged = now() - timedelta(seconds=platform.settings.retention.idempotency + 1)
-    async with platform.database.transaction() as connection:
+    async with platform.database.across.transaction() as connection:
         first = select(func.min(idempotency_keys.c.id)).scalar_subquery()
         await connection.execute(update(idempotency_keys).where(idempotency_keys.c.id == first).values(created_at=aged))
     assert (await purge(platform, INSTALLATION)).output == {

@@ -30,13 +30,13 @@ def namespace() -> str:
 
 @pytest.fixture
 async def tenant(database: Database) -> str:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         return (await create_tenant(connection, "Acme")).id
 
 
 @pytest.fixture
 async def other_tenant(database: Database) -> str:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         return (await create_tenant(connection, "Other")).id
 
 

@@ -21,7 +21,7 @@ async def test_a_job_is_read_back_as_it_was_asked_for(jobs: Jobs, tenant: str) -
 
 
 async def test_another_tenants_job_is_absent(jobs: Jobs, tenant: str, database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         stranger = await create_tenant(connection, "Other")
     made = await jobs.enqueue(tenant, JobRequest(type="x"))
     assert await jobs.get(stranger.id, made.id) is None
@@ -39,7 +39,7 @@ async def test_twenty_concurrent_requests_with_one_key_make_one_job(jobs: Jobs, 
 
 
 async def test_equal_keys_of_two_tenants_make_two_jobs(jobs: Jobs, tenant: str, database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         other = await create_tenant(connection, "Other")
     first = await jobs.enqueue(tenant, JobRequest(type="x"), key="k")
     second = await jobs.enqueue(other.id, JobRequest(type="x"), key="k")
@@ -109,11 +109,17 @@ async def test_a_job_may_join_the_callers_transaction(
     jobs: Jobs, tenant: str, database: Database, vault: Vault
 ) -> None:
     await vault.sealer(tenant)
-    async with database.engine.connect() as connection:
-        lost = await jobs.enqueue(tenant, JobRequest(type="x"), connection=connection)
-        await connection.rollback()
-    assert await jobs.get(tenant, lost.id) is None
-    async with database.transaction() as connection:
+    lost: list[str] = []
+
+    async def take_back() -> None:
+        async with database.transaction(tenant) as connection:
+            lost.append((await jobs.enqueue(tenant, JobRequest(type="x"), connection=connection)).id)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await take_back()
+    assert await jobs.get(tenant, lost[0]) is None
+    async with database.across.transaction() as connection:
         kept = await jobs.enqueue(tenant, JobRequest(type="x"), key="k", connection=connection)
         assert (await jobs.enqueue(tenant, JobRequest(type="x"), key="k", connection=connection)).id == kept.id
     assert await jobs.get(tenant, kept.id) is not None
@@ -189,7 +195,7 @@ async def test_purge_deletes_what_is_settled_and_nothing_else(jobs: Jobs, tenant
 async def test_payload_and_keys_are_not_in_clear_in_the_database(jobs: Jobs, tenant: str, database: Database) -> None:
     secret = "canary-5f2c"
     await jobs.enqueue(tenant, JobRequest(type="x", payload={"body": secret}, singleton_key=secret), key=secret)
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         rows = (await connection.exec_driver_sql("SELECT * FROM jobs")).all()
     assert secret not in repr(rows)
     assert secret.encode() not in b"".join(bytes(value) for value in rows[0] if isinstance(value, bytes | memoryview))

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
 
 from internal_jobs.client import Job, JobRequest, Jobs
 from internal_jobs.errors import InvalidJob
@@ -25,7 +26,7 @@ def intake(database: Database, vault: Vault) -> Intake:
 
 
 async def put(database: Database, *rows: dict[str, Any]) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.execute(job_inbox.insert(), list(rows))
 
 
@@ -120,7 +121,7 @@ async def test_plain_sql_of_another_service_runs(
             connection.execute(plain)
         connection.close()
     else:
-        service = await asyncpg.connect(request.getfixturevalue("postgres_url"))
+        service = await asyncpg.connect(await url_of_billing(request.getfixturevalue("postgres_url")))
         async with service.transaction():
             statement, values = job_sql(tenant, ECHO, style="dollar")
             await service.execute(statement, *values)
@@ -141,3 +142,13 @@ async def test_a_service_on_sync_sqlalchemy_needs_nothing_of_ours_but_the_statem
     engine.dispose()
     await intake.take_in()
     assert len(await listed(jobs, tenant)) == 1
+
+
+async def url_of_billing(postgres_url: str) -> str:
+    """Make the service's role as the documentation says, and return how it connects."""
+    owner = await asyncpg.connect(postgres_url)
+    if not await owner.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = 'billing'"):
+        await owner.execute("CREATE ROLE billing LOGIN")
+    await owner.execute("GRANT USAGE ON SCHEMA public TO billing; GRANT INSERT ON job_inbox TO billing")
+    await owner.close()
+    return make_url(postgres_url).set(username="billing").render_as_string(hide_password=False)

@@ -15,7 +15,7 @@ async def publish(jobs: Jobs, database: Database, tenant: str) -> tuple[Job, Tic
 
 
 async def suspect(database: Database, redeliveries: int) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.execute(update(table).values(redeliveries=redeliveries))
 
 

@@ -20,7 +20,7 @@ def limits(database: Database, vault: Vault) -> Limits:
 
 
 async def make_tenants(database: Database, count: int) -> list[str]:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         return [(await create_tenant(connection, f"t{n}")).id for n in range(count)]
 
 
@@ -148,7 +148,7 @@ async def test_a_limit_holds_back_what_it_concerns_and_nothing_else(
 async def test_a_limit_of_the_installation_holds_for_all_tenants_together(
     jobs: Jobs, database: Database, limits: Limits, tenant: str, other_tenant: str
 ) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await create_tenant(connection, "the installation", id=INSTALLATION)
     await limits.put(INSTALLATION, Limit(scope="type", subject="x", max_concurrent=3))
     await limits.put(other_tenant, Limit(scope="tenant", max_concurrent=0))

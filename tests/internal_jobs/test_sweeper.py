@@ -45,7 +45,7 @@ async def age(database: Database, seconds: float) -> None:
     """Let every publication be older."""
     outbox = Outbox(database, window=0)
     published = await outbox.published_before(-1)
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         for one in published:
             row = table.c.id == one.job_id
             at = (await connection.execute(table.select().where(row))).one().published_at

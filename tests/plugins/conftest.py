@@ -35,7 +35,7 @@ async def egress(target: Target, authorities: ssl.SSLContext) -> AsyncIterator[E
 
 @pytest.fixture
 async def tenant_id(database: Database) -> str:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         return (await create_tenant(connection, "Acme")).id
 
 

@@ -208,7 +208,7 @@ class Place(Struct, frozen=True):
 
 
 async def _own_place(database: Database, temporal_address: str) -> Place:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
     return Place(tenant.id, (await own_namespace(temporal_address))["TEMPORAL_NAMESPACE"])
 

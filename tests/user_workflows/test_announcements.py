@@ -110,7 +110,7 @@ async def test_an_end_that_is_written_twice_is_told_once(database: Database, tmp
     assert (event["type"], len(event["data"]["error"]["message"])) == ("execution.failed", 2_000)
     sealer = await vault.sealer("ten_a")
     again = Ending(tenant_id="ten_a", execution_id="ex_1", status="failed", closed_at=at, error=error)
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await announcements.tell_ends(connection, {"ten_a": sealer}, [again])
     assert len((await webhooks.deliveries.list("ten_a")).items) == 1
     await jobs.close()

@@ -20,7 +20,7 @@ from user_workflows.store import executions
 
 async def sweep_later(lane: Lane, execution: Execution) -> None:
     """Let a few minutes pass for one record, and sweep."""
-    async with lane.database.transaction() as connection:
+    async with lane.database.across.transaction() as connection:
         await connection.execute(
             update(executions)
             .where(executions.c.tenant_id == lane.tenant_id, executions.c.id == execution.id)

@@ -24,7 +24,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     opened = Database(f"sqlite:///{tmp_path}/gateway.db")
     async with opened.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
-    async with opened.transaction() as connection:
+    async with opened.across.transaction() as connection:
         await create_tenant(connection, "A", id="ten_a")
         await create_tenant(connection, "B", id="ten_b")
     yield opened
@@ -84,7 +84,7 @@ def payload(size: int, seed: str = "a") -> Payload:
 
 
 async def stored(database: Database) -> list[bytes]:
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         return list((await connection.execute(select(blobs.c.content_sealed))).scalars())
 
 
@@ -120,7 +120,7 @@ async def test_a_blob_put_in_the_place_of_another_does_not_open(
     codec: TenantCodec, elsewhere: TenantCodec, database: Database
 ) -> None:
     claims = await of(codec, "ten_a").encode([payload(100_000, seed) for seed in ("a", "b")])
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         contents = list((await connection.execute(select(blobs.c.id, blobs.c.content_sealed))).all())
         for (id, _), (_, other) in zip(contents, reversed(contents), strict=True):
             await connection.execute(update(blobs).where(blobs.c.id == id).values(content_sealed=other))
@@ -132,7 +132,7 @@ async def test_a_claim_whose_blob_is_gone_says_so(
     codec: TenantCodec, elsewhere: TenantCodec, database: Database
 ) -> None:
     (claim,) = await of(codec, "ten_a").encode([payload(100_000)])
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await delete_blobs(connection, "ten_a", ["ex_1"])
     with pytest.raises(BlobGone, match="deleted with the record of execution ex_1"):
         await of(elsewhere, "ten_a").decode([claim])

@@ -57,7 +57,7 @@ class Feed:
 @pytest.fixture
 async def feed(database: Database, tmp_path: Path) -> AsyncIterator[Feed]:
     vault = Vault(database, MasterKey.load_or_create(tmp_path / "master.json"))
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
     feed = Feed(tenant.id, vault, tmp_path)
     publishing = asyncio.create_task(feed.writer.run())

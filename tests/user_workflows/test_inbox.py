@@ -25,14 +25,14 @@ async def keep(database: Database, vault: Vault, tenant_id: str, count: int, *, 
         )
         for number in range(count)
     ]
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.execute(inbound_events.insert(), rows)
     return sum(row["size"] for row in rows)
 
 
 async def counts(database: Database) -> dict[str, int]:
     query = select(inbound_events.c.tenant_id, func.count()).group_by(inbound_events.c.tenant_id)
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         return {row[0]: row[1] for row in await connection.execute(query)}
 
 
@@ -42,7 +42,7 @@ async def test_what_is_old_goes_and_of_a_tenant_that_takes_too_much_the_oldest(
     vault = Vault(database, MasterKey.create(tmp_path / "master.key"))
     tenants = []
     for name in ("heavy", "light"):
-        async with database.transaction() as connection:
+        async with database.across.transaction() as connection:
             tenants.append((await create_tenant(connection, name)).id)
     heavy, light = tenants
     size = await keep(database, vault, heavy, 10)

@@ -26,7 +26,7 @@ async def history_bytes(lane: Lane, execution: Execution) -> int:
 
 async def owned(lane: Lane, execution: Execution) -> int:
     query = select(func.count()).where(blobs.c.tenant_id == lane.tenant_id, blobs.c.owner_id == execution.id)
-    async with lane.database.read() as connection:
+    async with lane.database.across.read() as connection:
         return int((await connection.execute(query)).scalar_one())
 
 

@@ -38,19 +38,19 @@ async def keep(database: Database, tenant_id: str, id: str, closed_at: datetime 
         "checked_at": AT,
         "closed_at": closed_at,
     }
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.execute(executions.insert().values(row))
     await Blobs(database).put(tenant_id, id, f"of-{id}", b"large")
 
 
 async def kept(database: Database) -> list[tuple[str, str]]:
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         rows = await connection.execute(select(blobs.c.tenant_id, blobs.c.owner_id).order_by(*blobs.primary_key))
         return [(row.tenant_id, row.owner_id) for row in rows]
 
 
 async def test_blobs_die_with_their_execution(database: Database, store: Executions) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         for tenant_id in ("ten_a", "ten_b"):
             await create_tenant(connection, tenant_id, id=tenant_id)
     old, young = AT + timedelta(days=1), AT + timedelta(days=9)
@@ -61,13 +61,13 @@ async def test_blobs_die_with_their_execution(database: Database, store: Executi
     await keep(database, "ten_b", "ex_4", old)
     assert await store.purge(AT + timedelta(days=5)) == 2
     assert await kept(database) == [("ten_a", "ex_2"), ("ten_a", "ex_3"), ("ten_b", "ex_1")]
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(executions))).scalar_one() == 3
 
 
 async def test_an_execution_goes_with_its_blobs_or_not_at_all(database: Database, store: Executions) -> None:
     """However many are due, each call deletes whole ones."""
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await create_tenant(connection, "A", id="ten_a")
     for number in range(5):
         await keep(database, "ten_a", f"ex_{number}", AT + timedelta(hours=number))

@@ -43,7 +43,7 @@ async def writing(
     announcements: Announcements | None = None,
 ) -> AsyncIterator[RecordWriter]:
     vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await create_tenant(connection, "Acme", id="ten_a")
         row = {
             "tenant_id": "ten_a",
@@ -69,7 +69,7 @@ async def writing(
 
 
 async def rows(database: Database) -> "tuple[Row[Any], dict[str, Row[Any]]]":
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         execution = (await connection.execute(select(executions))).one()
         found = (await connection.execute(select(steps))).all()
     return execution, {row.node_id: row for row in found}
@@ -121,7 +121,7 @@ async def test_steps_that_are_told_after_a_termination_are_canceled_where_they_r
     database: Database, tmp_path: Path
 ) -> None:
     async with writing(database, tmp_path) as writer:
-        async with database.transaction() as connection:
+        async with database.across.transaction() as connection:
             await connection.execute(executions.update().values(status="terminated", closed_at=AT))
         await writer.write(record(1000, step("done", 900, status="completed"), step("ran", 1000)))
         execution, found = await rows(database)
@@ -163,13 +163,15 @@ async def test_outputs_and_errors_are_sealed(database: Database, tmp_path: Path)
     assert sealer.open_json(execution.result_sealed, result_place("ex_1"))["output"] == "canary-3"
 
 
-async def test_records_that_cannot_be_written_are_kept_and_tried_again(database: Database, tmp_path: Path) -> None:
+async def test_records_that_cannot_be_written_are_kept_and_tried_again(
+    database: Database, owned: Database, tmp_path: Path
+) -> None:
     async with writing(database, tmp_path) as writer:
-        async with database.transaction() as connection:
+        async with owned.across.transaction() as connection:
             await connection.execute(text("ALTER TABLE steps RENAME TO gone"))
         with pytest.raises(Exception, match=r"no such table|does not exist"):
             await writer.write(record(1000, step("a", 1000)))
-        async with database.transaction() as connection:
+        async with owned.across.transaction() as connection:
             await connection.execute(text("ALTER TABLE gone RENAME TO steps"))
         await writer.write(record(2000, step("b", 2000)))
         _, found = await rows(database)
@@ -191,7 +193,7 @@ async def test_a_record_of_megabytes_is_written_and_read(database: Database, tmp
         bulk = step("bulk", 1, status="completed", input={"text": text}, output={"text": text})
         await writer.write(record(1, bulk, status="completed", closed_at=AT, output={"text": text}))
     sealer = await Vault(database, MasterKey.load_or_create(tmp_path / "master.json")).sealer("ten_a")
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         execution = (await connection.execute(select(executions))).one()
         row = (await connection.execute(select(steps))).one()
     assert sealer.open_json(execution.result_sealed, result_place("ex_1"))["output"] == {"text": text}

@@ -29,7 +29,7 @@ async def pages(database: Database, loop: str, path: Sequence[int] = (), limit: 
     rounds = rounds_of("ten_a", "ex_1", PLAN, loop)
     found: list[Any] = []
     cursor = None
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         while True:
             page = await rounds.page(connection, tuple(path), limit=limit, cursor=cursor)
             assert len(page.items) <= limit

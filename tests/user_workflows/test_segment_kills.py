@@ -110,7 +110,7 @@ async def at_work(effect: Effect, folder: Path) -> AsyncIterator[tuple[World, Se
     database = Database(f"sqlite:///{folder}/gateway.db")
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
     vault = Vault(database, MasterKey({1: bytes(range(32))}, 1))
     egress = EgressClient(Guard())
@@ -137,7 +137,7 @@ async def live_through(effect: Effect, reads: int, stops: list[int], folder: Pat
                 standing = asyncio.create_task(world.stopped.wait())
                 lost += [running, standing]
                 await asyncio.wait([running, standing], return_when=asyncio.FIRST_COMPLETED)
-                async with database.transaction() as connection:
+                async with database.across.transaction() as connection:
                     ended = update(effects).where(effects.c.state == "begun").values(lease_until=now())
                     await connection.execute(ended)
             world.stop_in(None)

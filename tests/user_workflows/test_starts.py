@@ -38,7 +38,7 @@ class Cut:
         async with asyncio.timeout(5):
             with pytest.raises(EngineUnavailable):
                 await self.starts.start(self.lane.tenant_id, workflow, trigger=MANUAL, key=key)
-        async with self.database.read() as connection:
+        async with self.database.across.read() as connection:
             return (
                 await connection.execute(select(executions.c.id).where(executions.c.workflow_id == workflow))
             ).scalar_one()
@@ -46,7 +46,7 @@ class Cut:
     async def sweep_later(self) -> None:
         """Let a few minutes pass for the rows, and sweep."""
         earlier = now() - timedelta(minutes=5)
-        async with self.database.transaction() as connection:
+        async with self.database.across.transaction() as connection:
             await connection.execute(update(executions).values(created_at=earlier, due_at=earlier, checked_at=earlier))
         await self.reconciler.sweep()
 
@@ -111,7 +111,7 @@ async def test_a_record_that_lost_its_end_is_repaired_when_it_is_read(cut: Cut) 
         while (await cut.lane.executions.get(cut.lane.tenant_id, execution.id)).status != "running":
             await asyncio.sleep(0.01)
     await handle.terminate()
-    async with cut.database.transaction() as connection:
+    async with cut.database.across.transaction() as connection:
         await connection.execute(update(executions).values(checked_at=now() - timedelta(seconds=10)))
     assert (await cut.lane.executions.get(cut.lane.tenant_id, execution.id)).status == "terminated"
 

@@ -26,7 +26,7 @@ Release = Callable[[str], AbstractAsyncContextManager[Lane]]
 @pytest.fixture
 async def release(temporal_address: str, store: Database, tmp_path: Path) -> Release:
     """Open a lane of a build, all of them over one store and in one namespace."""
-    async with store.transaction() as connection:
+    async with store.across.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
     place = Place(tenant.id, (await own_namespace(temporal_address))["TEMPORAL_NAMESPACE"])
     return lambda build: open_lane(store, temporal_address, tmp_path, build=build, like=place)

@@ -101,7 +101,7 @@ def webhook(secret: str) -> dict[str, Any]:
 @pytest.fixture
 async def house(database: Database, tmp_path: Path) -> House:
     house = House(database, MasterKey.create(tmp_path / "master.json"))
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         house.tenant = (await create_tenant(connection, "one")).id
         house.neighbour = (await create_tenant(connection, "two")).id
     return house
@@ -132,7 +132,7 @@ async def test_nothing_a_user_wrote_is_stored_in_the_clear(house: House) -> None
     await house.store.publish(house.tenant, workflow.id)
     token = (await house.store.get(house.tenant, workflow.id)).triggers[0].token
     assert token
-    async with house.database.read() as connection:
+    async with house.database.across.read() as connection:
         rows = [
             row
             for table in (workflows, workflow_versions, workflow_triggers)
@@ -457,7 +457,7 @@ async def test_a_lease_that_ran_out_is_taken_over_and_its_holder_cannot_commit(h
     pause = house.schedules.pause = asyncio.Event()
     frozen = asyncio.create_task(house.store.activate(house.tenant, workflow.id))
     await house.schedules.called.wait()
-    async with house.database.transaction() as connection:
+    async with house.database.across.transaction() as connection:
         long_ago = now() - LEASE
         await connection.execute(update(workflows).values(changing_until=long_ago))
     house.schedules.pause = None

@@ -102,7 +102,7 @@ class Inbox:
         """Keep an event that starts nothing, so that its owner can see what came."""
         place = Place(workflow_id=workflow_id, trigger_id=trigger_id, delivery_key=key, received_at=now())
         row = event_row(await self._vault.sealer(tenant_id), event, place, "unreadable")
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(self._insert, row)
 
     async def list(
@@ -125,7 +125,7 @@ class Inbox:
             query = query.where(inbound_events.c.received_at > received_after)
         if cursor is not None:
             query = query.where(inbound_events.c.id < cursor)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             rows = (await connection.execute(query.order_by(inbound_events.c.id.desc()).limit(limit + 1))).all()
         sealer = await self._vault.sealer(tenant_id)
         items = tuple(InboundEvent(**_shown(row, open_head(sealer, row))) for row in rows[:limit])
@@ -191,13 +191,13 @@ class Inbox:
         """
         key = (inbound_events.c.tenant_id, inbound_events.c.id)
         old = select(*key).where(inbound_events.c.received_at < before).limit(limit)
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             doomed: Sequence[Any] = (await connection.execute(old)).all()
             if not doomed:
                 doomed = (await connection.execute(self._beyond().limit(limit))).all()
         if not doomed:
             return 0
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*{row.tenant_id for row in doomed}) as connection:
             keys = [(row.tenant_id, row.id) for row in doomed]
             return (await connection.execute(delete(inbound_events).where(tuple_(*key).in_(keys)))).rowcount
 
@@ -224,7 +224,7 @@ class Inbox:
 
     async def _row(self, tenant_id: str, event_id: str) -> "Row[Any]":
         query = select(inbound_events).where(inbound_events.c.tenant_id == tenant_id, inbound_events.c.id == event_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise NotFound("inbound event", event_id)

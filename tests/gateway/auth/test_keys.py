@@ -26,7 +26,7 @@ async def test_a_new_key_works_at_once_and_is_shown_once(client: httpx.AsyncClie
     listed = await client.get("/v1/api-keys", headers=headers)
     assert [item["id"] for item in listed.json()["items"]] == [made.json()["id"]]
     assert key not in listed.text
-    async with platform.database.read() as connection:
+    async with platform.database.across.read() as connection:
         row = (await connection.execute(select(api_keys))).one()
     assert key not in str(row)
     assert key.split("_", 2)[2] not in str(row)

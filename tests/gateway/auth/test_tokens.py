@@ -67,7 +67,7 @@ async def target() -> AsyncIterator[Target]:
 
 @pytest.fixture
 async def world(settings: Settings, database: Database, target: Target) -> AsyncIterator[World]:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         acme, other = await create_tenant(connection, "Acme"), await create_tenant(connection, "Other")
     issuer = Issuer(
         name="corp",

@@ -21,7 +21,7 @@ KEY = {"Idempotency-Key": "order-4711"}
 
 
 async def count_tenants(platform: Platform, name: str) -> int:
-    async with platform.database.read() as connection:
+    async with platform.database.across.read() as connection:
         found = await connection.execute(select(func.count()).select_from(tenants).where(tenants.c.name == name))
     return found.scalar_one()
 
@@ -72,7 +72,7 @@ async def test_a_replay_needs_the_permission_too(client: httpx.AsyncClient, owne
 async def test_remembered_answers_are_sealed(client: httpx.AsyncClient, platform: Platform, owner: Headers) -> None:
     body = {"name": "ci", "role": "viewer"}
     made = (await client.post("/v1/api-keys", headers=owner | KEY, json=body)).json()
-    async with platform.database.read() as connection:
+    async with platform.database.across.read() as connection:
         (row,) = (await connection.execute(select(idempotency_keys))).all()
     assert made["key"].encode() not in row.answer_sealed
     assert KEY["Idempotency-Key"] not in row.id
@@ -87,7 +87,7 @@ async def test_a_malformed_key_is_refused(client: httpx.AsyncClient) -> None:
 
 async def test_the_claim_of_a_dead_process_is_taken_over(client: httpx.AsyncClient, platform: Platform) -> None:
     await client.post("/v1/tenants", headers=ADMIN | KEY, json={"name": "Dead"})
-    async with platform.database.transaction() as connection:
+    async with platform.database.across.transaction() as connection:
         await connection.execute(
             update(idempotency_keys).values(answer_sealed=None, lease_until=now() - timedelta(seconds=1))
         )

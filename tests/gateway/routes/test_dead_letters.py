@@ -12,7 +12,7 @@ NESTED = {"type": "job.enqueue", "payload": {"type": "job.enqueue"}, "tags": ["n
 @pytest.fixture
 async def dead(client: httpx.AsyncClient, owner: Headers, platform: Platform) -> str:
     job = (await client.post("/v1/jobs", headers=owner, json=NESTED)).json()
-    async with platform.database.transaction() as connection:
+    async with platform.database.across.transaction() as connection:
         await connection.exec_driver_sql(
             "UPDATE jobs SET status = 'dead', error_type = 'http.503', closed_at = created_at WHERE id = ?",
             (job["id"],),

@@ -39,12 +39,12 @@ def scheduler(database: Database, vault: Vault, jobs: Jobs) -> Scheduler:
 async def rewind(database: Database, schedule: Schedule, to: datetime) -> None:
     """Let a schedule stand as if no scheduler had run since `to`, when a firing was due."""
     one = job_schedules.c.id == schedule.id
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.execute(update(job_schedules).where(one).values(fires_at=to, due_at=to, anchor=to))
 
 
 async def set_status(database: Database, job_id: str | None, status: str) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.execute(update(jobs_table).where(jobs_table.c.id == job_id).values(status=status))
 
 
@@ -106,7 +106,7 @@ async def test_four_processes_fire_each_time_once(
         assert {firing.status for firing in firings} == {"started"}
         assert len({firing.job_id for firing in firings}) == len(firings)
         in_all += len(firings)
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(jobs_table))).scalar_one() == in_all
 
 
@@ -214,7 +214,7 @@ async def test_replace_cancels_and_waits_until_what_runs_has_stopped(
     await scheduler.look()
     firings = await fired(schedules, schedule, tenant)
     assert [firing.status for firing in firings] == ["started", "replaced", "waiting"]
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         asked = select(jobs_table.c.cancel_requested).where(jobs_table.c.id == firings[0].job_id)
         assert (await connection.execute(asked)).scalar_one()
     await set_status(database, firings[0].job_id, "canceled")
@@ -290,7 +290,7 @@ async def test_what_a_schedule_holds_is_sealed_and_its_firings_are_forgotten_in_
 ) -> None:
     secret = JobRequest(type="crew.echo", payload={"value": "canary-2718"})
     schedule = await schedules.create(tenant, ScheduleRequest(name="x", job=secret, every="1h"))
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         row = (await connection.execute(select(job_schedules))).one()
     assert b"canary" not in row.spec_sealed
     firing = await schedules.run(tenant, schedule.id)

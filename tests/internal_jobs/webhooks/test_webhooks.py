@@ -281,7 +281,7 @@ async def test_endpoints_hear_of_what_they_subscribed_to(webhooks: Webhooks, ten
 
 async def test_what_nobody_subscribed_to_is_not_kept(database: Database, webhooks: Webhooks, tenant: str) -> None:
     assert await webhooks.publisher.publish(tenant, PAID) == []
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(messages))).scalar_one() == 0
 
 
@@ -311,7 +311,7 @@ async def test_what_is_told_and_to_whom_is_sealed(
 ) -> None:
     endpoint = await endpoint_at(webhooks, tenant, receiver, description="canary-2718")
     await publish(webhooks, tenant, EventRequest(type="x", data="canary-2718"))
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         row = (await connection.execute(select(endpoints))).one()
         message = (await connection.execute(select(messages))).one()
     assert b"canary" not in row.spec_sealed
@@ -328,12 +328,12 @@ async def test_a_delivery_whose_job_was_cancelled_is_closed_and_purged_in_time(
     assert job_id is not None
     await jobs.cancel(tenant, job_id)
     assert await webhooks.deliveries.settle() == 0, "its job may have ended a moment ago"
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.execute(update(deliveries).values(created_at=now() - timedelta(minutes=5)))
     assert await webhooks.deliveries.settle() == 1
     closed = (await webhooks.deliveries.get(tenant, delivery_id)).delivery
     assert (closed.status, closed.reason) == ("failed", "its job ended as canceled")
     assert await webhooks.deliveries.purge(now() - timedelta(hours=1)) == 0
     assert await webhooks.deliveries.purge(now() + timedelta(hours=1)) == 1
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(messages))).scalar_one() == 0

@@ -62,7 +62,7 @@ class Bench(Struct, frozen=True, kw_only=True):
         return caught.value.failure
 
     async def rows(self) -> list[Row[Any]]:
-        async with self.database.read() as connection:
+        async with self.database.across.read() as connection:
             return list((await connection.execute(select(effects))).all())
 
     async def state(self) -> str:
@@ -72,5 +72,5 @@ class Bench(Struct, frozen=True, kw_only=True):
 
     async def end_leases(self) -> None:
         """Let the time of every lease run out."""
-        async with self.database.transaction() as connection:
+        async with self.database.across.transaction() as connection:
             await connection.execute(update(effects).values(lease_until=now()))

@@ -204,12 +204,12 @@ async def test_without_a_database_nothing_happens_and_the_call_may_be_repeated(m
     await absent.close()
 
 
-async def test_what_a_call_gave_counts_even_when_it_cannot_be_written_down(bench: Bench) -> None:
+async def test_what_a_call_gave_counts_even_when_it_cannot_be_written_down(bench: Bench, owned: Database) -> None:
     async def act_and_lose_the_table() -> str:
-        async with bench.database.transaction() as connection:
+        async with owned.across.transaction() as connection:
             await connection.exec_driver_sql("ALTER TABLE effects RENAME TO lost")
         return "acted"
 
     assert (await bench.invoke(Acts("unsafe", act_and_lose_the_table).plugin)).output == "acted"
-    async with bench.database.transaction() as connection:
+    async with owned.across.transaction() as connection:
         await connection.exec_driver_sql("ALTER TABLE lost RENAME TO effects")

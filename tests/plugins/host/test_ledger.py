@@ -79,7 +79,7 @@ async def test_a_stored_failure_fails_every_repeat_the_same_way(ledger: Ledger, 
 
 async def test_outcomes_are_stored_sealed(database: Database, ledger: Ledger, tenant_id: str) -> None:
     await ledger.finish(await take(ledger, claim(tenant_id)), OUTCOME)
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         row = (await connection.execute(select(effects))).one()
     assert row.state == "done"
     assert "canary" not in repr(row)
@@ -193,7 +193,7 @@ async def test_what_is_old_is_purged_and_what_is_at_work_is_kept(
     soon = now() + timedelta(minutes=1)
     assert await ledger.purge(soon, limit=2) == 2
     assert await ledger.purge(soon) == 1
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         assert [row.id for row in await connection.execute(select(effects))] == ["live"]
 
 
@@ -203,7 +203,7 @@ async def test_what_is_committed_with_a_row_is_there_from_the_moment_it_is_begun
     assert await ledger.committed(tenant_id, "k") is None
     await take(ledger, claim(tenant_id, commit=["canary"]))
     assert await ledger.committed(tenant_id, "k") == ["canary"]
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         stored = (await connection.execute(select(effects.c.committed_sealed))).scalar_one()
     assert b"canary" not in stored
 

@@ -12,13 +12,13 @@ LARGE = os.urandom(12 * 2**20)
 
 
 async def tenants(database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         for id in ("ten_a", "ten_b"):
             await create_tenant(connection, id, id=id)
 
 
 async def stored(database: Database) -> int:
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         return int((await connection.execute(select(func.count()).select_from(blobs))).scalar_one())
 
 
@@ -50,7 +50,7 @@ async def test_deleting_an_owner_deletes_its_blobs_and_no_others(database: Datab
         ("ten_b", "ex_1", "one"),
     ):
         await writer.put(tenant_id, owner, id, b"content")
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await delete_blobs(connection, "ten_a", ["ex_1"])
     reader = Blobs(database)
     assert [await reader.get("ten_a", id) for id in ("one", "two", "three")] == [None, None, b"content"]
@@ -63,6 +63,6 @@ async def test_memory_keeps_what_was_used_last_and_no_more_than_its_bytes(databa
     for id in ("a", "b", "c"):
         await cached.put("ten_a", "ex_1", id, id.encode() * 40)  # the third pushes out the first
     await cached.put("ten_a", "ex_1", "huge", b"h" * 101)  # pushes out nothing
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await delete_blobs(connection, "ten_a", ["ex_1"])
     assert [await cached.get("ten_a", id) is not None for id in ("a", "b", "c", "huge")] == [False, True, True, False]

@@ -13,7 +13,7 @@ _COUNT_OTHERS = text(f"SELECT count(*) {_OTHERS}")
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 async def test_connections_that_the_server_closed_are_replaced_before_they_are_used(database: Database) -> None:
     async def use() -> None:
-        async with database.transaction() as connection:
+        async with database.across.transaction() as connection:
             await connection.execute(text("SELECT pg_sleep(0.05)"))
 
     await asyncio.gather(*(use() for _ in range(5)))

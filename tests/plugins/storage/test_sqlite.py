@@ -38,26 +38,26 @@ def visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def names(database: Database) -> list[str]:
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         return list((await connection.execute(select(tenants.c.name).order_by(tenants.c.name))).scalars())
 
 
 async def test_a_statement_is_one_visit_to_the_drivers_thread(database: Database, visits: list[str]) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
     visits.clear()
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         found = (await connection.execute(select(tenants).where(tenants.c.id == tenant.id))).one()
     assert (found.name, len(visits)) == ("Acme", 1)
     visits.clear()
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await connection.execute(update(tenants).values(name="Zenith"))
         assert (await connection.execute(select(tenants.c.name))).scalar_one() == "Zenith"
     assert len(visits) == len(["begin", "update", "select", "commit"])
 
 
 async def test_rows_counts_and_errors_are_the_drivers(database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         for name in "abc":
             await create_tenant(connection, name, id=f"ten_{name}")
         renamed = await connection.execute(update(tenants).where(tenants.c.name != "c").values(name="x"))
@@ -66,10 +66,10 @@ async def test_rows_counts_and_errors_are_the_drivers(database: Database) -> Non
         assert sorted(returned.scalars()) == ["ten_a", "ten_b", "ten_c"]
         assert (await connection.execute(select(tenants).where(tenants.c.id == "none"))).all() == []
     with pytest.raises(OperationalError, match="no such table"):
-        async with database.read() as connection:
+        async with database.across.read() as connection:
             await connection.execute(text("SELECT * FROM absent"))
     with pytest.raises(IntegrityError):
-        async with database.transaction() as connection:
+        async with database.across.transaction() as connection:
             await create_tenant(connection, "again", id="ten_a")
     assert await names(database) == ["y", "y", "y"]
 
@@ -78,12 +78,12 @@ async def test_what_fails_or_is_cancelled_inside_a_transaction_leaves_nothing(da
     reached = asyncio.Event()
 
     async def fail() -> None:
-        async with database.transaction() as connection:
+        async with database.across.transaction() as connection:
             await create_tenant(connection, "failed")
             raise ZeroDivisionError
 
     async def hang() -> None:
-        async with database.transaction() as connection:
+        async with database.across.transaction() as connection:
             await create_tenant(connection, "canceled")
             reached.set()
             await asyncio.Event().wait()
@@ -95,7 +95,7 @@ async def test_what_fails_or_is_cancelled_inside_a_transaction_leaves_nothing(da
         await reached.wait()
     hanging.cancel()
     await asyncio.gather(hanging, return_exceptions=True)
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         await create_tenant(connection, "kept")
     assert await names(database) == ["kept"]
 
@@ -104,7 +104,7 @@ async def test_a_statement_that_is_cancelled_under_way_leaves_a_connection_that_
     slow = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000000) SELECT max(i) FROM n")
 
     async def write() -> None:
-        async with database.transaction() as connection:
+        async with database.across.transaction() as connection:
             await create_tenant(connection, "canceled")
             await connection.execute(slow)
 
@@ -112,6 +112,6 @@ async def test_a_statement_that_is_cancelled_under_way_leaves_a_connection_that_
     await asyncio.sleep(0.02)
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
-    async with asyncio.timeout(10), database.transaction() as connection:
+    async with asyncio.timeout(10), database.across.transaction() as connection:
         await create_tenant(connection, "kept")
     assert await names(database) == ["kept"]

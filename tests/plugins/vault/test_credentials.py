@@ -59,7 +59,7 @@ async def test_nothing_of_the_tenant_is_stored_in_the_clear(
     await store.create(
         tenant_id, type="bearer", name="canary-name", data={"token": "canary-t"}, allowed_hosts=["canary.example"]
     )
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         row = (await connection.execute(select(credentials))).one()
     assert "canary" not in repr(row)
 
@@ -123,7 +123,7 @@ async def test_another_tenants_credential_is_as_if_it_were_absent(
     database: Database, store: Credentials, tenant_id: str
 ) -> None:
     id = await create_bearer(store, tenant_id)
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         other = (await create_tenant(connection, "Other")).id
     assert (await store.list(other)).items == ()
     for refused in (
@@ -158,7 +158,7 @@ async def test_data_moved_from_another_row_does_not_open(
     database: Database, store: Credentials, tenant_id: str
 ) -> None:
     one, two = await create_bearer(store, tenant_id), await create_bearer(store, tenant_id)
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         sealed = (
             await connection.execute(select(credentials.c.data_sealed).where(credentials.c.id == one))
         ).scalar_one()

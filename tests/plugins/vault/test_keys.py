@@ -12,7 +12,7 @@ from plugins.vault.keys import CACHE_SECONDS, MasterKey, Vault, tenant_keys
 
 async def age_keys(database: Database) -> None:
     """Make all keys as old as every process's cache allows."""
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         aged = now() - timedelta(seconds=3 * CACHE_SECONDS)
         await connection.execute(update(tenant_keys).values(created_at=aged))
 
@@ -30,7 +30,7 @@ async def test_many_processes_that_come_first_at_once_agree_on_one_key(
     sealers = await asyncio.gather(*(Vault(database, master).sealer(tenant_id) for _ in range(10)))
     sealed = [sealer.seal(b"data", "a:1") for sealer in sealers]
     assert all(sealers[0].open(each, "a:1") == b"data" for each in sealed)
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         assert len((await connection.execute(select(tenant_keys))).all()) == 1
 
 
@@ -39,7 +39,7 @@ async def test_a_sealer_is_cached(vault: Vault, tenant_id: str) -> None:
 
 
 async def test_tenants_have_keys_of_their_own(database: Database, vault: Vault, tenant_id: str) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         other = await create_tenant(connection, "Other")
     sealed = (await vault.sealer(tenant_id)).seal(b"data", "a:1")
     with pytest.raises(Unreadable):
@@ -54,7 +54,7 @@ async def test_an_unknown_tenant_gets_no_key(vault: Vault) -> None:
 async def test_no_key_is_stored_in_the_clear(database: Database, tenant_id: str) -> None:
     master = MasterKey({1: b"m" * 32}, 1)
     await Vault(database, master).sealer(tenant_id)
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         row = (await connection.execute(select(tenant_keys))).one()
     key = master.unwrap(row.wrapped_key, row.master_version, f"tenant_key:{tenant_id}:1")
     assert len(key) == 32
@@ -107,5 +107,5 @@ async def test_destroyed_keys_stay_destroyed(
     for process in (vault, Vault(database, master)):
         with pytest.raises(KeysDestroyed):
             await process.sealer(tenant_id)
-    async with database.read() as connection:
+    async with database.across.read() as connection:
         assert (await connection.execute(select(tenant_keys.c.wrapped_key))).scalar_one() == b""

@@ -93,7 +93,7 @@ class Pair:
     async def _outcome(self, execution: Execution) -> Any:
         """Return all that must be equal: status, output, error, and all of every step but its times."""
         query = select(steps).where(steps.c.tenant_id == self.lane.tenant_id, steps.c.execution_id == execution.id)
-        async with self.lane.database.read() as connection:
+        async with self.lane.database.across.read() as connection:
             rows = (await connection.execute(query)).all()
         sealer = await self.lane.vault.sealer(self.lane.tenant_id)
         ended = {}

@@ -148,7 +148,7 @@ async def test_a_cancel_disturbs_no_end_that_has_begun(pair: Pair) -> None:
                         return
                     await asyncio.sleep(0.02)
 
-        async with lane.database.transaction():
+        async with lane.database.across.transaction():
             # Nobody else writes now: the error workflow that it starts on its way out keeps it waiting.
             await lane.executions.signal(lane.tenant_id, execution.id, "go")
             await has(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
