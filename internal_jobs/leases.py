@@ -79,20 +79,9 @@ class Leases:
 
     async def renew(self, tickets: Sequence[Ticket]) -> dict[Ticket, bool]:
         """Renew leases; return those that were still held, and for each whether its job was asked to stop."""
-<<<<<<< HEAD
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*_owners(tickets)) as connection:
             renewed = await connection.execute(self._statements.renew, listing(tickets))
             return {Ticket(*row[:3]): row[3] for row in renewed}
-=======
-        renewed = (
-            update(jobs)
-            .where(LEASED, _among(tickets))
-            .values(lease_until=moment(self._database, self._length))
-            .returning(*_TICKET, jobs.c.cancel_requested)
-        )
-        async with self._database.transaction(*_owners(tickets)) as connection:
-            return {Ticket(*row[:3]): row[3] for row in await connection.execute(renewed)}
->>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
 
     async def report(self, progress: Sequence[tuple[Ticket, bytes]]) -> None:
         """Store what running plugins reported."""
@@ -127,13 +116,8 @@ class Leases:
 
     async def held(self, ticket: Ticket) -> Row[Any] | None:
         """Return the job of an attempt that is under way."""
-<<<<<<< HEAD
-        async with self._database.read() as connection:
-            return (await connection.execute(select(jobs).where(LEASED, published_as(ticket)))).one_or_none()
-=======
         async with self._database.read(ticket.tenant_id) as connection:
-            return (await connection.execute(select(jobs).where(LEASED, _is(ticket)))).one_or_none()
->>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
+            return (await connection.execute(select(jobs).where(LEASED, published_as(ticket)))).one_or_none()
 
     async def forfeit(self, end: End) -> None:
         """End an attempt for its worker, which is known to be dead."""
@@ -238,7 +222,6 @@ _TICKET = (jobs.c.tenant_id, jobs.c.id, jobs.c.sequence)
 class _Statements:
     """The statements of every job, made once: to make them takes longer than to carry them out."""
 
-<<<<<<< HEAD
     def __init__(self, database: Database, length: float) -> None:
         asked, present, until = listed(database), moment(database), moment(database, length)
         queued = update(jobs).where(among(asked), jobs.c.status == "queued")
@@ -274,21 +257,7 @@ class _Statements:
             .values(lease_until=until)
             .returning(*_TICKET, jobs.c.cancel_requested)
         )
-=======
-
-def _among(tickets: Sequence[Ticket]) -> Any:
-    return tuple_(*_TICKET).in_([(ticket.tenant_id, ticket.job_id, ticket.sequence) for ticket in tickets])
 
 
 def _owners(tickets: Sequence[Ticket]) -> set[str]:
     return {ticket.tenant_id for ticket in tickets}
-
-
-def _is(ticket: Ticket) -> Any:
-    return (jobs.c.tenant_id == ticket.tenant_id) & (jobs.c.id == ticket.job_id) & (jobs.c.sequence == ticket.sequence)
-
-
-async def _suspects(connection: AsyncConnection, tickets: Sequence[Ticket]) -> set[Ticket]:
-    query = select(*_TICKET).where(_among(tickets), jobs.c.status == "queued", jobs.c.redeliveries >= SUSPICIOUS)
-    return {Ticket(*row) for row in await connection.execute(query)}
->>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)

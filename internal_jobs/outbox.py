@@ -117,21 +117,8 @@ class Outbox:
 
     async def outlook(self) -> Outlook:
         """Look, without writing, whether `take` has anything to do."""
-<<<<<<< HEAD
-        async with self._database.read() as connection:
-            due_at, present, *queues = (await connection.execute(self._statements.look)).one()
-=======
-        looks: list[ColumnElement[Any]] = [
-            select(func.min(jobs.c.available_at)).where(RIPENING).scalar_subquery(),
-            moment(self._database),
-        ]
-        for queue in QUEUES:
-            looks.append(exists().where(BACKLOG, jobs.c.queue == queue))
-            held = select(func.count()).where(WINDOW, jobs.c.queue == queue, jobs.c.express.is_(False))
-            looks.append(held.scalar_subquery())
         async with self._database.across.read() as connection:
-            due_at, present, *queues = (await connection.execute(select(*looks))).one()
->>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
+            due_at, present, *queues = (await connection.execute(self._statements.look)).one()
             found = dict(zip(QUEUES, zip(queues[::2], queues[1::2], strict=True), strict=True))
             ready = [queue for queue, (waits, held) in found.items() if waits and held <= self._refill_at]
             crowded = [queue for queue, (waits, held) in found.items() if waits and held > self._refill_at]
@@ -162,20 +149,9 @@ class Outbox:
         """Put publications that did not reach a worker back into the backlog; return how many were still waiting."""
         if not publications:
             return 0
-<<<<<<< HEAD
         tickets = [Ticket(one.tenant_id, one.job_id, one.sequence) for one in publications]
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(*{one.tenant_id for one in publications}) as connection:
             return (await connection.execute(self._statements.give_back, listing(tickets))).rowcount
-=======
-        keys = [(one.tenant_id, one.job_id, one.sequence) for one in publications]
-        back = (
-            update(jobs)
-            .where(tuple_(jobs.c.tenant_id, jobs.c.id, jobs.c.sequence).in_(keys), WINDOW)
-            .values(published_at=None)
-        )
-        async with self._database.across.transaction() as connection:
-            return (await connection.execute(back)).rowcount
->>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
 
     async def published_before(self, seconds: float, limit: int = 500) -> list[Publication]:
         """Return what has been in the window for at least `seconds`."""

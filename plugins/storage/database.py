@@ -6,15 +6,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import UTC, datetime
 from typing import Any
 
-<<<<<<< HEAD
-from sqlalchemy import DateTime, Dialect, MetaData, Table, event
-from sqlalchemy.dialects import postgresql
-=======
 from sqlalchemy import DateTime, Dialect, MetaData, Table
 from sqlalchemy.dialects import postgresql as postgresql_dialect
->>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
 from sqlalchemy.dialects import sqlite as sqlite_dialect
-from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeDecorator
 
@@ -154,18 +148,5 @@ def _engine(url: str) -> AsyncEngine:
     if engine.dialect.name == "sqlite":
         sqlite.adapt(engine.sync_engine)
     else:
-<<<<<<< HEAD
-        event.listen(engine.sync_engine, "checkout", _refuse_closed)
-=======
         postgresql.adapt(engine.sync_engine)
->>>>>>> f36553d (feat(storage): PostgreSQL itself keeps tenants apart, by row-level security)
     return engine
-
-
-def _refuse_closed(connection: Any, _entry: object, _proxy: object) -> None:
-    """Let the pool make new connections when the server has closed one, as a restart closes all of them.
-
-    The event loop hears of that by itself: SQLAlchemy's ping before each use would be three round trips more.
-    """
-    if connection.driver_connection.is_closed():
-        raise InvalidatePoolError

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Dialect, event
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
@@ -16,6 +17,7 @@ def adapt(engine: Engine) -> None:
     """Make an engine over asyncpg work as this module says: option ``acts_for`` of a connection names tenants."""
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "checkout", _refuse_closed)
 
 
 class _Transaction:
@@ -66,3 +68,12 @@ def _connect(dialect: Dialect, _entry: ConnectionPoolEntry, arguments: Any, opti
 def _begin(connection: Connection) -> None:
     driver: Any = connection.connection.dbapi_connection
     driver.acts_for = connection.get_execution_options().get("acts_for")
+
+
+def _refuse_closed(connection: Any, _entry: object, _proxy: object) -> None:
+    """Let the pool make new connections when the server has closed one, as a restart closes all of them.
+
+    The event loop hears of that by itself: SQLAlchemy's ping before each use would be three round trips more.
+    """
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError

@@ -18,12 +18,12 @@ async def test_connections_that_the_server_closed_are_replaced_before_they_are_u
 
     await asyncio.gather(*(use() for _ in range(5)))
     ender = Database(database.engine.url.render_as_string(hide_password=False))
-    async with ender.read() as connection:
+    async with ender.across.read() as connection:
         await connection.execute(_END_OTHERS)
     others = 1
     async with asyncio.timeout(10):
         while others:
-            async with ender.read() as connection:
+            async with ender.across.read() as connection:
                 others = (await connection.execute(_COUNT_OTHERS)).scalar_one()
     await ender.close()
     await asyncio.sleep(0)  # the event loop reads what came before
