@@ -169,9 +169,10 @@ async def events(lane: Lane, plain: Client) -> Figure:
 
 def compiling() -> Figure:
     registry = Registry(BUILTINS)
-    definition = chain_of(lambda i: node(f"n{i}", values={"x": "{{ input.x + 1 }}"}), 1_000)
     taken = []
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
+        # No two expressions are the same, in one definition or in two: nothing can be remembered of an earlier one.
+        definition = chain_of(lambda i, n=number: node(f"n{i}", values={"x": f"{{{{ input.x + {n}{i:03} }}}}"}), 1_000)
         began = time.process_time()
         validation = validate(definition, plugins=registry)
         assert validation.definition is not None

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
+from plugins.host.registry import Registry
 from plugins.storage.database import Database, now
 from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
@@ -105,6 +106,23 @@ async def house(database: Database, tmp_path: Path) -> House:
         house.tenant = (await create_tenant(connection, "one")).id
         house.neighbour = (await create_tenant(connection, "two")).id
     return house
+
+
+async def test_a_version_is_compiled_once_when_it_is_published(house: House) -> None:
+    """Whoever starts it reads the plan that was stored, from its row once and from memory then."""
+    workflow = await house.store.create(house.tenant, name="Alert", definition=drawn(PRICE))
+    await house.store.publish(house.tenant, workflow.id)
+    # With no plugin installed, nothing that names one can be compiled.
+    elsewhere = Workflows(database=house.database, vault=house.vault, registry=Registry([]), schedules=house.schedules)
+    read: list[str] = []
+    event.listen(house.database.engine.sync_engine, "before_cursor_execute", lambda *about: read.append(about[2]))
+
+    first = await elsewhere.plan(house.tenant, workflow.id)
+    again = await elsewhere.plan(house.tenant, workflow.id)
+
+    assert [planned.id for planned in first.plan.nodes] == ["price"]
+    assert again is first
+    assert sum("workflow_versions" in statement for statement in read) == 1
 
 
 async def test_a_draft_may_hold_anything_and_says_what_is_wrong_with_it(house: House) -> None:

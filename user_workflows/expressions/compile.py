@@ -62,15 +62,14 @@ from user_workflows.expressions.values import TYPES_BY_NAME
 
 
 class Compiler:
-    """Compiles one tree. Afterwards `cost`, `slots` and `faults` say what the whole needs and what is wrong."""
+    """Compiles one tree. Afterwards `cost` and `slots` say what the whole needs."""
 
     def __init__(self) -> None:
         #: steps to charge when the expression is entered
         self.cost = 0
         #: places for loop variables
         self.slots = 0
-        #: what fails whenever it is evaluated, e.g. calls of unknown functions
-        self.faults: list[ExpressionError] = []
+        self._faults: list[ExpressionError] = []
         self._bound: dict[str, int] = {}
 
     def compile(self, node: Node, depth: int = 1) -> Run:  # noqa: PLR0911, PLR0912 - one case a kind of node
@@ -181,7 +180,7 @@ class Compiler:
 
     def _find(self, node: Call | Method, *, method: bool) -> Function:
         self.cost += CALL - 1
-        return find_function(node.name, node.arguments, node.position, self.faults, method=method)
+        return find_function(node.name, node.arguments, node.position, self._faults, method=method)
 
     def _operation(self, node: Operation, depth: int) -> Run:
         first = self.compile(node.first, depth + 1)

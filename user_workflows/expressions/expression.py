@@ -1,36 +1,50 @@
 """One expression, compiled."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from user_workflows.expressions.budget import MAX_SOURCE, Meter
+from user_workflows.expressions.budget import MAX_DEPTH, MAX_SOURCE, Meter
 from user_workflows.expressions.compile import Compiler
 from user_workflows.expressions.errors import ExpressionError, SourceTooLong
-from user_workflows.expressions.evaluation import Evaluation
+from user_workflows.expressions.evaluation import Evaluation, Run
 from user_workflows.expressions.functions import FUNCTIONS
 from user_workflows.expressions.lexer import Token, tokenize
+from user_workflows.expressions.lookup import find_faults
 from user_workflows.expressions.output import to_json
 from user_workflows.expressions.parser import Parser
-from user_workflows.expressions.references import ROOTS, Reference, find_references
+from user_workflows.expressions.references import ROOTS, Reference, Survey
+from user_workflows.expressions.syntax import Node
+
+
+class _Code(NamedTuple):
+    """An expression as closures."""
+
+    run: Run
+    #: steps to charge when it is entered
+    cost: int
+    #: places for loop variables
+    slots: int
 
 
 class Expression:
-    """An expression that can be evaluated any number of times, in any process, with the same results."""
+    """An expression that can be evaluated any number of times, in any process, with the same results.
 
-    __slots__ = ("_cost", "_run", "_slots", "faults", "references", "start", "tree")
+    It becomes code when it is first evaluated: most are only checked where they are made.
+    """
+
+    __slots__ = ("_code", "faults", "references", "start", "tree")
 
     def __init__(self, tokens: Sequence[Token], pointer: str = "") -> None:
         #: as it was parsed
-        self.tree = tree = Parser(tokens, FUNCTIONS).parse()
-        compiler = Compiler()
-        self._run = compiler.compile(tree)
-        self._cost = compiler.cost
-        self._slots = compiler.slots
+        self.tree = Parser(tokens, FUNCTIONS).parse()
         #: offset of its first token, as in `ExpressionError.position`
         self.start = tokens[0].position
-        self.references: tuple[Reference, ...] = find_references(tree, pointer)
+        survey = Survey(self.tree, pointer)
+        self.references: tuple[Reference, ...] = tuple(survey.references)
         #: what fails whenever it is evaluated: unknown functions, wrong numbers of arguments
-        self.faults: tuple[ExpressionError, ...] = tuple(compiler.faults)
+        self.faults: tuple[ExpressionError, ...] = find_faults(survey.calls)
+        # The compiler decides whether what is about as deep as may be is too deep.
+        self._code = _compile(self.tree) if survey.depth >= MAX_DEPTH else None
 
     def evaluate(self, scope: Mapping[str, Any], meter: Meter | None = None) -> Any:
         """Return the value in `scope`, in JSON's types.
@@ -45,9 +59,12 @@ class Expression:
             BudgetExceeded: it asked for too much.
         """
         meter = meter or Meter()
+        if self._code is None:
+            self._code = _compile(self.tree)
+        run, cost, slots = self._code
         try:
-            meter.work(self._cost)
-            return to_json(meter, self._run(Evaluation(scope, meter, self._slots)))
+            meter.work(cost)
+            return to_json(meter, run(Evaluation(scope, meter, slots)))
         except ExpressionError as error:
             if error.position is None:
                 error.position = self.start
@@ -65,6 +82,12 @@ def compile_expression(source: str) -> Expression:
     check_source(source, 0, len(source))
     tokens, _ = tokenize(source)
     return Expression(tokens)
+
+
+def _compile(tree: Node) -> _Code:
+    compiler = Compiler()
+    run = compiler.compile(tree)
+    return _Code(run, compiler.cost, compiler.slots)
 
 
 def check_source(source: str, start: int, end: int) -> None:

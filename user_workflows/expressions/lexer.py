@@ -19,23 +19,23 @@ class Token(NamedTuple):
 
 
 # Possessive quantifiers: no input makes these backtrack.
+_SPACE = re.compile(r"(?: [ \t\r\n\f]++ | //[^\n]*+ )*+", re.VERBOSE)
 _TOKEN = re.compile(
-    r"""
-      (?P<space> (?: [ \t\r\n\f]++ | //[^\n]*+ )++ )
+    rf"""{_SPACE.pattern} (?:
+      (?P<raw> [rR](?: \"\"\".*?\"\"\" | \'\'\'.*?\'\'\' | \"[^\"\r\n]*+\" | \'[^\'\r\n]*+\' ) )
     | (?P<double> [0-9]*+\.[0-9]++(?:[eE][+-]?[0-9]++)?+ | [0-9]++[eE][+-]?[0-9]++ )
     | (?P<hex> 0[xX][0-9a-fA-F]++ )
     | (?P<int> [0-9]++ )
-    | (?P<prefix> [rRbB]{0,2} ) (?P<string>
+    | (?P<string>
           \"\"\" (?: [^\\] | \\. )*? \"\"\" | \'\'\' (?: [^\\] | \\. )*? \'\'\'
         | \" (?: [^\"\\\r\n]++ | \\[^\r\n] )*+ \" | \' (?: [^\'\\\r\n]++ | \\[^\r\n] )*+ \' )
+    | (?P<bytes> [rR]?[bB][rR]? (?=[\"\']) )
     | (?P<name> [A-Za-z_][A-Za-z0-9_]*+ )
-    | ` (?P<quoted> [A-Za-z0-9_.\-/\ ]++ ) `
-    | (?P<symbol> \?\.(?![0-9]) | && | \|\| | <= | >= | == | != | [-+*/%<>!?:.,()\[\]{}] )
-    """,
+    | (?P<quoted> ` [A-Za-z0-9_.\-/\ ]++ ` )
+    | (?P<symbol> \?\.(?![0-9]) | && | \|\| | <= | >= | == | != | [-+*/%<>!?:.,()\[\]{{}}] )
+    | (?P<end> \Z )
+    )""",
     re.VERBOSE | re.DOTALL,
-)
-_RAW = re.compile(
-    r"""[rR](?: \"\"\".*?\"\"\" | \'\'\'.*?\'\'\' | \"[^\"\r\n]*+\" | \'[^\'\r\n]*+\' )""", re.VERBOSE | re.DOTALL
 )
 _ESCAPE = re.compile(
     r"\\(?:([abfnrtv\\?\"'`])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.|$))",
@@ -55,22 +55,29 @@ def tokenize(source: str, start: int = 0, *, inside_template: bool = False) -> t
         ExpressionSyntaxError: something is no token, or the closing ``}}`` is missing.
     """
     tokens: list[Token] = []
-    position, length, braces = start, len(source), 0
-    while position < length:
-        if inside_template and braces == 0 and source.startswith("}}", position):
-            break
-        raw = _RAW.match(source, position) if source[position] in "rR" else None
-        if raw is not None:
-            tokens.append(Token("string", _unquote(raw[0][1:]), position))
-            position = raw.end()
-            continue
+    position, braces = start, 0
+    while True:
         match = _TOKEN.match(source, position)
         if match is None:
-            raise ExpressionSyntaxError(_complaint(source, position), position)
-        token = _token(match)
-        if token is not None:
-            braces += {"{": 1, "}": -1}.get(token.value, 0) if token.kind == "symbol" else 0
-            tokens.append(token)
+            raise _complaint(source, position)
+        kind = str(match.lastgroup)
+        text, at = match[kind], match.start(kind)
+        if kind == "symbol":
+            if text == "{":
+                braces += 1
+            elif text == "}":
+                if inside_template and not braces and source.startswith("}}", at):
+                    position = at
+                    break
+                braces -= 1
+            tokens.append(Token("symbol", text, at))
+        elif kind == "name":
+            tokens.append(Token("name", text, at))
+        elif kind == "end":
+            position = at
+            break
+        else:
+            tokens.append(_literal(kind, text, at))
         position = match.end()
     if inside_template and not source.startswith("}}", position):
         hint = 'write }} after it, or {{ "{{" }} for a plain {{'
@@ -79,26 +86,23 @@ def tokenize(source: str, start: int = 0, *, inside_template: bool = False) -> t
     return tokens, position
 
 
-def _token(match: re.Match[str]) -> Token | None:  # noqa: PLR0911 - one a kind
-    kind, position = match.lastgroup, match.start()
-    text = match[0]
-    if kind == "space":
-        return None
+def _literal(kind: str, text: str, position: int) -> Token:
     if kind in ("int", "hex", "double") and len(text) > _MAX_DIGITS:
         raise ExpressionSyntaxError("the number has too many digits", position)
-    if kind == "int":
-        return Token("int", int(text), position)
-    if kind == "hex":
-        return Token("int", int(text, 16), position)
-    if kind == "double":
-        return Token("double", float(text), position)
-    if kind == "string":
-        if match["prefix"]:
+    match kind:
+        case "int":
+            return Token("int", int(text), position)
+        case "hex":
+            return Token("int", int(text, 16), position)
+        case "double":
+            return Token("double", float(text), position)
+        case "raw":
+            return Token("string", _unquote(text[1:]), position)
+        case "bytes":
             raise ExpressionSyntaxError("bytes literals are not part of this language; use a string", position)
-        return Token("string", _unescape(_unquote(text), position), position)
-    if kind == "quoted":
-        return Token("quoted", match["quoted"], position)
-    return Token("name" if kind == "name" else "symbol", text, position)
+        case "quoted":
+            return Token("quoted", text[1:-1], position)
+    return Token("string", _unescape(_unquote(text), position), position)
 
 
 def _unquote(text: str) -> str:
@@ -124,10 +128,15 @@ def _unescape(text: str, position: int) -> str:
     return _ESCAPE.sub(replace, text)
 
 
-def _complaint(source: str, position: int) -> str:
+def _complaint(source: str, position: int) -> ExpressionSyntaxError:
+    """Return what is wrong at the first place where there is no token."""
+    if (space := _SPACE.match(source, position)) is not None:
+        position = space.end()
     character = source[position]
-    if character in "\"'`" or source[position : position + 2].lower() in ('r"', "r'"):
-        return "the string is not closed; end it with the quote it began with"
-    if character in "&|=":
-        return f"{character!r} is no operator; write {character * 2}"
-    return f"{character!r} is not part of this language"
+    if character in "\"'`":
+        message = "the string is not closed; end it with the quote it began with"
+    elif character in "&|=":
+        message = f"{character!r} is no operator; write {character * 2}"
+    else:
+        message = f"{character!r} is not part of this language"
+    return ExpressionSyntaxError(message, position)

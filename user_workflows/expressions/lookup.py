@@ -1,13 +1,13 @@
 """Finding the function that a call names, and saying at once what can be said about the call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 from user_workflows.expressions.errors import EvaluationError, ExpressionError
 from user_workflows.expressions.functions import FUNCTIONS, METHODS
 from user_workflows.expressions.functions.function import Function
-from user_workflows.expressions.syntax import Constant, Node
+from user_workflows.expressions.syntax import Call, Constant, Method, Node
 
 #: unknown functions that get a hint at what may be meant; more than that is no typing error
 _MAX_HINTS = 3
@@ -23,6 +23,14 @@ _ELSEWHERE: Final = {
     "stringify": "json.encode", "toJsonString": "json.encode", "fromjson": "json.decode", "ifEmpty": "default",
     "test": "matches", "match": "regex.extract", "forEach": "map", "toDateTime": "timestamp",
 }  # fmt: skip
+
+
+def find_faults(calls: Iterable[Call | Method]) -> tuple[ExpressionError, ...]:
+    """Return what fails whenever it is evaluated: unknown functions, wrong numbers of arguments, refused literals."""
+    faults: list[ExpressionError] = []
+    for call in calls:
+        find_function(call.name, call.arguments, call.position, faults, method=isinstance(call, Method))
+    return tuple(faults)
 
 
 def find_function(

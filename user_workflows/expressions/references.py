@@ -1,6 +1,6 @@
-"""What an expression refers to, found without evaluating it."""
+"""What an expression refers to and calls, found without evaluating it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -31,7 +31,7 @@ from user_workflows.expressions.values import TYPES_BY_NAME
 ROOTS: Final = ("nodes", "input", "vars", "trigger", "execution", "item", "index", "last")
 
 
-class Reference(Struct, frozen=True, kw_only=True):
+class Reference(Struct, frozen=True, kw_only=True, gc=False):
     """One place where an expression reads its scope."""
 
     root: str
@@ -45,59 +45,81 @@ class Reference(Struct, frozen=True, kw_only=True):
     optional: bool = False
 
 
-def find_references(tree: Node, pointer: str = "") -> tuple[Reference, ...]:
-    """Return every reference in `tree`, in the order written. Loop variables are none, and hide roots."""
-    return tuple(_walk(tree, frozenset(), pointer, False))
+class Survey:
+    """One look at a whole tree. Loop variables are no references, and hide roots.
 
+    Args:
+        tree: of an expression.
+        pointer: of the string that it stands in.
+    """
 
-def _walk(node: Node, bound: frozenset[str], pointer: str, optional: bool) -> Iterator[Reference]:
-    match node:
-        case Name() if node.absolute or (node.name not in bound and node.name not in TYPES_BY_NAME):
-            yield Reference(root=node.name, position=node.position, pointer=pointer, optional=optional)
-        case Path():
-            yield from _walk_path(node, bound, pointer, optional)
-        case Has():
-            yield from _walk_path(node.operand, bound, pointer, True)
-        case Default():
-            for number, argument in enumerate(node.arguments, 1):
-                yield from _walk(argument, bound, pointer, optional or number < len(node.arguments))
-        case Bind():
-            yield from _walk(node.value, bound, pointer, optional)
-            yield from _walk(node.body, bound | {node.variable}, pointer, optional)
-        case _:
-            for child in children(node):
-                yield from _walk(child, bound, pointer, optional)
+    def __init__(self, tree: Node, pointer: str = "") -> None:
+        self._pointer = pointer
+        #: in the order written, as the calls
+        self.references: list[Reference] = []
+        self.calls: list[Call | Method] = []
+        #: levels of nodes in one another
+        self.depth = 0
+        self._walk(tree, frozenset(), 1, optional=False)
 
+    def _walk(self, node: Node, bound: frozenset[str], depth: int, *, optional: bool) -> None:
+        self.depth = max(self.depth, depth)
+        match node:
+            case Constant():
+                pass
+            case Path():
+                self._path(node, bound, depth, optional=optional)
+            case Name():
+                if node.absolute or (node.name not in bound and node.name not in TYPES_BY_NAME):
+                    self._refer(node, (), optional=optional)
+            case Has():
+                self._path(node.operand, bound, depth + 1, optional=True)
+            case Default():
+                *candidates, last = node.arguments
+                self._all(candidates, bound, depth, optional=True)
+                self._walk(last, bound, depth + 1, optional=optional)
+            case Bind():
+                self._walk(node.value, bound, depth + 1, optional=optional)
+                self._walk(node.body, bound | {node.variable}, depth + 1, optional=optional)
+            case Call():
+                self.calls.append(node)
+                self._all(node.arguments, bound, depth, optional=optional)
+            case _:
+                self._all(children(node), bound, depth, optional=optional)
 
-def _walk_path(node: Path, bound: frozenset[str], pointer: str, optional: bool) -> Iterator[Reference]:
-    base = node.base
-    if isinstance(base, Name) and (base.absolute or base.name not in bound):
-        fields: list[str] = []
+    def _all(self, nodes: Iterable[Node], bound: frozenset[str], depth: int, *, optional: bool) -> None:
+        for node in nodes:
+            self._walk(node, bound, depth + 1, optional=optional)
+
+    def _path(self, node: Path, bound: frozenset[str], depth: int, *, optional: bool) -> None:
+        base = node.base
+        self.depth = max(self.depth, depth + 1)
+        if isinstance(base, Name) and (base.absolute or base.name not in bound):
+            fields: list[str] = []
+            for link in node.links:
+                field = _static_field(link)
+                if field is None:
+                    break
+                fields.append(field)
+            if ".".join((base.name, *fields)) not in TYPES_BY_NAME:
+                bears = optional or any(link.optional for link in node.links[: len(fields) + 1])
+                self._refer(base, tuple(fields), optional=bears)
+        else:
+            self._walk(base, bound, depth + 1, optional=optional)
         for link in node.links:
-            field = _static_field(link)
-            if field is None:
-                break
-            fields.append(field)
-        if ".".join((base.name, *fields)) not in TYPES_BY_NAME:
-            yield Reference(
-                root=base.name,
-                path=tuple(fields),
-                position=base.position,
-                pointer=pointer,
-                optional=optional or any(link.optional for link in node.links[: len(fields) + 1]),
-            )
-    else:
-        yield from _walk(base, bound, pointer, optional)
-    for link in node.links:
-        match link:
-            case Index():
-                yield from _walk(link.key, bound, pointer, optional)
-            case Method():
-                for argument in link.arguments:
-                    yield from _walk(argument, bound, pointer, optional)
-            case Loop():
-                for body in link.bodies:
-                    yield from _walk(body, bound | {*link.variables}, pointer, optional)
+            match link:
+                case Index():
+                    self._walk(link.key, bound, depth + 1, optional=optional)
+                case Method():
+                    self.calls.append(link)
+                    self._all(link.arguments, bound, depth, optional=optional)
+                case Loop():
+                    self._all(link.bodies, bound | {*link.variables}, depth, optional=optional)
+
+    def _refer(self, name: Name, path: tuple[str, ...], *, optional: bool) -> None:
+        self.references.append(
+            Reference(root=name.name, path=path, position=name.position, pointer=self._pointer, optional=optional)
+        )
 
 
 def _static_field(link: Node) -> str | None:

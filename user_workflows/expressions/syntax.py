@@ -5,7 +5,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 
-class Node(Struct, frozen=True, kw_only=True):
+# Trees hold no cycles: the garbage collector need not look at their nodes, of which a definition makes thousands.
+class Node(Struct, frozen=True, kw_only=True, gc=False):
     #: offset of the token that names it
     position: int
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import networkx as nx
 
@@ -24,9 +24,14 @@ class Graph:
         self._graph.add_edges_from((source, target) for source, target in edges if source != target)
 
     @cached_property
-    def _condensed(self) -> Any:
-        """Each group of nodes that lie on cycles together as one node: what most answers begin with."""
-        return nx.condensation(self._graph)
+    def _groups(self) -> list[list[str]]:
+        """The nodes in topological order, each alone, or with those that it lies on cycles with in the order drawn."""
+        try:
+            return [[node] for node in nx.topological_sort(self._graph)]
+        except nx.NetworkXUnfeasible:
+            condensed = nx.condensation(self._graph)
+            groups = (condensed.nodes[group]["members"] for group in nx.topological_sort(condensed))
+            return [sorted(members, key=self._place.__getitem__) for members in groups]
 
     def order(self) -> list[str]:
         """Return the nodes in topological order, earlier drawn first.
@@ -41,9 +46,7 @@ class Graph:
 
     def sweep(self) -> list[str]:
         """Return the nodes in topological order, those that lie on cycles together in the order drawn."""
-        condensed = self._condensed
-        groups = (condensed.nodes[group]["members"] for group in nx.topological_sort(condensed))
-        return [node for members in groups for node in sorted(members, key=self._place.__getitem__)]
+        return [node for group in self._groups for node in group]
 
     def cycles(self) -> list[list[str]]:
         """Return each group of nodes that lie on cycles together, in the order of one walk round where there is one."""
@@ -52,18 +55,15 @@ class Graph:
 
     def ancestor_masks(self) -> dict[str, int]:
         """Return for each node a bit set of its ancestors; a node's bit is its place in the order of drawing."""
-        condensed = self._condensed
         masks: dict[str, int] = {}
-        of_group: dict[int, int] = {}
-        for group in nx.topological_sort(condensed):
-            members: set[str] = condensed.nodes[group]["members"]
-            before = 0
-            for parent in condensed.predecessors(group):
-                before |= of_group[parent]
-            inside = sum(1 << self._place[member] for member in members)
-            of_group[group] = before | inside
-            for member in members:
-                masks[member] = before | inside if len(members) > 1 else before
+        for group in self._groups:
+            inside = sum(1 << self._place[node] for node in group) if len(group) > 1 else 0
+            before = inside
+            for node in group:
+                for parent in self._graph.predecessors(node):
+                    # One of the same group has no mask yet.
+                    before |= masks.get(parent, 0) | 1 << self._place[parent]
+            masks.update(dict.fromkeys(group, before))
         return masks
 
     def place(self, node: str) -> int:
