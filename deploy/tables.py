@@ -16,6 +16,7 @@ from plugins.vault import credentials
 from plugins.vault import keys as tenant_keys
 from user_workflows import approval_store as approvals
 from user_workflows import store as executions
+from user_workflows import tiers as tenant_tiers
 from user_workflows import workflow_store as workflows
 from user_workflows.inbox import store as inbound_events
 
@@ -33,6 +34,7 @@ MODULES = (
     webhooks,
     workflows,
     executions,
+    tenant_tiers,
     approvals,
     inbound_events,
     blobs,

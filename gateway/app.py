@@ -45,6 +45,7 @@ _PARTS = (
     "watch",
     "events",
     "tickets",
+    "tiers",
     "trail",
     "controls",
     "rehearsals",

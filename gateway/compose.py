@@ -46,6 +46,7 @@ from user_workflows.inbox.inbox import Inbox
 from user_workflows.rehearsal.rehearsals import Rehearsals
 from user_workflows.responses import Responses
 from user_workflows.starts import Starts
+from user_workflows.tiers import Tiers
 from user_workflows.triggers.schedules import Schedules
 from user_workflows.wakeups import Wakeups
 from user_workflows.watch import Watch
@@ -88,6 +89,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     watch: Watch
     events: Events
     tickets: Tickets
+    tiers: Tiers
     tokens: Tokens
     trail: Trail
     controls: Controls
@@ -188,6 +190,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
             events=Events(workflows=workflows, executions=executions),
             tickets=Tickets(vault),
+            tiers=Tiers(database),
             tokens=Tokens(settings.oidc_issuers, database, egress),
             trail=Trail(database),
             controls=Controls(

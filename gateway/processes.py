@@ -27,6 +27,7 @@ from plugins.host.registry import Registry
 from user_workflows.builds import Builds
 from user_workflows.codegen.load import load_modules
 from user_workflows.errors import EngineUnavailable, WorkflowsError
+from user_workflows.interpreter.queues import EXECUTION_QUEUE, dedicated_queue
 from user_workflows.worker import run_worker as run_workflows_worker
 
 log = structlog.get_logger(__name__)
@@ -74,12 +75,13 @@ async def serve(settings: Settings) -> None:
     await server.serve()
 
 
-async def run_user_workflows_worker(settings: Settings, modules: Sequence[Path] = ()) -> None:
+async def run_user_workflows_worker(settings: Settings, modules: Sequence[Path] = (), queue: str | None = None) -> None:
     """Run user workflows until SIGTERM or SIGINT, then drain.
 
     Args:
         settings: of this installation.
         modules: files of generated code, to be served too.
+        queue: of tenants that have one of their own; ``None``: that of all others.
 
     Raises:
         ModuleFault: a file holds no generated workflow.
@@ -104,7 +106,12 @@ async def run_user_workflows_worker(settings: Settings, modules: Sequence[Path] 
             host=platform.host,
             starts=platform.starts,
             approvals=platform.approvals,
-            builds=Builds(platform.temporal, settings.build_id, is_alone=settings.sole_build),
+            builds=Builds(
+                platform.temporal,
+                settings.build_id,
+                queue=EXECUTION_QUEUE if queue is None else dedicated_queue(queue),
+                is_alone=settings.sole_build,
+            ),
             feed=platform.feed,
             announcements=platform.announcements,
             stop=stop,

@@ -40,6 +40,8 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     key: str | None = None
     #: what came in and asks for it: kept with it; needs a `key`, by which it is known when it comes again
     event: RawEvent | None = None
+    #: somebody waits for it
+    is_urgent: bool = False
     #: of a rerun or replay: the execution that it repeats, and what is kept of it
     origin_id: str | None = None
     seed: Seed | None = None

@@ -30,9 +30,7 @@ from temporalio.worker import WorkerDeploymentConfig
 
 from plugins.storage.database import now
 from user_workflows.client import RPC_TIMEOUT, is_not_found
-from user_workflows.starts import EXECUTION_QUEUE
-
-DEPLOYMENT = "user-workflows"
+from user_workflows.interpreter.queues import EXECUTION_QUEUE
 
 #: a worker that has not asked for work for so long is gone: it asks at least once a minute
 GONE_AFTER = timedelta(seconds=90)
@@ -52,16 +50,27 @@ class Builds:
     Args:
         temporal: knows them all.
         build: of this worker.
+        queue: that it serves. The workers of each are a deployment of their own, so that none waits for another's
+            rollout.
         is_alone: no worker of another build runs, as where everything is on one machine.
         gone_after: how long after it last asked for work a worker is gone.
     """
 
     def __init__(
-        self, temporal: Client, build: str, *, is_alone: bool = False, gone_after: timedelta = GONE_AFTER
+        self,
+        temporal: Client,
+        build: str,
+        *,
+        queue: str = EXECUTION_QUEUE,
+        is_alone: bool = False,
+        gone_after: timedelta = GONE_AFTER,
     ) -> None:
+        self.queue = queue
+        # A deployment's name may hold no dot.
+        self._name = queue.replace(".", "-")
         self._gone_after = gone_after
         self._temporal = temporal
-        self._version = WorkerDeploymentVersion(DEPLOYMENT, build)
+        self._version = WorkerDeploymentVersion(self._name, build)
         self._is_alone = is_alone
         #: when it was asked, and what was said
         self._known_current: tuple[float, str | None] = (-_HOLDS - 1, None)
@@ -102,6 +111,8 @@ class Builds:
 
     async def move(self, description: WorkflowExecutionDescription) -> bool:
         """Move an open execution whose build has no worker any more to the current build; return whether it was."""
+        if description.task_queue != self.queue:
+            return False
         info = description.raw_description.workflow_execution_info.versioning_info
         held_by = _held_by(info)
         if held_by in (None, self.build) or held_by in await self._running():
@@ -117,7 +128,7 @@ class Builds:
                     # Until it has gone on there; then it is pinned to that build.
                     versioning_override=VersioningOverride(
                         one_time=VersioningOverride.OneTimeOverride(
-                            target_deployment_version=DeploymentVersion(deployment_name=DEPLOYMENT, build_id=current)
+                            target_deployment_version=DeploymentVersion(deployment_name=self._name, build_id=current)
                         )
                     )
                 ),
@@ -137,7 +148,7 @@ class Builds:
         return current
 
     async def _deployment(self) -> WorkerDeploymentInfo | None:
-        request = DescribeWorkerDeploymentRequest(namespace=self._temporal.namespace, deployment_name=DEPLOYMENT)
+        request = DescribeWorkerDeploymentRequest(namespace=self._temporal.namespace, deployment_name=self._name)
         try:
             answer = await self._temporal.workflow_service.describe_worker_deployment(request, timeout=RPC_TIMEOUT)
         except RPCError as error:
@@ -158,7 +169,7 @@ class Builds:
 
     async def _make_current(self) -> None:
         request = SetWorkerDeploymentCurrentVersionRequest(
-            namespace=self._temporal.namespace, deployment_name=DEPLOYMENT, build_id=self.build
+            namespace=self._temporal.namespace, deployment_name=self._name, build_id=self.build
         )
         await self._temporal.workflow_service.set_worker_deployment_current_version(request, timeout=RPC_TIMEOUT)
 
@@ -171,7 +182,7 @@ class Builds:
             answer = await self._temporal.workflow_service.describe_task_queue(
                 DescribeTaskQueueRequest(
                     namespace=self._temporal.namespace,
-                    task_queue=TaskQueue(name=EXECUTION_QUEUE),
+                    task_queue=TaskQueue(name=self.queue),
                     task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
                 ),
                 timeout=RPC_TIMEOUT,

@@ -193,6 +193,7 @@ class Controls:
             version=version or execution.version,
             tags=execution.tags,
             key=key,
+            is_urgent=True,
             origin_id=execution.id,
             seed=seed,
         )

@@ -35,14 +35,15 @@ from user_workflows.interpreter.messages import (
     TriggerCall,
     workflow_id,
 )
+from user_workflows.interpreter.queues import INTERACTIVE, ORDINARY
 from user_workflows.metrics import STARTED
 from user_workflows.plan.model import Plan
 from user_workflows.redo import kept_nodes
 from user_workflows.store import OPEN_STATUSES, execution_tags, executions, steps
+from user_workflows.tiers import Tier, Tiers
+from user_workflows.urgency import Urgency
 from user_workflows.versions import PublishedPlan
 from user_workflows.workflows import Workflows
-
-EXECUTION_QUEUE = "user-workflows"
 
 #: executions of one batch that are handed to Temporal at a time
 MAX_CONCURRENT = 32
@@ -96,6 +97,8 @@ class Starts:
         insert = database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
         self._insert_new = insert.returning(executions.c.id)
         self._keep_events = insert_event(database)
+        self._tiers = Tiers(database)
+        self._urgency = Urgency()
 
     async def start(
         self,
@@ -107,6 +110,7 @@ class Starts:
         tags: Sequence[str] = (),
         delay: float | None = None,
         key: str | None = None,
+        is_urgent: bool = False,
     ) -> str:
         """Start an execution of a published version and return its id; an equal `key` returns the first one's.
 
@@ -116,7 +120,13 @@ class Starts:
             EngineUnavailable: Temporal cannot be reached; with a `key` the start is repeated by the sweep.
         """
         request = StartRequest(
-            workflow_id=workflow_id, trigger=trigger, version=version, tags=tuple(tags), delay=delay, key=key
+            workflow_id=workflow_id,
+            trigger=trigger,
+            version=version,
+            tags=tuple(tags),
+            delay=delay,
+            key=key,
+            is_urgent=is_urgent,
         )
         (started,) = await self.start_many(tenant_id, [request])
         return started.id
@@ -141,7 +151,7 @@ class Starts:
             async with room:
                 if started.row is not None:
                     start = self._first(tenant_id, started.id, request, published)
-                    await self._submit(start, request.delay)
+                    await self._submit(start, request.delay, is_urgent=request.is_urgent)
                 else:
                     await self.repeat(tenant_id, started.id)
 
@@ -326,8 +336,10 @@ class Starts:
                     raise
                 return True
 
-    async def _submit(self, start: StartExecution, delay: float | None) -> None:
-        kind, queue = self._carrier(start)
+    async def _submit(self, start: StartExecution, delay: float | None, *, is_urgent: bool = False) -> None:
+        tier = await self._tiers.of(start.tenant_id)
+        kind, queue = self._carrier(start, tier)
+        is_urgent = is_urgent and delay is None and self._urgency.take(start.tenant_id)
         async with reaching_temporal():
             try:
                 await self._temporal.start_workflow(
@@ -337,14 +349,18 @@ class Starts:
                     task_queue=queue,
                     id_reuse_policy=_REUSE if start.generation > 1 else WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     start_delay=timedelta(seconds=delay) if delay is not None and delay > 0 else None,
-                    priority=Priority(fairness_key=start.tenant_id),
+                    priority=Priority(
+                        priority_key=INTERACTIVE if is_urgent else ORDINARY,
+                        fairness_key=start.tenant_id,
+                        fairness_weight=tier.share,
+                    ),
                     rpc_timeout=RPC_TIMEOUT,
                 )
             except WorkflowAlreadyStartedError:
                 return
         STARTED.labels(start.trigger.type).inc()
 
-    def _carrier(self, start: StartExecution) -> tuple[str, str]:
+    def _carrier(self, start: StartExecution, tier: Tier) -> tuple[str, str]:
         """Return the workflow type that carries an execution, and its task queue.
 
         What keeps a part of another execution is interpreted: generated code always runs from its beginning.
@@ -352,4 +368,4 @@ class Starts:
         written = generated_type(start.workflow_id, start.version)
         if written in self._generated and start.seed is None:
             return written, written
-        return EXECUTION, EXECUTION_QUEUE
+        return EXECUTION, tier.task_queue

@@ -13,6 +13,8 @@ from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskSta
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.client import WorkflowExecutionDescription
 
+from user_workflows.interpreter.queues import dedicated_queue
+
 #: how long a task may lie there before somebody has to look
 PATIENCE = timedelta(seconds=60)
 
@@ -41,9 +43,10 @@ def find_trouble(
         patience: how long a task may wait for a worker.
     """
     raw = description.raw_description
-    found = [_of_call(call, at, patience) for call in raw.pending_activities]
+    worker = _worker_of(description.task_queue)
+    found = [_of_call(call, worker, at, patience) for call in raw.pending_activities]
     if raw.HasField("pending_workflow_task"):
-        found.insert(0, _of_interpreter(raw.pending_workflow_task, at, patience))
+        found.insert(0, _of_interpreter(raw.pending_workflow_task, worker, at, patience))
     troubles = [trouble for trouble in found if trouble is not None]
     if not troubles:
         return None
@@ -51,7 +54,7 @@ def find_trouble(
     return Trouble(reason=reason[:REASON_LENGTH], since=min(trouble.since for trouble in troubles))
 
 
-def _of_interpreter(task: PendingWorkflowTaskInfo, at: datetime, patience: timedelta) -> Trouble | None:
+def _of_interpreter(task: PendingWorkflowTaskInfo, worker: str, at: datetime, patience: timedelta) -> Trouble | None:
     since = _moment(task.original_scheduled_time)
     if task.attempt > FAILURES:
         reason = (
@@ -60,21 +63,28 @@ def _of_interpreter(task: PendingWorkflowTaskInfo, at: datetime, patience: timed
         )
         return Trouble(reason=reason, since=since)
     if task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED and at - since > patience:
-        reason = "no user-workflows worker has taken it up; start one, or more"
+        reason = f"no {worker} has taken it up; start one, or more"
         return Trouble(reason=reason, since=since)
     return None
 
 
-def _of_call(call: PendingActivityInfo, at: datetime, patience: timedelta) -> Trouble | None:
+def _of_call(call: PendingActivityInfo, worker: str, at: datetime, patience: timedelta) -> Trouble | None:
     name = call.activity_type.name
     if call.last_failure.application_failure_info.type == "NotFoundError":
         reason = f"no worker knows {name}, which step {call.activity_id} calls; install it on the workers"
         return Trouble(reason=reason, since=_moment(call.last_started_time))
     due = _moment(call.scheduled_time)
     if call.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED and at - due > patience:
-        reason = f"no worker has taken up {name} of step {call.activity_id}; start a user-workflows worker, or more"
+        reason = f"no worker has taken up {name} of step {call.activity_id}; start a {worker}, or more"
         return Trouble(reason=reason, since=due)
     return None
+
+
+def _worker_of(queue: str) -> str:
+    """Name the worker that serves a queue, as its command does."""
+    if not queue.startswith(dedicated_queue("")):
+        return "user-workflows worker"
+    return f"user-workflows worker with --queue {queue.removeprefix(dedicated_queue(''))}"
 
 
 def _told(troubles: list[Trouble], most: int = 3) -> Iterator[str]:

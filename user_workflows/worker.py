@@ -34,12 +34,12 @@ from user_workflows.feed import FeedWriter
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.messages import ExecutionRecord
 from user_workflows.interpreter.parked import Parked
-from user_workflows.interpreter.steps import STEP_QUEUE
+from user_workflows.interpreter.queues import queue_of_steps
 from user_workflows.interpreter.workflow import Interpreter
 from user_workflows.parking import Parker
 from user_workflows.reconcile import Reconciler
 from user_workflows.records import RecordWriter
-from user_workflows.starts import EXECUTION_QUEUE, Starts
+from user_workflows.starts import Starts
 from user_workflows.triggers.fire import Fire, FireActivity
 
 #: how long running steps may finish after SIGTERM; then they are handed to another worker
@@ -81,7 +81,7 @@ async def run_worker(
     max_cached_executions: int = 1_000,
     generated: Sequence[Generated] = (),
 ) -> None:
-    """Serve the task queues until `stop` is set, then drain; without a `feed` nobody can watch live.
+    """Serve the task queues of `builds` until `stop` is set, then drain; without a `feed` nobody can watch live.
 
     With no cached executions, each is replayed from its history whenever it goes on, as after the loss of a worker.
     """
@@ -128,7 +128,9 @@ async def run_worker(
             await serving.enter_async_context(
                 _execution_worker(temporal, records, builds, local, max_cached_executions)
             )
-            await serving.enter_async_context(_step_worker(temporal, steps, max_concurrent_steps))
+            await serving.enter_async_context(
+                _step_worker(temporal, queue_of_steps(builds.queue), steps, max_concurrent_steps)
+            )
             for each in generated:
                 await serving.enter_async_context(
                     generated_worker(temporal, records, approvals, each, max_cached_executions)
@@ -147,7 +149,7 @@ def _execution_worker(
 ) -> Worker:
     return Worker(
         temporal,
-        task_queue=EXECUTION_QUEUE,
+        task_queue=builds.queue,
         workflows=[Interpreter, Parked, Fire],
         activities=activities,
         interceptors=[LendEmit(records)],
@@ -176,10 +178,10 @@ def generated_worker(
     )
 
 
-def _step_worker(temporal: Client, activities: Sequence[Callable[..., Any]], concurrency: int) -> Worker:
+def _step_worker(temporal: Client, queue: str, activities: Sequence[Callable[..., Any]], concurrency: int) -> Worker:
     return Worker(
         temporal,
-        task_queue=STEP_QUEUE,
+        task_queue=queue,
         activities=activities,
         max_concurrent_activities=concurrency,
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_INTERVAL),

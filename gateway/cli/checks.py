@@ -35,6 +35,8 @@ from plugins.storage.isolation import is_above_isolation
 from plugins.storage.tenants import INSTALLATION
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import MasterKey
+from user_workflows.stranded import Served, look_at_queues
+from user_workflows.tiers import Tiers
 
 _PATIENCE = 5.0
 _LOW_DISK = 2**30
@@ -65,6 +67,7 @@ async def examine(environ: Mapping[str, str], data_dir: Path) -> list[Finding]:
         ("database", _database),
         ("redis", _redis),
         ("temporal", _temporal),
+        ("workers", _workers),
         ("master key", _master_key),
         ("egress", _egress),
     )
@@ -175,6 +178,36 @@ async def _temporal(settings: Settings) -> list[Finding]:
     except (RPCError, RuntimeError) as error:
         return [Finding("temporal", "error", f"{shown}: {_first_line(error)}", "Check TEMPORAL_ADDRESS and its kin.")]
     return [Finding("temporal", "ok", f"{shown}, server {system.server_version}")]
+
+
+async def _workers(settings: Settings) -> list[Finding]:
+    """Look for queues on which executions wait for nobody; what is down besides is found by its own question."""
+    database = Database(settings.database_url)
+    try:
+        granted = await Tiers(database).queues()
+        config = ClientConfig.load_client_connect_config(override_env_vars=dict(settings.temporal))
+        config.setdefault("target_host", "localhost:7233")
+        queues = await look_at_queues(await Client.connect(**config, connect_timeout=timedelta(seconds=3)), granted)
+    except (SQLAlchemyError, OSError, RPCError, RuntimeError):
+        return []
+    finally:
+        await database.close()
+    return [_served(queue) for queue in queues]
+
+
+def _served(queue: Served) -> Finding:
+    if queue.name is None:
+        detail, remedy = "user workflows", "Run `gateway worker user-workflows`."
+    else:
+        detail = f"user workflows on the queue {queue.name} (tenants: {queue.tenants})"
+        remedy = f"Run `gateway worker user-workflows --queue {queue.name}`."
+    if queue.is_served:
+        return Finding("workers", "ok", detail)
+    waiting = "executions wait there, and " if queue.name is not None and queue.is_in_use else ""
+    # The worker that all share may just not have been started yet.
+    return Finding(
+        "workers", "error" if queue.name else "warning", f"{detail}: {waiting}no worker asks for work", remedy
+    )
 
 
 async def _master_key(settings: Settings) -> list[Finding]:

@@ -31,10 +31,11 @@ def worker() -> None:
     multiple=True,
     help="A file written by `gateway workflow export`, to be served too; may be repeated.",
 )
-def user_workflows(modules: tuple[Path, ...]) -> None:
+@click.option("--queue", help="Serve the tenants that have this queue, and nobody else's executions.")
+def user_workflows(modules: tuple[Path, ...], queue: str | None) -> None:
     """Run user workflows, on Temporal."""
     try:
-        asyncio.run(run_user_workflows_worker(read_settings(), modules))
+        asyncio.run(run_user_workflows_worker(read_settings(), modules, queue))
     except ModuleFault as fault:
         raise Failed(str(fault)) from fault
 

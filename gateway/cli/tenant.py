@@ -22,3 +22,22 @@ def create(api: Api, out: Output, *, name: str) -> None:
     made = api.post("/v1/tenants", {"name": name})
     out.fields({"id": made["id"], "name": made.get("name", name)}, raw=made)
     out.line(f"\nGive it its first key with [bold]{program()} key create-for {made['id']} --name NAME[/]")
+
+
+@tenant.command()
+@click.argument("tenant_id", metavar="TENANT")
+@click.option("--set", "tier_name", type=click.Choice(["basic", "standard", "premium"]), help="Grant this tier.")
+@click.option("--weight", type=float, help="Its share of busy workers, instead of the tier's.")
+@click.option("--queue", help="Only workers with this --queue run its executions.")
+@with_admin_api
+@with_output
+def tier(
+    api: Api, out: Output, *, tenant_id: str, tier_name: str | None, weight: float | None, queue: str | None
+) -> None:
+    """Show what a tenant is granted of busy workers, or with --set grant it anew."""
+    path = f"/v1/tenants/{tenant_id}/tier"
+    if tier_name is None and (weight is not None or queue is not None):
+        raise click.UsageError("name the tier too, with --set: what is granted is granted as a whole")
+    granted = {"tier": tier_name, "weight": weight, "queue": queue}
+    shown = api.get(path) if tier_name is None else api.put(path, granted)
+    out.fields(shown, raw=shown)

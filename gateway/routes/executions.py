@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
@@ -117,9 +117,8 @@ async def start_execution(
     if draft:
         raise _draft_misused("belongs to a dry run; publish the draft to start it")
     # The workflow is part of the key: one that was used with another workflow is another one.
-    (execution,) = await executions.start_many(
-        principal.tenant_id, [_request(request, workflow_id, start, effect_key(request, workflow_id))]
-    )
+    asked = _request(request, workflow_id, start, effect_key(request, workflow_id))
+    (execution,) = await executions.start_many(principal.tenant_id, [structs.replace(asked, is_urgent=True)])
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
     headers = {"Location": f"/v1/executions/{execution.id}"}
     wait = preferred_wait(request.headers.getall("prefer", []))

@@ -117,6 +117,7 @@ async def receive(
         ),
         key=key,
         event=event,
+        is_urgent=config.respond == "workflow",
     )
     try:
         (execution,) = await executions.start_many(hook.tenant_id, [start])

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from litestar import get, post
+from litestar import get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Struct
@@ -13,6 +13,7 @@ from gateway.text import Name
 from plugins.storage.database import Database
 from plugins.storage.ids import new_id
 from plugins.storage.tenants import Tenant, create_tenant, find_tenant
+from user_workflows.tiers import Tier, Tiers
 
 
 class NewTenant(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,14 +37,44 @@ async def make_tenant(data: JSONBody[NewTenant], database: NamedDependency[Datab
 @get("/v1/tenants/{tenant_id:str}", opt=requires("tenants.read"))
 async def show_tenant(tenant_id: FromPath[str], database: NamedDependency[Database]) -> TenantBody:
     """Show a tenant."""
+    return _body(await _require(database, tenant_id))
+
+
+@get("/v1/tenants/{tenant_id:str}/tier", opt=requires("tenants.read"))
+async def show_tier(
+    tenant_id: FromPath[str], database: NamedDependency[Database], tiers: NamedDependency[Tiers]
+) -> Tier:
+    """Show what a tenant is granted of busy workers."""
+    await _require(database, tenant_id)
+    return await tiers.get(tenant_id)
+
+
+@put("/v1/tenants/{tenant_id:str}/tier", opt=requires("tenants.write"))
+async def put_tier(
+    tenant_id: FromPath[str],
+    data: JSONBody[Tier],
+    database: NamedDependency[Database],
+    tiers: NamedDependency[Tiers],
+) -> Tier:
+    """Grant a tenant a share of busy workers, or workers of its own; it counts for what starts two seconds later.
+
+    The share is the tier's (`basic` 0.25, `standard` 1, `premium` 4) unless there is a `weight`. With a `queue` its
+    executions start on that, and wait there for `gateway worker user-workflows --queue NAME`.
+    """
+    await _require(database, tenant_id)
+    await tiers.put(tenant_id, data)
+    return data
+
+
+async def _require(database: Database, tenant_id: str) -> Tenant:
     tenant = await find_tenant(database, tenant_id)
     if tenant is None:
         raise Absent(f"There is no tenant {tenant_id}.")
-    return _body(tenant)
+    return tenant
 
 
 def _body(tenant: Tenant) -> TenantBody:
     return TenantBody(id=tenant.id, name=tenant.name, created_at=tenant.created_at)
 
 
-ROUTES = [make_tenant, show_tenant]
+ROUTES = [make_tenant, show_tenant, show_tier, put_tier]

@@ -36,6 +36,7 @@ from user_workflows.controls import Controls
 from user_workflows.execution_views import Execution, Step
 from user_workflows.executions import Executions
 from user_workflows.interpreter.messages import HISTORY_LIMIT, PARK_AFTER, TriggerCall
+from user_workflows.interpreter.queues import EXECUTION_QUEUE
 from user_workflows.starts import Starts
 from user_workflows.triggers.schedules import Schedules
 from user_workflows.worker import run_worker
@@ -228,6 +229,7 @@ async def open_lane(
     history_limit: int = HISTORY_LIMIT,
     park_after: float = PARK_AFTER,
     build: str = "test",
+    queue: str = EXECUTION_QUEUE,
     works: bool = True,
     like: Place | None = None,
     plugins: Sequence[Plugin] = PLUGINS,
@@ -244,6 +246,7 @@ async def open_lane(
         history_limit: events after which a run of an execution hands over to the next.
         park_after: seconds that everything has to wait at least, for an execution to be parked.
         build: of its worker.
+        queue: that it serves.
         works: with a worker; without, another process must open one.
         like: instead of a place of its own, that of another process's lane.
         plugins: beside those that every lane has.
@@ -304,7 +307,7 @@ async def open_lane(
             host=host,
             starts=starts,
             approvals=approvals,
-            builds=Builds(temporal, build, is_alone=True),
+            builds=Builds(temporal, build, queue=queue, is_alone=True),
             announcements=announcements,
             stop=stop,
             max_cached_executions=0 if forgetful else 1_000,

@@ -12,10 +12,10 @@ from user_workflows.execution_views import Stuck
 from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
 from user_workflows.interpreter.messages import StartExecution, TriggerCall, workflow_id
+from user_workflows.interpreter.queues import EXECUTION_QUEUE
 from user_workflows.interpreter.workflow import EXECUTION
 from user_workflows.plan.model import Plan, PlanNode
 from user_workflows.reconcile import Reconciler
-from user_workflows.starts import EXECUTION_QUEUE
 from user_workflows.watchdog import Trouble, find_trouble
 
 

@@ -7,6 +7,7 @@ from temporalio.exceptions import ApplicationError
 from user_workflows.errors import Conflict, NotFound
 from user_workflows.interpreter.activity_calls import CallStart
 from user_workflows.interpreter.calls import CALL, ERROR_WORKFLOW
+from user_workflows.interpreter.queues import INTERACTIVE
 from user_workflows.starts import Starts
 
 _log = structlog.get_logger(__name__)
@@ -39,7 +40,13 @@ class CallActivities:
     async def _start(self, call: CallStart) -> str:
         try:
             return await self._starts.start(
-                call.tenant_id, call.workflow_id, trigger=call.trigger, version=call.version, key=call.key
+                call.tenant_id,
+                call.workflow_id,
+                trigger=call.trigger,
+                version=call.version,
+                key=call.key,
+                # Whoever waits for the caller waits for what it waits for.
+                is_urgent=call.trigger.is_awaited and activity.info().priority.priority_key == INTERACTIVE,
             )
         except NotFound as error:
             raise ApplicationError(error.message, type="workflow.call.notFound", non_retryable=True) from error

@@ -180,6 +180,7 @@ class Inbox:
             published=await self._target(tenant_id, row.workflow_id, to),
             trigger=TriggerCall(type=event.type, id=row.trigger_id, payload=payload, traceparent=traceparent),
             key=key,
+            is_urgent=True,
             origin_id=row.execution_id,
         )
         (execution,) = await self._executions.start_many(tenant_id, [request])

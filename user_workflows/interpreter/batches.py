@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, CancelledError
 
 from user_workflows.interpreter.activity_calls import BatchCall, BatchResult
@@ -19,8 +19,9 @@ from user_workflows.interpreter.errors import StepFailed, is_too_large
 from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, Room, collected, items_of, round_failed
 from user_workflows.interpreter.messages import StartExecution
 from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.queues import step_priority, step_queue
 from user_workflows.interpreter.segments import MOST_LOSSES, asked_for, stop_if_cancelled
-from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, STEP_QUEUE, ended_error
+from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, ended_error
 from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import BATCH_ITEMS
 
@@ -81,13 +82,13 @@ async def _run(call: BatchCall, state: NodeState) -> BatchResult:
             BATCH,
             call,
             result_type=BatchResult,
-            task_queue=STEP_QUEUE,
+            task_queue=step_queue(),
             start_to_close_timeout=_LONGEST,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=MOST_LOSSES),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"{state.node.label or state.node.id}: items {call.first} to {last}",
-            priority=Priority(fairness_key=call.tenant_id),
+            priority=step_priority(call.tenant_id, (*call.path, call.first)),
         )
     except ActivityError as error:
         if isinstance(error.cause, CancelledError) or is_too_large(error.cause):

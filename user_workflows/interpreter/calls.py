@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError
 
 from user_workflows.interpreter.activity_calls import CallStart
@@ -24,7 +24,7 @@ from user_workflows.interpreter.messages import (
     workflow_id,
 )
 from user_workflows.interpreter.node import NodeState, Waiting
-from user_workflows.interpreter.steps import STEP_QUEUE
+from user_workflows.interpreter.queues import step_priority, step_queue
 from user_workflows.interpreter.waits import Signals
 
 CALL = "workflow.call"
@@ -130,22 +130,24 @@ async def _start_child(start: StartExecution, state: NodeState, config: dict[str
         ),
         key=f"call:{start.origin_id}:{start.generation}:{place}",
     )
-    return await _execute(CALL, call, activity_id=place, summary=state.node.label or state.node.id)
+    return await _execute(CALL, call, activity_id=place, summary=state.node.label or state.node.id, path=state.path)
 
 
-async def _execute(activity: str, call: CallStart, *, activity_id: str, summary: str) -> str:
+async def _execute(
+    activity: str, call: CallStart, *, activity_id: str, summary: str, path: tuple[int, ...] = ()
+) -> str:
     try:
         started: str = await workflow.execute_activity(
             activity,
             call,
             result_type=str,
-            task_queue=STEP_QUEUE,
+            task_queue=step_queue(),
             activity_id=activity_id,
             start_to_close_timeout=timedelta(seconds=30),
             retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
-            priority=Priority(fairness_key=call.tenant_id),
+            priority=step_priority(call.tenant_id, path),
         )
     except ActivityError as error:
         match error.cause:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, is_cancelled_exception
 
 from plugins.host.retry import DEFAULT
@@ -16,7 +16,8 @@ from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
 from user_workflows.interpreter.errors import is_too_large
 from user_workflows.interpreter.messages import StartExecution, StepOutcome
 from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, LOST_WORKERS, STEP_QUEUE, ended_error
+from user_workflows.interpreter.queues import step_priority, step_queue
+from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, LOST_WORKERS, ended_error
 from user_workflows.interpreter.waits import seconds_until
 from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import PlanGraph, PlanNode
@@ -130,13 +131,13 @@ async def _run_remotely(call: SegmentCall, summary: str) -> SegmentResult:
             SEGMENT,
             call,
             result_type=SegmentResult,
-            task_queue=STEP_QUEUE,
+            task_queue=step_queue(),
             start_to_close_timeout=longest,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=MOST_LOSSES),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
-            priority=Priority(fairness_key=call.tenant_id),
+            priority=step_priority(call.tenant_id, call.path),
         )
     except ActivityError as error:
         if isinstance(error.cause, CancelledError) or is_too_large(error.cause):

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError
 
 from plugins.host.retry import DEFAULT
@@ -12,9 +12,7 @@ from user_workflows.interpreter.activity_calls import StepCall, StepResult
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.messages import StartExecution, StepError
 from user_workflows.interpreter.node import NodeState
-
-#: activities have a queue of their own: eager dispatch would bypass the server's fairness
-STEP_QUEUE = "user-workflows.steps"
+from user_workflows.interpreter.queues import step_priority, step_queue
 
 #: a worker that is gone is noticed after this long
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
@@ -61,7 +59,7 @@ async def run_step(start: StartExecution, state: NodeState, config: Any) -> Step
             node.plugin,
             step_call(start, state, config),
             result_type=StepResult,
-            task_queue=STEP_QUEUE,
+            task_queue=step_queue(),
             activity_id=".".join((node.id, *map(str, state.path))),
             start_to_close_timeout=2 * timeout + GRACE,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
@@ -72,7 +70,7 @@ async def run_step(start: StartExecution, state: NodeState, config: Any) -> Step
             ),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=node.label or node.id,
-            priority=Priority(fairness_key=start.tenant_id),
+            priority=step_priority(start.tenant_id, state.path),
         )
     except ActivityError as error:
         raise _step_failed(error, attempts) from error

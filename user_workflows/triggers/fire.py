@@ -9,7 +9,7 @@ from temporalio.common import RetryPolicy, SearchAttributeKey
 
 from user_workflows.errors import Conflict, NotFound
 from user_workflows.interpreter.messages import TriggerCall
-from user_workflows.interpreter.steps import STEP_QUEUE
+from user_workflows.interpreter.queues import STEP_QUEUE
 from user_workflows.starts import Starts
 
 FIRE = "trigger.fire"

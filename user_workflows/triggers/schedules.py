@@ -20,7 +20,7 @@ from plugins.sdk.duration import parse_duration
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.definition.model import Trigger
 from user_workflows.definition.trigger_configs import CronConfig, crontab
-from user_workflows.starts import EXECUTION_QUEUE
+from user_workflows.interpreter.queues import EXECUTION_QUEUE
 from user_workflows.triggers.fire import FIRE, FireInput
 
 

@@ -143,11 +143,28 @@ def test_a_key_is_made_shown_once_and_revoked(gateway: Gateway) -> None:
 def test_the_doctor_finds_the_installation_well(gateway: Gateway, tmp_path: Path) -> None:
     answer = gateway("doctor", "--data-dir", str(tmp_path), "--json")
     findings = json.loads(answer.stdout)
-    assert [finding for finding in findings if finding["verdict"] != "ok"] == []
+    # There is no worker here.
+    assert [finding["what"] for finding in findings if finding["verdict"] != "ok"] == ["workers"]
     assert {"settings", "database", "redis", "temporal", "master key", "egress", "disk", "clock"} <= {
         f["what"] for f in findings
     }
     assert answer.exit_code == 0
+
+
+def test_the_doctor_names_a_queue_that_nobody_serves_and_the_command_that_would(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    tenant = json.loads(gateway("tenant", "create", "Golden", "--json").stdout)["id"]
+    granted = json.loads(gateway("tenant", "tier", tenant, "--set", "premium", "--queue", "gold", "--json").stdout)
+    assert granted == {"tier": "premium", "weight": None, "queue": "gold"}
+    assert "gold" in gateway("tenant", "tier", tenant).stdout
+    answer = gateway("doctor", "--data-dir", str(tmp_path))
+    assert answer.exit_code == 1
+    assert "the queue gold (tenants: 1): no worker asks for work" in answer.stdout
+    assert "gateway worker user-workflows --queue gold" in answer.stdout
+    assert gateway("tenant", "tier", tenant, "--queue", "gold").exit_code == 2
+    assert gateway("tenant", "tier", tenant, "--set", "standard").exit_code == 0
+    assert gateway("doctor", "--data-dir", str(tmp_path)).exit_code == 0
 
 
 def test_the_doctor_names_what_is_wrong_and_the_way_out_without_any_password(gateway: Gateway, tmp_path: Path) -> None:
