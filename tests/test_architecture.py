@@ -130,6 +130,7 @@ ACROSS: dict[str, str] = {
     "internal_jobs.webhooks.deliveries": "deliveries without a job; retention",
     "user_workflows.changes": "changes that were cut short",
     "user_workflows.reconcile": "open records",
+    "user_workflows.tiers": "queues that any tenant has",
     # retention
     "gateway.idempotency.store": "answers",
     "internal_jobs.schedules.client": "firings",

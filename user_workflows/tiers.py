@@ -75,7 +75,7 @@ class Tiers:
     async def get(self, tenant_id: str) -> Tier:
         """Return what a tenant is granted now."""
         query = select(tenant_tiers).where(tenant_tiers.c.tenant_id == tenant_id)
-        async with self._database.read() as connection:
+        async with self._database.read(tenant_id) as connection:
             row = (await connection.execute(query)).one_or_none()
         tier = Tier() if row is None else Tier(tier=row.tier, weight=row.weight, queue=row.queue)
         self._read.put(tenant_id, (time.monotonic(), tier))
@@ -85,12 +85,12 @@ class Tiers:
         """Grant a tenant this, in place of what it had; its open executions stay on the queue on which they began."""
         values = {"tier": tier.tier, "weight": tier.weight, "queue": tier.queue}
         statement = self._database.insert(tenant_tiers).values(tenant_id=tenant_id, **values)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant_id) as connection:
             await connection.execute(statement.on_conflict_do_update(index_elements=["tenant_id"], set_=values))
         self._read.put(tenant_id, (time.monotonic(), tier))
 
     async def queues(self) -> Mapping[str, int]:
         """Return the queues of their own that tenants have, and how many each."""
         query = select(tenant_tiers.c.queue, func.count()).where(tenant_tiers.c.queue.is_not(None)).group_by("queue")
-        async with self._database.read() as connection:
+        async with self._database.across.read() as connection:
             return {row.queue: row[1] for row in await connection.execute(query)}

@@ -60,7 +60,7 @@ def _read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_tenant_without_a_tier_is_as_most_are(database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.across.transaction() as connection:
         ids = [(await create_tenant(connection, name)).id for name in "abc"]
     kept = Tiers(database)
     assert await kept.get(ids[0]) == Tier(tier="standard", weight=None, queue=None)
