@@ -12,8 +12,8 @@ from internal_jobs.webhooks import tables as webhooks
 from plugins.host import ledger
 from plugins.storage import blobs, tenants
 from plugins.storage.database import metadata
-from plugins.vault import credentials
 from plugins.vault import keys as tenant_keys
+from plugins.vault import table as credentials
 from user_workflows import approval_store as approvals
 from user_workflows import store as executions
 from user_workflows import tiers as tenant_tiers

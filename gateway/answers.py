@@ -20,7 +20,7 @@ _DATA = frozenset({
 
 #: whatever a browser takes it for, it is shown in an origin of its own, without scripts, and not guessed at (XML can
 #: hold a page)
-_HARMLESS = {
+HARMLESS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -50,7 +50,7 @@ def to_response(outcome: Answer | Execution) -> Response[Any]:
     return Response(
         b"" if is_empty else body,
         status_code=outcome.status,
-        headers=given | _HARMLESS,
+        headers=given | HARMLESS,
         media_type=_media_type(content_type, is_text=is_text),
     )
 

@@ -30,6 +30,7 @@ _PARTS = (
     "database",
     "probes",
     "credentials",
+    "authorizations",
     "registry",
     "jobs",
     "job_limits",

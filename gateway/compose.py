@@ -12,7 +12,7 @@ from gateway.audit.trail import Trail
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.idempotency.store import Answers
-from gateway.settings import Settings
+from gateway.settings import OAUTH_CALLBACK, Settings
 from internal_jobs.client import Jobs
 from internal_jobs.dead_letters.client import DeadLetters
 from internal_jobs.enqueue import enqueue_plugin
@@ -31,9 +31,14 @@ from plugins.host.registry import Registry, discover
 from plugins.sdk.plugin import Plugin
 from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
+from plugins.storage.last_used import LastUsed
 from plugins.storage.tenants import INSTALLATION
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from plugins.vault.oauth.authorizations import Authorizations
+from plugins.vault.oauth.grants import Grants
+from plugins.vault.oauth.provider import Provider
+from plugins.vault.table import credentials as credentials_table
 from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
 from user_workflows.client import connect
@@ -63,6 +68,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     database: Database
     vault: Vault
     credentials: Credentials
+    authorizations: Authorizations
     answers: Answers
     #: by the name of the part: asks it whether it is there
     probes: Probes
@@ -113,9 +119,14 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         database = Database(settings.database_url)
         stack.push_async_callback(database.close)
         vault = Vault(database, MasterKey.load(settings.master_key_file))
-        credentials = Credentials(database, vault)
         egress = EgressClient(Guard(allow=settings.egress_allow, deny=settings.egress_deny))
         stack.push_async_callback(egress.close)
+        provider = Provider(egress)
+        grants = Grants(database, vault, provider)
+        stack.push_async_callback(grants.close)
+        credentials_used = LastUsed(database, credentials_table)
+        stack.push_async_callback(credentials_used.close)
+        credentials = Credentials(database, vault, grants=grants, last_used=credentials_used)
         redis = Redis.from_url(settings.redis_url)
         stack.push_async_callback(redis.aclose)
         jobs = Jobs(database=database, vault=vault, waker=Waker(settings.redis_url))
@@ -145,6 +156,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             database=database,
             vault=vault,
             credentials=credentials,
+            authorizations=Authorizations(database, vault, provider, settings.public_url + OAUTH_CALLBACK),
             answers=Answers(database, vault),
             probes={
                 "database": lambda: _ask(database),

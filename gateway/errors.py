@@ -12,7 +12,8 @@ GatewayError
     ├── InvalidBody          422  the body decodes, its fields are wrong; names all of them
     ├── KeyReused            422  an idempotency key came back with another body
     ├── KeyInFlight          409  the first request with this idempotency key has not been answered yet
-    └── IssuerUnavailable    503  tokens of this issuer cannot be verified now
+    ├── IssuerUnavailable    503  tokens of this issuer cannot be verified now
+    └── ProviderUnavailable  503  a provider of tokens for credentials does not answer
 
 What the lower floors raise is mapped to problems in `gateway.problems`.
 """
@@ -105,4 +106,8 @@ class KeyInFlight(Refused):
 
 
 class IssuerUnavailable(Refused):
+    problem = "unavailable"
+
+
+class ProviderUnavailable(Refused):
     problem = "unavailable"

@@ -30,7 +30,7 @@ from internal_jobs.errors import (
     ReplayNotFound,
     ScheduleNotFound,
 )
-from plugins.vault.errors import CredentialNotFound, InvalidCredential
+from plugins.vault.errors import CredentialNotFound, InvalidCredential, NotAuthorizable
 from user_workflows.errors import (
     Conflict,
     EngineUnavailable,
@@ -264,6 +264,7 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
         "The credential cannot be stored as described.",
         [BodyFault(flaw.pointer, flaw.detail) for flaw in error.faults],
     ),
+    NotAuthorizable: lambda error: Description("conflict", _sentence(str(error))),
     # the database
     OperationalError: _unavailable,
     InterfaceError: _unavailable,

@@ -22,6 +22,9 @@ RELEASE = version("orchestration-gateway")
 #: seconds that a delivery is known for at least: a signature is good for five minutes, both ways
 SHORTEST_KNOWN = 3_600.0
 
+#: where providers of OAuth 2.0 send people back to, behind the public URL
+OAUTH_CALLBACK = "/v1/oauth/callback"
+
 LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from internal_jobs.clock import moment
 from internal_jobs.table import HOLDS_KEY, WAITS, jobs
+from plugins.storage.clock import moment
 from plugins.storage.database import Database
 
 #: A burst that does not end begins after so many times its `debounce`.

@@ -12,10 +12,10 @@ from msgspec import Struct
 from sqlalchemy import Row, Update, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from internal_jobs.clock import moment
 from internal_jobs.group_commit import GroupCommit
 from internal_jobs.table import LEASED, PERISHABLE, jobs
 from internal_jobs.tickets import Ticket, among, listed, listing, published_as
+from plugins.storage.clock import moment
 from plugins.storage.database import Database
 
 #: Workers that a job saw die before it may only run in a cell of its own.

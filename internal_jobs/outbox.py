@@ -9,7 +9,6 @@ from sqlalchemy import ColumnElement, bindparam, exists, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.allowances import Allowances
-from internal_jobs.clock import moment
 from internal_jobs.inflight import InFlight, in_flight
 from internal_jobs.jobs import QUEUES, Publication, Queue
 from internal_jobs.limits import read_allowances, store_spent
@@ -17,6 +16,7 @@ from internal_jobs.places import Places
 from internal_jobs.table import BACKLOG, RIPENING, WINDOW, jobs
 from internal_jobs.tickets import Ticket, among, listed, listing
 from internal_jobs.turns import take_turns
+from plugins.storage.clock import moment
 from plugins.storage.database import Database
 
 #: One relay dispatches at a time, so that window and turns are those of the whole installation.

@@ -22,11 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from internal_jobs.clock import moment
 from internal_jobs.errors import JobConflict, JobNotFound
 from internal_jobs.jobs import Job, JobError, Queue, Status
 from internal_jobs.table import SETTLED, WAITS, jobs
 from plugins.host.retry import Retry
+from plugins.storage.clock import moment
 from plugins.storage.database import Database
 from plugins.vault.cipher import Sealer
 

@@ -12,6 +12,8 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.routes.pages import Cursor, Limit, Page, position
 from plugins.vault.credentials import CredentialRecord, Credentials
+from plugins.vault.forms import TYPES, data_schema
+from plugins.vault.oauth.authorizations import Authorization, Authorizations
 
 
 class NewCredential(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -35,6 +37,24 @@ class CredentialChange(Struct, frozen=True, kw_only=True, rename="camel", forbid
 
 class NewData(Struct, frozen=True, forbid_unknown_fields=True):
     data: dict[str, Any]
+
+
+class CredentialType(Struct, frozen=True, kw_only=True, rename="camel"):
+    type: str
+    #: JSON Schema (2020-12) of ``data``
+    data_schema: dict[str, Any]
+    #: the type of slots that it fits, where it is not its own
+    lent_as: str | None
+
+
+class CredentialTypes(Struct, frozen=True, kw_only=True):
+    items: tuple[CredentialType, ...]
+
+
+_TYPES = tuple(
+    CredentialType(type=type, data_schema=data_schema(type), lent_as="bearer" if type == "oauth2" else None)
+    for type in TYPES
+)
 
 
 @post("/v1/credentials", opt=requires("credentials.write"))
@@ -109,11 +129,29 @@ async def delete_credential(
     await credentials.delete(principal.tenant_id, credential_id)
 
 
+@post("/v1/credentials/{credential_id:str}/authorize", opt=requires("credentials.write"), status_code=HTTP_200_OK)
+async def authorize_credential(
+    credential_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    authorizations: NamedDependency[Authorizations],
+) -> Authorization:
+    """Begin the authorization of an `oauth2` credential by a person: they open `url`, within ten minutes, once."""
+    return await authorizations.begin(principal.tenant_id, credential_id)
+
+
+@get("/v1/credential-types", opt=requires("credentials.read"))
+async def list_credential_types() -> CredentialTypes:
+    """List the types of credentials, with the JSON Schemas of their data."""
+    return CredentialTypes(items=_TYPES)
+
+
 ROUTES = [
+    list_credential_types,
     make_credential,
     list_credentials,
     show_credential,
     change_credential,
     rotate_credential,
+    authorize_credential,
     delete_credential,
 ]

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, case, func, select, update
 
-from internal_jobs.clock import moment
 from internal_jobs.dead_letters.model import DeadLetterFilter, Replay, ReplayRequest
 from internal_jobs.dead_letters.table import job_replays, meant
 from internal_jobs.destination import destination_of
@@ -14,6 +13,7 @@ from internal_jobs.errors import InvalidJob, JobConflict, JobNotFound, ReplayNot
 from internal_jobs.jobs import MAX_PAYLOAD, Job, JobPage
 from internal_jobs.store import place, read_job
 from internal_jobs.table import WAITS, jobs
+from plugins.storage.clock import moment
 from plugins.storage.database import Database, now
 from plugins.storage.ids import new_id
 from plugins.vault.keys import Vault

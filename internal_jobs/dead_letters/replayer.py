@@ -11,11 +11,11 @@ from sqlalchemy import Row, func, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from internal_jobs.clock import moment
 from internal_jobs.dead_letters.model import DeadLetterFilter
 from internal_jobs.dead_letters.table import RUNNING, job_replays, meant
 from internal_jobs.store import begun_anew
 from internal_jobs.table import jobs
+from plugins.storage.clock import moment
 from plugins.storage.database import Database
 
 _log = structlog.get_logger(__name__)

@@ -10,7 +10,6 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.client import Jobs
-from internal_jobs.clock import moment
 from internal_jobs.errors import JobConflict, JobNotFound
 from internal_jobs.jobs import OPEN
 from internal_jobs.schedules.model import Firing, FiringStatus, ScheduleRequest
@@ -18,6 +17,7 @@ from internal_jobs.schedules.table import job_schedules, schedule_firings
 from internal_jobs.schedules.times import firing_id, look, timing_of
 from internal_jobs.store import JobStore
 from internal_jobs.table import jobs as jobs_table
+from plugins.storage.clock import moment
 from plugins.storage.database import Database
 from plugins.storage.ids import new_id
 

@@ -8,11 +8,11 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.client import Jobs
-from internal_jobs.clock import moment
 from internal_jobs.errors import JobsError
 from internal_jobs.schedules.client import planned
 from internal_jobs.schedules.firing import Firer
 from internal_jobs.schedules.table import job_schedules, schedule_firings
+from plugins.storage.clock import moment
 from plugins.storage.database import Database
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import Vault

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from socket import socket
@@ -23,6 +23,9 @@ from plugins.sdk.errors import Permanent
 
 USER_AGENT = "orchestration-gateway"
 MAX_REDIRECTS = 3
+
+#: Given the headers of a request that was answered 401, returns those to send it with once more; ``None``: leave it.
+Reauthorize = Callable[[Mapping[str, str]], Awaitable[Mapping[str, str] | None]]
 
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -88,6 +91,7 @@ class EgressClient:
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._restrictions: tuple[frozenset[tuple[str, int | None]], ...] = ()
+        self._reauthorizations: tuple[Reauthorize, ...] = ()
 
     async def request(
         self,
@@ -119,17 +123,26 @@ class EgressClient:
         if params:
             target = target.copy_merge_params(params)
         sending = {"accept": "*/*", "user-agent": USER_AGENT} | checked_headers(headers or {})
-        exchange = Exchange(
-            method=method.upper(),
-            url=target,
-            headers=sending | {"accept-encoding": ACCEPT_ENCODING},
-            content=content,
-            limit=self._max_bytes if max_bytes is None else max_bytes,
-        )
         seconds = self._timeout if timeout is None else timeout
-        with exchange.failures(seconds):
-            async with asyncio.timeout(seconds):
-                return await self._follow(exchange, MAX_REDIRECTS if follow_redirects else None)
+
+        async def send(more: Mapping[str, str]) -> tuple[Exchange, Response]:
+            exchange = Exchange(
+                method=method.upper(),
+                url=target,
+                headers=sending | checked_headers(more) | {"accept-encoding": ACCEPT_ENCODING},
+                content=content,
+                limit=self._max_bytes if max_bytes is None else max_bytes,
+            )
+            with exchange.failures(seconds):
+                async with asyncio.timeout(seconds):
+                    return exchange, await self._follow(exchange, MAX_REDIRECTS if follow_redirects else None)
+
+        exchange, response = await send({})
+        for reauthorize in self._reauthorizations if response.status == 401 else ():
+            # Who answers so has not acted.
+            if (more := await reauthorize(exchange.headers)) is not None:
+                return (await send(more))[1]
+        return response
 
     async def connect(self, host: str, port: int, *, timeout: float = CONNECT_TIMEOUT) -> socket:
         """Return a connected, checked, non-blocking TCP socket, which the caller closes.
@@ -159,6 +172,12 @@ class EgressClient:
         """
         client = copy.copy(self)
         client._restrictions = (*self._restrictions, frozenset(parse_authority(host) for host in hosts))
+        return client
+
+    def reauthorized(self, reauthorize: Reauthorize) -> "EgressClient":
+        """Return a client over the same connections that sends a request once more, authorized anew, after a 401."""
+        client = copy.copy(self)
+        client._reauthorizations = (*self._reauthorizations, reauthorize)
         return client
 
     async def close(self) -> None:

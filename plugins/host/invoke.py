@@ -17,6 +17,7 @@ from plugins.host.call import Call, Outcome
 from plugins.host.errors import CallFailed, Failure, Overtaken
 from plugins.host.ledger import Claim, Hold, Ledger, idempotency_key
 from plugins.host.perform import MAX_OUTPUT, decode_config, effect_of, from_any_thread, perform
+from plugins.host.reauthorization import reauthorization
 from plugins.host.registry import Registry
 from plugins.host.scrub import Scrubber
 from plugins.sdk.context import Context
@@ -198,12 +199,15 @@ class Host:
                 continue
             lent = await self._credentials.lend(call.tenant_id, credential_id, plugin_id=plugin.id, slot=slot)
             attempt.credentials[name] = lent.credential
+            attempt.scrubber.learn(lent.credential)
+            if (again := reauthorization(lent, attempt.scrubber)) is not None:
+                attempt.http = attempt.http.reauthorized(again)
+                attempt.ways[name] = attempt.ways[name].reauthorized(again)
             # With several restricted credentials only the hosts that all of them allow remain: the host cannot know
             # which of them the plugin will send where.
             if lent.allowed_hosts:
                 attempt.http = attempt.http.restricted(lent.allowed_hosts)
-                attempt.ways[name] = self._egress.restricted(lent.allowed_hosts)
-        attempt.scrubber = Scrubber(attempt.credentials.values())
+                attempt.ways[name] = attempt.ways[name].restricted(lent.allowed_hosts)
 
     async def _perform(
         self,

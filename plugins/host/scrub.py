@@ -25,9 +25,15 @@ class Scrubber:
     """
 
     def __init__(self, credentials: Iterable[Credential] = ()) -> None:
-        secrets = [secret for credential in credentials for secret in _secrets(credential)]
-        self._anywhere = _pattern(secrets)
-        self._in_output = _pattern([secret for secret in secrets if len(secret) >= _SHORTEST_IN_OUTPUT])
+        self._secrets: list[str] = []
+        self._anywhere = self._in_output = _pattern([])
+        self.learn(*credentials)
+
+    def learn(self, *credentials: Credential) -> None:
+        """Replace the secrets of these, too, from now on."""
+        self._secrets += [secret for credential in credentials for secret in _secrets(credential)]
+        self._anywhere = _pattern(self._secrets)
+        self._in_output = _pattern([secret for secret in self._secrets if len(secret) >= _SHORTEST_IN_OUTPUT])
 
     def text(self, text: str) -> str:
         """Return `text` for people: messages, log lines."""

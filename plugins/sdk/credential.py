@@ -1,5 +1,6 @@
 """Credentials as a plugin sees them: the slots it declares and the values it is lent for one call."""
 
+import hmac
 from typing import Any, Literal, NoReturn
 
 from msgspec import Struct, field
@@ -24,7 +25,7 @@ class Secret:
         raise TypeError("a Secret cannot be pickled or copied")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
+        return isinstance(other, Secret) and hmac.compare_digest(other._value.encode(), self._value.encode())
 
     def __hash__(self) -> int:
         return hash(self._value)
@@ -72,7 +73,7 @@ class Slot(Struct, frozen=True):
     """A place in a plugin where a workflow binds one of the tenant's credentials."""
 
     name: str
-    #: the credential types that fit, e.g. ``("bearer", "basic")``
+    #: the credential types that fit, e.g. ``("bearer", "basic")``; where ``bearer`` fits, ``oauth2`` is lent as one
     types: tuple[str, ...]
     optional: bool = False
 

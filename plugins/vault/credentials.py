@@ -1,49 +1,32 @@
 """The tenants' credentials: stored sealed, never returned, lent to one plugin call at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from msgspec import Struct, structs
-from sqlalchemy import (
-    Column,
-    ForeignKey,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    String,
-    Table,
-    bindparam,
-    delete,
-    select,
-    update,
-)
+from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Row
 
 from plugins.sdk.conform import Flaw, Nonconforming
-from plugins.sdk.credential import Credential, Slot
+from plugins.sdk.credential import BearerCredential, Credential, Secret, Slot
 from plugins.sdk.errors import Permanent
-from plugins.storage.database import Database, Instant, metadata, now
+from plugins.storage.database import Database, now
 from plugins.storage.ids import new_id
-from plugins.storage.tenants import tenants
+from plugins.storage.last_used import LastUsed
 from plugins.vault.cipher import Sealer
 from plugins.vault.errors import CredentialNotFound, InvalidCredential, VaultError
 from plugins.vault.forms import data_faults, decode_data, detail_faults, faults_of
 from plugins.vault.keys import Vault
+from plugins.vault.oauth.client import OAuth2Client, without_granted
+from plugins.vault.oauth.grant import first_grant, first_status, open_grant, seal_grant
+from plugins.vault.oauth.grants import Grants, Holder
+from plugins.vault.table import BY_ID, credentials, data_place, details_place, is_credential
 
-credentials = Table(
-    "credentials",
-    metadata,
-    Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
-    Column("id", String(40), nullable=False),
-    Column("type", String(32), nullable=False),
-    #: name, allowed hosts, allowed plugins
-    Column("details_sealed", LargeBinary, nullable=False),
-    Column("data_sealed", LargeBinary, nullable=False),
-    Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
-    Column("rotated_at", Instant, nullable=True),
-    PrimaryKeyConstraint("tenant_id", "id"),
-)
+#: needsAuthorization  no person has authorized it yet
+#: needsReauth         its provider grants no more: it must be authorized again, or rotated
+CredentialStatus = Literal["ok", "needsAuthorization", "needsReauth"]
 
 
 class CredentialRecord(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -60,6 +43,11 @@ class CredentialRecord(Struct, frozen=True, kw_only=True, rename="camel"):
     updated_at: datetime
     #: when its data was last replaced
     rotated_at: datetime | None
+    status: CredentialStatus = "ok"
+    #: why it is not ok, in the provider's own word
+    status_reason: str | None = None
+    #: to the minute
+    last_used_at: datetime | None = None
 
 
 class CredentialPage(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -68,26 +56,33 @@ class CredentialPage(Struct, frozen=True, kw_only=True, rename="camel"):
     next_cursor: str | None
 
 
-# Built once: every call that binds a credential asks.
-_BY_ID = select(credentials).where(
-    credentials.c.tenant_id == bindparam("tenant_id"), credentials.c.id == bindparam("id")
-)
-
-
 class Lent(Struct, frozen=True, kw_only=True):
     """A credential for the length of one call."""
 
     credential: Credential
     #: the only hosts that it may be sent to; empty: any
     allowed_hosts: tuple[str, ...]
+    #: of a token that can be replaced: another than one that a server refused, ``None`` where that would not help
+    replace: Callable[[Secret], Awaitable[Secret | None]] | None = None
 
 
 class Credentials:
-    """The store of credentials. Every method takes the tenant from the principal."""
+    """The store of credentials. Every method takes the tenant from the principal.
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    Args:
+        database: holds them.
+        vault: holds their keys.
+        grants: renews the tokens of OAuth 2.0; without it credentials of that type are kept and not lent.
+        last_used: is told of each use.
+    """
+
+    def __init__(
+        self, database: Database, vault: Vault, *, grants: Grants | None = None, last_used: LastUsed | None = None
+    ) -> None:
         self._database = database
         self._vault = vault
+        self._grants = grants
+        self._last_used = last_used
 
     async def create(
         self,
@@ -120,18 +115,18 @@ class Credentials:
             updated_at=moment,
             rotated_at=None,
         )
+        stored = _stored(sealer, record, data)
         row = {
             "tenant_id": tenant_id,
             "id": record.id,
             "type": type,
             "details_sealed": _seal_details(sealer, record),
-            "data_sealed": sealer.seal_json(data, _data_place(record.id)),
             "created_at": moment,
             "updated_at": moment,
         }
         async with self._database.transaction(tenant_id) as connection:
-            await connection.execute(credentials.insert().values(row))
-        return record
+            await connection.execute(credentials.insert().values(row | stored))
+        return structs.replace(record, status=stored["status"])
 
     async def list(self, tenant_id: str, *, limit: int = 100, cursor: str | None = None) -> CredentialPage:
         """Return the tenant's credentials, the newest first."""
@@ -201,14 +196,19 @@ class Credentials:
         _refuse(tuple(data_faults(record.type, data)))
         sealer = await self._vault.sealer(tenant_id)
         moment = now()
-        await self._change(
-            tenant_id,
-            credential_id,
-            data_sealed=sealer.seal_json(data, _data_place(credential_id)),
-            updated_at=moment,
-            rotated_at=moment,
+        stored = _stored(sealer, record, data)
+        # Renewals and authorizations that are at work belong to the data before.
+        void = {
+            "grant_version": credentials.c.grant_version + 1,
+            "renewing_by": None,
+            "renewing_until": None,
+            "state_sha256": None,
+            "state_sealed": None,
+        }
+        await self._change(tenant_id, credential_id, updated_at=moment, rotated_at=moment, **stored, **void)
+        return structs.replace(
+            record, updated_at=moment, rotated_at=moment, status=stored["status"], status_reason=None
         )
-        return structs.replace(record, updated_at=moment, rotated_at=moment)
 
     async def delete(self, tenant_id: str, credential_id: str) -> None:
         """Forget a credential.
@@ -217,12 +217,14 @@ class Credentials:
             CredentialNotFound: the tenant has none with this id.
         """
         async with self._database.transaction(tenant_id) as connection:
-            done = await connection.execute(delete(credentials).where(*_is(tenant_id, credential_id)))
+            done = await connection.execute(delete(credentials).where(*is_credential(tenant_id, credential_id)))
         if done.rowcount == 0:
             raise CredentialNotFound(credential_id)
 
     async def lend(self, tenant_id: str, credential_id: str, *, plugin_id: str, slot: Slot) -> Lent:
         """Return the decrypted credential for one call: the one function that decrypts.
+
+        One of type ``oauth2`` is lent as a bearer token, renewed if it has ended.
 
         Args:
             tenant_id: whose call it is; the credential must be the same tenant's.
@@ -232,7 +234,8 @@ class Credentials:
 
         Raises:
             Permanent: ``credential.missing``, ``credential.notAllowed``, ``credential.wrongType`` or
-                ``credential.unreadable``.
+                ``credential.unreadable``; and of ``oauth2`` what `Grants.access` raises.
+            Transient: of ``oauth2``, as `Grants.access`.
         """
         try:
             row = await self._row(tenant_id, credential_id)
@@ -245,7 +248,7 @@ class Credentials:
         try:
             sealer = await self._vault.sealer(tenant_id)
             record = _record(sealer, row)
-            data = sealer.open_json(row.data_sealed, _data_place(credential_id))
+            data = sealer.open_json(row.data_sealed, data_place(credential_id))
         except VaultError as error:
             raise Permanent(
                 f"the credential in slot {slot.name!r} cannot be read: {error}", type="credential.unreadable"
@@ -255,7 +258,7 @@ class Credentials:
                 f"credential {record.name!r} may be used by {', '.join(record.allowed_plugins)}, not by {plugin_id}",
                 type="credential.notAllowed",
             )
-        if record.type not in slot.types:
+        if record.type not in slot.types and not (record.type == "oauth2" and "bearer" in slot.types):
             raise Permanent(
                 f"slot {slot.name!r} of {plugin_id} takes {' or '.join(slot.types)}, "
                 f"and credential {record.name!r} is of type {record.type}",
@@ -268,26 +271,40 @@ class Credentials:
                 f"credential {record.name!r} is not of the form that {record.type} credentials have; rotate it",
                 type="credential.unreadable",
             ) from None
+        if self._last_used is not None:
+            self._last_used.note(tenant_id, credential_id)
+        if isinstance(credential, OAuth2Client):
+            holder = Holder(tenant_id=tenant_id, credential_id=credential_id, name=record.name, client=credential)
+            return await self._lend_token(holder, row, record)
         return Lent(credential=credential, allowed_hosts=record.allowed_hosts)
+
+    async def _lend_token(self, holder: Holder, row: Row[Any], record: CredentialRecord) -> Lent:
+        if self._grants is None:
+            raise Permanent(
+                f"this process renews no tokens, and so cannot use credential {record.name!r}",
+                type="credential.unsupported",
+            )
+        token = await self._grants.access(holder, row)
+        return Lent(
+            credential=BearerCredential(token=token),
+            allowed_hosts=record.allowed_hosts,
+            replace=partial(self._grants.replace, holder),
+        )
 
     async def _row(self, tenant_id: str, credential_id: str) -> Row[Any]:
         async with self._database.read(tenant_id) as connection:
-            found = await connection.execute(_BY_ID, {"tenant_id": tenant_id, "id": credential_id})
+            found = await connection.execute(BY_ID, {"tenant_id": tenant_id, "id": credential_id})
             row = found.one_or_none()
         if row is None:
             raise CredentialNotFound(credential_id)
         return row
 
     async def _change(self, tenant_id: str, credential_id: str, **values: Any) -> None:
-        change = update(credentials).where(*_is(tenant_id, credential_id)).values(values)
+        change = update(credentials).where(*is_credential(tenant_id, credential_id)).values(values)
         async with self._database.transaction(tenant_id) as connection:
             done = await connection.execute(change)
         if done.rowcount == 0:
             raise CredentialNotFound(credential_id)
-
-
-def _is(tenant_id: str, credential_id: str) -> tuple[Any, ...]:
-    return credentials.c.tenant_id == tenant_id, credentials.c.id == credential_id
 
 
 def _refuse(faults: tuple[Flaw, ...]) -> None:
@@ -299,12 +316,16 @@ def _hosts(hosts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(host.lower() for host in hosts))
 
 
-def _data_place(credential_id: str) -> str:
-    return f"credential.data:{credential_id}"
-
-
-def _details_place(credential_id: str) -> str:
-    return f"credential.details:{credential_id}"
+def _stored(sealer: Sealer, record: CredentialRecord, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that hold the data of a credential; tokens of OAuth 2.0 apart, for they change."""
+    if record.type != "oauth2":
+        return {"data_sealed": sealer.seal_json(data, data_place(record.id)), "status": "ok"}
+    client: OAuth2Client = decode_data(record.type, data)
+    return {
+        "data_sealed": sealer.seal_json(without_granted(data), data_place(record.id)),
+        "grant_sealed": seal_grant(sealer, record.id, first_grant(client)),
+        "status": first_status(client),
+    }
 
 
 def _seal_details(sealer: Sealer, record: CredentialRecord) -> bytes:
@@ -313,11 +334,11 @@ def _seal_details(sealer: Sealer, record: CredentialRecord) -> bytes:
         "allowedHosts": record.allowed_hosts,
         "allowedPlugins": record.allowed_plugins,
     }
-    return sealer.seal_json(details, _details_place(record.id))
+    return sealer.seal_json(details, details_place(record.id))
 
 
 def _record(sealer: Sealer, row: Any) -> CredentialRecord:
-    details = sealer.open_json(row.details_sealed, _details_place(row.id))
+    details = sealer.open_json(row.details_sealed, details_place(row.id))
     return CredentialRecord(
         id=row.id,
         type=row.type,
@@ -327,4 +348,7 @@ def _record(sealer: Sealer, row: Any) -> CredentialRecord:
         created_at=row.created_at,
         updated_at=row.updated_at,
         rotated_at=row.rotated_at,
+        status=row.status,
+        status_reason=open_grant(sealer, row).refused if row.status == "needsReauth" else None,
+        last_used_at=row.last_used_at,
     )

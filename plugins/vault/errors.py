@@ -6,7 +6,10 @@
     ├── UnknownTenant
     ├── MasterKeyError          the master key file is absent, open to others, or lacks a version
     ├── InvalidCredential       with every fault
-    └── CredentialNotFound
+    ├── CredentialNotFound
+    ├── NotAuthorizable         no person can authorize this credential
+    ├── UnknownAuthorization    nobody began it, or it is over
+    └── AuthorizationFailed     the provider, or the person, did not agree
 
 No message holds plaintext, a key, or a value of a credential.
 """
@@ -50,3 +53,19 @@ class CredentialNotFound(VaultError):
     def __init__(self, credential_id: str) -> None:
         super().__init__(f"there is no credential {credential_id!r}")
         self.credential_id = credential_id
+
+
+class NotAuthorizable(VaultError):
+    """A person cannot authorize this credential."""
+
+
+class UnknownAuthorization(VaultError):
+    """Nobody began this authorization, it was finished already, or it took too long."""
+
+
+class AuthorizationFailed(VaultError):
+    """The provider did not authorize. `reason` is its own word, cut to what is harmless to show."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason if reason.isascii() and reason.isprintable() and len(reason) <= 64 else "unknown reason"
+        super().__init__(f"the provider did not authorize: {self.reason}")

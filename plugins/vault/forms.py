@@ -6,27 +6,31 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from plugins.sdk.conform import Flaw, Nonconforming, conform, token
 from plugins.sdk.credential import (
     ApiKeyCredential,
     BasicCredential,
     BearerCredential,
-    Credential,
     DatabaseCredential,
+    Secret,
     SigningCredential,
     SmtpCredential,
 )
+from plugins.vault.oauth.client import OAuth2Client, check_oauth2
 
-_FORMS: dict[str, type[Credential]] = {
+#: type → the form of its data
+FORMS: dict[str, type[Struct]] = {
     "bearer": BearerCredential,
     "basic": BasicCredential,
     "apiKey": ApiKeyCredential,
     "smtp": SmtpCredential,
     "signing": SigningCredential,
+    "oauth2": OAuth2Client,
     "database": DatabaseCredential,
 }
-TYPES = tuple(_FORMS)
+TYPES = tuple(FORMS)
 
 MAX_DATA = 64 * 1024
 MAX_NAME = 200
@@ -41,13 +45,13 @@ _HOST = re.compile(
 _PLUGIN = re.compile(r"[a-z][a-zA-Z0-9]*(\.[a-z][a-zA-Z0-9]*)*")
 
 
-def decode_data(type: str, data: Any) -> Credential:
-    """Return `data` as the credential that its `type` says.
+def decode_data(type: str, data: Any) -> Any:
+    """Return `data` in the form that its `type` has: a `Credential`, or an `OAuth2Client`.
 
     Raises:
         Nonconforming: with every flaw, none of which repeats a value. Pointers are into `data`.
     """
-    credential = conform(_FORMS[type], data)
+    credential = conform(FORMS[type], data)
     flaws = tuple(_CHECKS[type](credential))
     if not flaws and len(msgspec.json.encode(data)) > MAX_DATA:
         flaws = (Flaw("", f"is over {MAX_DATA // 1024} KiB"),)
@@ -56,11 +60,28 @@ def decode_data(type: str, data: Any) -> Credential:
     return credential
 
 
+def data_schema(type: str) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the data of this type; a secret is a string that is written only."""
+    schema: dict[str, Any] = msgspec.json.schema(FORMS[type], schema_hook=_secret_schema)
+    form: dict[str, Any]
+    (form,) = schema["$defs"].values()
+    # The type is said beside the data, not in it.
+    form["properties"].pop("type")
+    form["required"].remove("type")
+    return form
+
+
+def _secret_schema(expected: type) -> dict[str, Any]:
+    if expected is Secret:
+        return {"type": "string", "format": "password", "writeOnly": True}
+    raise NotImplementedError(f"no schema of {expected.__name__}")
+
+
 def faults_of(
     *, type: str, name: Any, data: Any, allowed_hosts: Sequence[Any], allowed_plugins: Sequence[Any]
 ) -> Iterator[Flaw]:
     """Find everything wrong with a credential as it was asked for; pointers are into the request's body."""
-    if type in _FORMS:
+    if type in FORMS:
         yield from data_faults(type, data)
     else:
         yield Flaw("/type", f"must be one of {', '.join(repr(known) for known in TYPES)}")
@@ -141,6 +162,18 @@ def _check_signing(credential: SigningCredential) -> Iterator[Flaw]:
     yield from _one_line("/secret", credential.secret.reveal())
 
 
+def _check_oauth2(client: OAuth2Client) -> Iterator[Flaw]:
+    yield from _one_line("/clientId", client.client_id)
+    yield from _one_line("/clientSecret", client.client_secret.reveal())
+    if client.audience is not None:
+        yield from _one_line("/audience", client.audience)
+    if client.access_token is not None:
+        yield from _one_line("/accessToken", client.access_token.reveal())
+    if client.refresh_token is not None:
+        yield from _one_line("/refreshToken", client.refresh_token.reveal())
+    yield from check_oauth2(client)
+
+
 def _check_database(credential: DatabaseCredential) -> Iterator[Flaw]:
     text = credential.url.reveal()
     if flaws := tuple(_one_line("/url", text)):
@@ -161,5 +194,6 @@ _CHECKS: Mapping[str, Callable[[Any], Iterator[Flaw]]] = {
     "apiKey": _check_api_key,
     "smtp": _check_smtp,
     "signing": _check_signing,
+    "oauth2": _check_oauth2,
     "database": _check_database,
 }

@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.installation import Installation, open_installation
 from tests.e2e.ledger import open_ledger
+from tests.oauth_provider import OAuthProvider, open_provider
 
 STRANGER = Path(__file__).parent / "stranger"
 
@@ -28,8 +29,20 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installation(stranger: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def provider() -> Iterator[OAuthProvider]:
+    """A provider of tokens that the installation may reach."""
+    with open_provider() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def installation(
+    stranger: Path, provider: OAuthProvider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
     """One whole installation for all end-to-end tests."""
     folder = tmp_path_factory.mktemp("installation")
-    with open_ledger(folder / "ledger.jsonl") as ledger, open_installation(folder, ledger, stranger) as opened:
+    with (
+        open_ledger(folder / "ledger.jsonl") as ledger,
+        open_installation(folder, ledger, stranger, f"127.0.0.1:{provider.port}") as opened,
+    ):
         yield opened

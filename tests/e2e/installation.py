@@ -80,9 +80,10 @@ def wait_for(condition: Callable[[], T | None], what: str, timeout: float = 60) 
 
 
 @contextmanager
-def open_installation(folder: Path, ledger: Ledger, plugins: Path) -> Iterator[Installation]:
-    """Start an installation that also finds the packages in `plugins` and may reach the ledger."""
-    environment = {"PYTHONPATH": str(plugins), "GATEWAY_EGRESS_ALLOW": f"127.0.0.1:{ledger.port}"}
+def open_installation(folder: Path, ledger: Ledger, plugins: Path, *reaching: str) -> Iterator[Installation]:
+    """Start an installation that also finds the packages in `plugins` and may reach the ledger, and `reaching`."""
+    allowed = ",".join((f"127.0.0.1:{ledger.port}", *reaching))
+    environment = {"PYTHONPATH": str(plugins), "GATEWAY_EGRESS_ALLOW": allowed}
     with running_up(folder / "data", environment=environment) as up:
         installation = Installation(up, up.ready(), ledger)
         yield installation

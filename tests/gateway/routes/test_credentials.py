@@ -1,8 +1,16 @@
 """Credentials through the API: data goes in and never comes out."""
 
-import httpx
+import asyncio
+import time
 
-from tests.gateway.application import Headers, MakeTenant
+import httpx
+import jsonschema
+import pytest
+
+from gateway.compose import Platform
+from plugins import Bearer
+from tests.gateway.application import Headers, MakeTenant, new_tenant
+from tests.plugins.vault.test_forms import GOOD
 
 BEARER = {"type": "bearer", "name": "GitHub", "data": {"token": "hunter2-hunter2"}, "allowedHosts": ["api.github.com"]}
 
@@ -38,3 +46,31 @@ async def test_the_faults_of_a_credential_are_named_together_without_a_value(
 
 async def test_a_viewer_sees_no_credentials(client: httpx.AsyncClient, make_tenant: MakeTenant) -> None:
     assert (await client.get("/v1/credentials", headers=await make_tenant("viewer"))).status_code == 403
+
+
+async def test_every_type_is_described_by_a_schema_of_its_data(client: httpx.AsyncClient, owner: Headers) -> None:
+    described = {
+        item["type"]: item for item in (await client.get("/v1/credential-types", headers=owner)).json()["items"]
+    }
+    assert described.keys() == GOOD.keys()
+    for type, data in GOOD.items():
+        schema = described[type]["dataSchema"]
+        jsonschema.validate(data, schema)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({}, schema)
+        hidden = {name for name, field in schema["properties"].items() if "writeOnly" in str(field)}
+        assert hidden, f"nothing of {type} is secret"
+    assert described["oauth2"]["lentAs"] == "bearer"
+
+
+async def test_a_credential_says_when_it_was_last_used(client: httpx.AsyncClient, platform: Platform) -> None:
+    headers = await new_tenant(platform)
+    tenant_id = (await client.get("/v1/me", headers=headers)).json()["tenantId"]
+    where = (await client.post("/v1/credentials", headers=headers, json=BEARER)).headers["location"]
+    assert (await client.get(where, headers=headers)).json()["lastUsedAt"] is None
+    id = where.rpartition("/")[2]
+    await platform.credentials.lend(tenant_id, id, plugin_id="http.request", slot=Bearer("auth"))
+    deadline = time.monotonic() + 10
+    while (await client.get(where, headers=headers)).json()["lastUsedAt"] is None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)

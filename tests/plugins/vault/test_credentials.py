@@ -4,14 +4,24 @@ import pytest
 from sqlalchemy import select
 
 from plugins import ApiKey, Basic, Bearer, BearerCredential, Permanent, Signing, Slot, Smtp
+from plugins import Database as DatabaseSlot
+from plugins.egress.client import EgressClient
+from plugins.egress.guard import Guard
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
-from plugins.vault.credentials import Credentials, Lent, credentials
+from plugins.vault.credentials import Credentials, Lent
 from plugins.vault.errors import CredentialNotFound, InvalidCredential
+from plugins.vault.forms import TYPES
 from plugins.vault.keys import MasterKey, Vault
+from plugins.vault.oauth.grants import Grants
+from plugins.vault.oauth.provider import Provider
+from plugins.vault.table import credentials
 from tests.plugins.vault.test_forms import GOOD
 
 AUTH = Bearer("auth")
+
+#: a good token is lent without asking anybody
+NOWHERE = Provider(EgressClient(Guard()))
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ async def lend(store: Credentials, tenant_id: str, credential_id: str, slot: Slo
     return await store.lend(tenant_id, credential_id, plugin_id="http.request", slot=slot)
 
 
-@pytest.mark.parametrize("slot", [Bearer("s"), Basic("s"), ApiKey("s"), Smtp("s"), Signing("s")])
+@pytest.mark.parametrize("slot", [Bearer("s"), Basic("s"), ApiKey("s"), Smtp("s"), Signing("s"), DatabaseSlot("s")])
 async def test_every_type_is_lent_as_it_was_stored(store: Credentials, tenant_id: str, slot: Slot) -> None:
     (type,) = slot.types
     record = await store.create(tenant_id, type=type, name="n", data=GOOD[type])
@@ -145,6 +155,21 @@ async def test_a_plugin_that_is_not_allowed_is_refused(store: Credentials, tenan
     with pytest.raises(Permanent, match=r"stock\.price, not by http\.request") as caught:
         await lend(store, tenant_id, id)
     assert caught.value.type == "credential.notAllowed"
+
+
+@pytest.mark.parametrize("type", TYPES)
+async def test_every_type_keeps_to_its_plugins_and_hosts(store: Credentials, tenant_id: str, type: str) -> None:
+    """The plugin is refused before anything is lent; the hosts travel with what is lent, and the host holds to them."""
+    data = GOOD[type] | ({"accessToken": "a"} if type == "oauth2" else {})
+    options: dict[str, Any] = {"allowed_plugins": ["acme.only"], "allowed_hosts": ["a.example:443"]}
+    id = (await store.create(tenant_id, type=type, name="n", data=data, **options)).id
+    slot = Slot("s", ("bearer" if type == "oauth2" else type,))
+    with pytest.raises(Permanent) as caught:
+        await lend(store, tenant_id, id, slot)
+    assert caught.value.type == "credential.notAllowed"
+    renewing = Credentials(store._database, store._vault, grants=Grants(store._database, store._vault, NOWHERE))
+    lent = await renewing.lend(tenant_id, id, plugin_id="acme.only", slot=slot)
+    assert lent.allowed_hosts == ("a.example:443",)
 
 
 async def test_a_type_that_does_not_fit_the_slot_is_refused(store: Credentials, tenant_id: str) -> None:

@@ -10,8 +10,20 @@ GOOD: dict[str, dict[str, Any]] = {
     "apiKey": {"name": "X-Api-Key", "value": "k3y", "in": "query"},
     "smtp": {"host": "mail.example.com", "port": 587, "username": "ada", "password": "p", "security": "tls"},
     "signing": {"secret": "whsec_c2VjcmV0"},
-    "database": {"url": "postgresql://ann:s3cr3t@db.example.com:5432/shop"},
+    "oauth2": {
+        "grantType": "authorization_code",
+        "tokenUrl": "https://id.example.com/token",
+        "authorizationUrl": "https://id.example.com/authorize?prompt=consent",
+        "clientId": "gateway",
+        "clientSecret": "s3cret",
+        "scopes": ["read", "https://example.com/mail.send"],
+        "audience": "https://api.example.com",
+    },
+    "database": {"url": "postgresql://ada:pass%20word@db.example.com:5432/shop"},
 }
+
+
+AT_BOTH_URLS = ["/data/authorizationUrl", "/data/tokenUrl"]
 
 
 def pointers(
@@ -30,7 +42,7 @@ def test_good_data_of_every_type_is_accepted(type: str) -> None:
 
 @pytest.mark.parametrize("type", TYPES)
 def test_every_missing_and_every_unknown_key_is_found_at_once(type: str) -> None:
-    required = {"bearer": 1, "basic": 2, "apiKey": 2, "smtp": 2, "signing": 1, "database": 1}[type]
+    required = {"bearer": 1, "basic": 2, "apiKey": 2, "smtp": 2, "signing": 1, "oauth2": 4, "database": 1}[type]
     found = pointers(type, {"odd": 1, "a/b": 2})
     assert {"/data/odd", "/data/a~1b"} < set(found)
     assert len(found) == required + 2
@@ -56,6 +68,27 @@ def test_every_missing_and_every_unknown_key_is_found_at_once(type: str) -> None
         ("database", {"url": "sqlite:////etc/passwd"}, ["/data/url"]),
         ("database", {"url": "postgresql://db.example.com"}, ["/data/url"]),
         ("database", {"url": "postgresql:///shop?host=/tmp"}, ["/data/url"]),
+        ("oauth2", {"tokenUrl": "http://id.example.com/token"}, ["/data/tokenUrl"]),
+        ("oauth2", {"tokenUrl": "http://127.0.0.1:9/token"}, []),
+        (
+            "oauth2",
+            {"tokenUrl": "https://ada:pw@id.example.com/", "clientId": "a\n"},
+            ["/data/clientId", "/data/tokenUrl"],
+        ),
+        ("oauth2", {"tokenUrl": "id.example.com", "authorizationUrl": "file:///etc/passwd"}, AT_BOTH_URLS),
+        ("oauth2", {"authorizationUrl": None}, ["/data/authorizationUrl"]),
+        ("oauth2", {"authorizationUrl": None, "refreshToken": "r"}, []),
+        ("oauth2", {"grantType": "password"}, ["/data/grantType"]),
+        ("oauth2", {"grantType": "client_credentials", "refreshToken": "r"}, ["/data/refreshToken"]),
+        ("oauth2", {"expiresAt": "2030-01-01T00:00:00Z"}, ["/data/expiresAt"]),
+        ("oauth2", {"expiresAt": "2030-01-01T00:00:00", "accessToken": "a"}, ["/data/expiresAt"]),
+        ("oauth2", {"expiresAt": "2030-01-01T00:00:00Z", "accessToken": "a"}, []),
+        ("oauth2", {"accessToken": "a\r\n", "refreshToken": ""}, ["/data/accessToken", "/data/refreshToken"]),
+        ("oauth2", {"scopes": ["read write", "a", 'b"']}, ["/data/scopes/0", "/data/scopes/2"]),
+        ("database", {"url": "mysql://ada:pw@db.example.com/shop"}, ["/data/url"]),
+        ("database", {"url": "postgresql:///shop"}, ["/data/url"]),
+        ("database", {"url": "postgresql://db.example.com:99999/shop"}, ["/data/url"]),
+        ("database", {"url": "postgresql://db.example.com/shop\n"}, ["/data/url"]),
     ],
 )
 def test_bad_data_is_refused_where_it_is_bad(type: str, change: dict[str, Any], expected: list[str]) -> None:
