@@ -21,7 +21,8 @@ from internal_jobs.schedules.client import Schedules as JobSchedules
 from internal_jobs.wake import Waker
 from internal_jobs.webhooks.desk import Webhooks
 from plugins.builtin import builtins
-from plugins.builtin.smtp import parse_smtp_url
+from plugins.builtin.email.connections import SmtpConnections
+from plugins.builtin.email.server import parse_smtp_url
 from plugins.builtin.stock import DEFAULT_PROVIDER
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
@@ -131,7 +132,9 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         stack.push_async_callback(redis.aclose)
         jobs = Jobs(database=database, vault=vault, waker=Waker(settings.redis_url))
         stack.push_async_callback(jobs.close)
-        registry = discover([enqueue_plugin(jobs)], builtins=_builtins(settings))
+        connections = SmtpConnections()
+        stack.push_async_callback(connections.close)
+        registry = discover([enqueue_plugin(jobs)], builtins=_builtins(settings, connections))
         ledger = Ledger(database, vault)
         temporal = await connect(vault, Blobs(database), settings.temporal, lazy=lazy)
         workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
@@ -217,11 +220,11 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         )
 
 
-def _builtins(settings: Settings) -> tuple[Plugin, ...]:
+def _builtins(settings: Settings, connections: SmtpConnections) -> tuple[Plugin, ...]:
     """The built-in plugins, over the services of this installation."""
     smtp = None if settings.smtp_url is None else parse_smtp_url(settings.smtp_url)
     quotes = {} if settings.quotes_url is None else {DEFAULT_PROVIDER: settings.quotes_url}
-    return builtins(smtp=smtp, quotes=quotes)
+    return builtins(smtp=smtp, connections=connections, quotes=quotes)
 
 
 async def _ask(database: Database) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gateway.auth.issuers import Issuer, parse_issuers
 from gateway.errors import SettingsError
 from gateway.prices import Prices, parse_prices
-from plugins.builtin.smtp import parse_smtp_url
+from plugins.builtin.email.server import parse_smtp_url
 from plugins.egress.guard import Guard
 from plugins.sdk.duration import parse_duration
 

@@ -151,9 +151,18 @@ class EgressClient:
             Permanent: ``egress.forbidden``, ``egress.invalidUrl``, ``credential.hostNotAllowed``.
             Transient: ``network.dns``, ``network.refused``, ``network.connectTimeout``.
         """
+        name = self.check(host, port)
+        return await self._dialer.connect_socket(name, port, timeout)
+
+    def check(self, host: str, port: int) -> str:
+        """Return `host` as it is reached, if a connection made earlier may be used for this call.
+
+        Raises:
+            Permanent: ``egress.invalidUrl``, ``credential.hostNotAllowed``.
+        """
         name, _ = parse_authority(f"[{host}]" if ":" in host else host)
         self._check_restrictions(name, port)
-        return await self._dialer.connect_socket(name, port, timeout)
+        return name
 
     @property
     def tls(self) -> ssl.SSLContext:

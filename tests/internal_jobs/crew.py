@@ -15,6 +15,8 @@ from msgspec import Struct
 from internal_jobs.cell import run_cell
 from internal_jobs.worker import WorkerOptions, run_worker
 from plugins import Context, Permanent, Transient, plugin
+from plugins.builtin.email.connections import SmtpConnections
+from plugins.builtin.email.plugin import email_plugin
 from plugins.builtin.sync.plugin import data_sync
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
@@ -159,6 +161,7 @@ CREW = Registry(
             big,
         ),
         data_sync,
+        email_plugin(None, SmtpConnections()),
     )
 )
 

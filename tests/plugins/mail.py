@@ -36,6 +36,23 @@ class MailServer(Struct, kw_only=True):
     #: what answers to the next contents, in turn; ``None`` hangs up
     answers: list[str | None] = field(default_factory=list)
     users: dict[str, str] = field(default_factory=dict)
+    #: connections and logins so far
+    connections: int = 0
+    logins: int = 0
+    open: list[SMTP] = field(default_factory=list)
+
+    async def receives(self, count: int) -> None:
+        """Wait until so many mails are there."""
+        async with asyncio.timeout(20):
+            while len(self.mails) < count:
+                await asyncio.sleep(0.01)
+
+    def hang_up(self) -> None:
+        """Drop every connection, as a server does that is started anew."""
+        for connection in self.open:
+            if connection.transport is not None:
+                connection.transport.abort()
+        self.open.clear()
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
@@ -69,17 +86,22 @@ class MailServer(Struct, kw_only=True):
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any
     ) -> AuthResult:
         assert isinstance(data, LoginPassword)
+        self.logins += 1
         known = self.users.get(data.login.decode()) == data.password.decode()
         return AuthResult(success=known, handled=False, auth_data=data)
 
 
 @asynccontextmanager
 async def open_mail_server(
-    *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None
+    *,
+    tls: ssl.SSLContext | None = None,
+    starttls: ssl.SSLContext | None = None,
+    utf8: bool = True,
+    most_bytes: int = 33_554_432,
+    mechanisms: tuple[str, ...] = ("LOGIN", "PLAIN"),
 ) -> AsyncIterator[MailServer]:
     """Serve SMTP: in the clear, from the first byte in TLS (`tls`), or with STARTTLS and logins (`starttls`)."""
     mails = MailServer(port=0)
-    connections: list[SMTP] = []
 
     def protocol() -> SMTP:
         connection = SMTP(
@@ -88,16 +110,18 @@ async def open_mail_server(
             tls_context=starttls,
             authenticator=mails.authenticate,
             auth_require_tls=True,
+            auth_exclude_mechanism=[each for each in ("LOGIN", "PLAIN") if each not in mechanisms],
+            enable_SMTPUTF8=utf8,
+            data_size_limit=most_bytes,
             loop=asyncio.get_running_loop(),
         )
-        connections.append(connection)
+        mails.connections += 1
+        mails.open.append(connection)
         return connection
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=tls)
     mails.port = server.sockets[0].getsockname()[1]
     yield mails
     server.close()
-    for connection in connections:
-        if connection.transport is not None:
-            connection.transport.abort()
+    mails.hang_up()
     await server.wait_closed()

@@ -28,9 +28,10 @@ def run(egress: EgressClient) -> Run:
         http: EgressClient = egress,
         credentials: Mapping[str, Credential] | None = None,
         attempt: int = 1,
+        tenant_id: str = "ten_1",
     ) -> Any:
         context = Context(
-            tenant_id="ten_1",
+            tenant_id=tenant_id,
             execution_id="ex_1",
             job_id=None,
             step="node",

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import plugins.builtin
 from plugins.builtin import BUILTINS, builtins
-from plugins.builtin.smtp import parse_smtp_url
+from plugins.builtin.email.server import parse_smtp_url
 from plugins.sdk.schema import config_schema, output_schema
 
 OURS = ("gateway", "user_workflows", "internal_jobs", "plugins")

@@ -10,7 +10,7 @@ from internal_jobs.client import Jobs
 from internal_jobs.enqueue import enqueue_plugin
 from internal_jobs.wake import Waker
 from plugins.builtin import builtins
-from plugins.builtin.smtp import parse_smtp_url
+from plugins.builtin.email.server import parse_smtp_url
 from plugins.builtin.stock import DEFAULT_PROVIDER
 from plugins.storage.database import Database, metadata
 from plugins.vault.keys import MasterKey, Vault

@@ -11,7 +11,7 @@ import pytest
 from msgspec import Struct
 
 from plugins.builtin import builtins
-from plugins.builtin.smtp import parse_smtp_url
+from plugins.builtin.email.server import parse_smtp_url
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.host.registry import Registry

@@ -10,24 +10,23 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies
 
-from plugins import Permanent, Secret, SmtpCredential, Transient
-from plugins.builtin.email import Email, email_plugin
-from plugins.builtin.mailbox import parse_mailboxes
-from plugins.builtin.smtp import SmtpServer, parse_smtp_url
+from plugins import Permanent, Plugin, Secret, SmtpCredential, Transient
+from plugins.builtin.email.connections import SmtpConnections
+from plugins.builtin.email.mailbox import parse_mailboxes
+from plugins.builtin.email.plugin import Email
+from plugins.builtin.email.plugin import email_plugin as make_email_plugin
+from plugins.builtin.email.server import SmtpServer, parse_smtp_url
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.sdk.conform import Nonconforming, conform
 from tests.plugins.builtin.conftest import KEY, Run
+from tests.plugins.builtin.email.posting import MAIL, server_at
 from tests.plugins.certificates import tls_contexts
 from tests.plugins.mail import MailServer, open_mail_server
 
-MAIL = {"to": "ann@example.com", "subject": "Hello"}
 
-
-@pytest.fixture
-async def mails() -> AsyncIterator[MailServer]:
-    async with open_mail_server() as server:
-        yield server
+def email_plugin(default: SmtpServer | None) -> Plugin:
+    return make_email_plugin(default, SmtpConnections(idle=0))
 
 
 @pytest.fixture
@@ -36,10 +35,6 @@ async def local(authorities: ssl.SSLContext) -> AsyncIterator[EgressClient]:
     client = EgressClient(Guard(allow=["127.0.0.0/8"]), tls=lambda: authorities)
     yield client
     await client.close()
-
-
-def server_at(port: int, **more: Any) -> SmtpServer:
-    return SmtpServer(credential=SmtpCredential(host="127.0.0.1", port=port, **{"security": "none", **more}))
 
 
 async def test_a_mail_arrives_with_everything_in_it(run: Run, local: EgressClient, mails: MailServer) -> None:
@@ -68,7 +63,7 @@ async def test_a_mail_arrives_with_everything_in_it(run: Run, local: EgressClien
         "hidden@example.com",
     ]
     message = mail.message
-    assert output == {"messageId": f"<{KEY}@example.com>"}
+    assert output == {"messageId": f"<{KEY}@example.com>", "refused": ()}
     assert message["Message-ID"] == output["messageId"]
     assert message["From"] == "Workflows <robot@example.com>"
     assert message["To"] == "Ann Lee <ann@example.com>, bob@example.com, cem@example.com"
@@ -136,7 +131,7 @@ async def test_no_field_can_break_out_of_its_header(
     with pytest.raises(Permanent) as caught:
         await run(email_plugin(server_at(mails.port)), MAIL | change, http=local)
     assert caught.value.type == "email.invalidHeader"
-    assert next(iter(change)) in caught.value.message
+    assert caught.value.message.startswith(f"/{next(iter(change))}")
     assert "victim" not in caught.value.message
     assert mails.mails == []
 
@@ -152,7 +147,7 @@ async def test_no_field_can_break_out_of_its_header(
         "ann@example..com",
         "ann@-example.com",
         "ann@[127.0.0.1]",
-        "ünn@example.com",
+        "a\u00a0b@example.com",
         "ann@example.com>",
         "<ann@example.com",
         "ann@example.com, nobody",
@@ -168,7 +163,7 @@ async def test_an_address_that_cannot_be_read_is_named(
     with pytest.raises(Permanent) as caught:
         await run(email_plugin(server_at(mails.port)), MAIL | {"cc": address}, http=local)
     assert caught.value.type == "email.invalidAddress"
-    assert "'cc'" in caught.value.message
+    assert " at /cc is not" in caught.value.message
     assert mails.mails == []
 
 
@@ -179,7 +174,7 @@ async def test_an_address_that_cannot_be_read_is_named(
         (" Ann <ann@example.com> , ", "Ann <ann@example.com>"),
         ('"Lee, Ann" <ann+tag@example.com>', '"Lee, Ann" <ann+tag@example.com>'),
         ("J. Lee <j.lee@example.com>", '"J. Lee" <j.lee@example.com>'),
-        ("ann@EXAMPLE.com (Ann)", "ann@EXAMPLE.com"),
+        ("ann@EXAMPLE.com (Ann)", "ann@example.com"),
         ("o'neil@sub.example.co.uk", "o'neil@sub.example.co.uk"),
     ],
 )
@@ -196,7 +191,7 @@ def test_whatever_is_read_as_an_address_is_one(text: str) -> None:
     except Permanent:
         return
     for mailbox in mailboxes:
-        assert re.fullmatch(r"[!-~]+@[A-Za-z0-9.-]+", mailbox.addr_spec)
+        assert re.fullmatch(r"[!-~é]+@[A-Za-z0-9.-]+", mailbox.addr_spec)
         assert not {"<", ">", " ", ",", '"', "\\"} & set(mailbox.addr_spec)
 
 
@@ -215,20 +210,6 @@ async def test_an_attachment_that_is_not_base64_is_named(run: Run, local: Egress
     with pytest.raises(Permanent, match=r"a\.txt") as caught:
         await run(email_plugin(server_at(mails.port)), config, http=local)
     assert caught.value.type == "email.invalidAttachment"
-
-
-async def test_either_every_recipient_is_accepted_or_none_gets_it(
-    run: Run, local: EgressClient, mails: MailServer
-) -> None:
-    mails.refusals["bob@example.com"] = "550 no such user"
-    with pytest.raises(Permanent, match=r"bob@example\.com") as caught:
-        await run(email_plugin(server_at(mails.port)), MAIL | {"bcc": "bob@example.com"}, http=local)
-    assert (caught.value.type, caught.value.status) == ("smtp.550", 550)
-    mails.refusals["bob@example.com"] = "450 greylisted"
-    with pytest.raises(Transient, match="greylisted") as later:
-        await run(email_plugin(server_at(mails.port)), MAIL | {"bcc": "bob@example.com"}, http=local)
-    assert (later.value.type, later.value.effect) == ("smtp.450", "none")
-    assert mails.mails == []
 
 
 async def test_the_servers_answer_to_the_content_decides(run: Run, local: EgressClient, mails: MailServer) -> None:

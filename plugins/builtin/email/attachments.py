@@ -1,0 +1,121 @@
+"""What goes along with a mail: given with it, or fetched from where it lies."""
+
+import base64
+import binascii
+import re
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from plugins import Context, Permanent, Transient
+from plugins.builtin.email.mailbox import one_line
+from plugins.builtin.status import status_error
+
+#: bytes of all attachments of a mail, before they are encoded: with that a third more, as many servers take
+MAX_ATTACHED = 10 * 2**20
+
+_CONTENT_TYPE = r"^[a-z0-9.+-]+/[A-Za-z0-9.+-]+$(?!\n)"
+
+
+class Attachment(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A file: one of `content`, `text` and `url` says what is in it."""
+
+    filename: Annotated[str, Meta(min_length=1, max_length=255)]
+    content: Annotated[str, Meta(description="The file in base64.")] | None = None
+    text: Annotated[str, Meta(description="The file as text, in UTF-8.")] | None = None
+    url: (
+        Annotated[str, Meta(pattern=r"^https?://", max_length=8192, description="Where it is fetched from, by GET.")]
+        | None
+    ) = None
+    content_type: (
+        Annotated[str, Meta(pattern=_CONTENT_TYPE, description="What `url` says, or application/octet-stream.")] | None
+    ) = None
+    content_id: (
+        Annotated[
+            str, Meta(pattern=r"^[A-Za-z0-9._-]{1,100}$(?!\n)", description='Shown within the HTML, by src="cid:…".')
+        ]
+        | None
+    ) = field(default=None)
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """An attachment that is there."""
+
+    filename: str
+    maintype: str
+    subtype: str
+    content: bytes
+    content_id: str | None
+
+
+async def load(attachments: tuple[Attachment, ...], ctx: Context) -> tuple[File, ...]:
+    """Decode and fetch attachments.
+
+    Raises:
+        Permanent: ``email.invalidAttachment``, ``email.tooLarge``, or why a URL cannot be fetched.
+        Transient: a URL may be fetched later; nothing was sent.
+    """
+    files, room = [], MAX_ATTACHED
+    for index, attachment in enumerate(attachments):
+        pointer = f"/attachments/{index}"
+        given = [each for each in (attachment.content, attachment.text, attachment.url) if each is not None]
+        if len(given) != 1:
+            raise Permanent(f"{pointer} needs one of content, text and url", type="email.invalidAttachment")
+        one_line(attachment.filename, f"{pointer}/filename")
+        found, content = await _content(attachment, pointer, room, ctx)
+        room -= len(content)
+        if room < 0:
+            raise _too_large(pointer)
+        maintype, _, subtype = (attachment.content_type or found).partition("/")
+        files.append(
+            File(
+                filename=attachment.filename,
+                maintype=maintype,
+                subtype=subtype,
+                content=content,
+                content_id=attachment.content_id,
+            )
+        )
+    return tuple(files)
+
+
+async def _content(attachment: Attachment, pointer: str, room: int, ctx: Context) -> tuple[str, bytes]:
+    if attachment.url is not None:
+        return await _fetch(attachment.url, pointer, room, ctx)
+    if attachment.text is not None:
+        return "text/plain", attachment.text.encode()
+    try:
+        return "application/octet-stream", base64.b64decode(attachment.content or "", validate=True)
+    except (binascii.Error, ValueError):
+        raise Permanent(
+            f"{pointer}/content, of {attachment.filename!r}, is not base64", type="email.invalidAttachment"
+        ) from None
+
+
+async def _fetch(url: str, pointer: str, room: int, ctx: Context) -> tuple[str, bytes]:
+    try:
+        response = await ctx.http.request("GET", url, max_bytes=max(room, 1))
+        if not 200 <= response.status < 300:
+            raise status_error(response)
+    except Transient as error:
+        # Fetching changes nothing, and the mail was not sent yet.
+        raise Transient(
+            f"{pointer}/url: {error.message}",
+            type=error.type,
+            effect="none",
+            status=error.status,
+            retry_after=error.retry_after,
+        ) from None
+    except Permanent as error:
+        if error.type == "egress.tooLarge":
+            raise _too_large(pointer) from None
+        raise Permanent(f"{pointer}/url: {error.message}", type=error.type, status=error.status) from None
+    found = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return found if re.fullmatch(_CONTENT_TYPE, found) else "application/octet-stream", response.content
+
+
+def _too_large(pointer: str) -> Permanent:
+    return Permanent(
+        f"with {pointer} the attachments are over {MAX_ATTACHED // 2**20} MiB, the most of a mail; link to it instead",
+        type="email.tooLarge",
+    )

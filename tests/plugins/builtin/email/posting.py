@@ -1,0 +1,19 @@
+"""A sender of mails for tests: `email.send` over its own connections, at a real server."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from plugins import Plugin, SmtpCredential
+from plugins.builtin.email.connections import SmtpConnections
+from plugins.builtin.email.plugin import email_plugin
+from plugins.builtin.email.server import SmtpServer
+
+MAIL: Mapping[str, Any] = {"to": "ann@example.com", "subject": "Hello"}
+
+
+def server_at(port: int, **more: Any) -> SmtpServer:
+    return SmtpServer(credential=SmtpCredential(host="127.0.0.1", port=port, **{"security": "none", **more}))
+
+
+def sender_by(port: int, connections: SmtpConnections | None = None, **more: Any) -> Plugin:
+    return email_plugin(server_at(port, **more), connections or SmtpConnections(idle=0))
