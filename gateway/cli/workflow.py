@@ -101,16 +101,20 @@ def apply(api: Api, out: Output, *, definition: Any, name: str | None, publish: 
 @click.option("-i", "--input", "input_", type=JsonInput(), help="What expressions see as `input` and `trigger`.")
 @click.option("--version", type=click.IntRange(min=1), help="Else the published one.")
 @click.option("--draft", is_flag=True, help="The draft, instead of a version.")
+@click.option("--pins", type=JsonInput(), help="Outputs that nodes are to come to: {node: output}.")
 @with_api
 @with_output
-def dry_run(api: Api, out: Output, *, name_or_id: str, input_: Any, version: int | None, draft: bool) -> None:
+def dry_run(
+    api: Api, out: Output, *, name_or_id: str, input_: Any, version: int | None, draft: bool, pins: Any
+) -> None:
     """Show what an execution would come to, and act on nothing. Exit code 1 when it would not complete.
 
     What would act or read comes to its pinned output, or to one made from its schema.
     """
     if draft and version is not None:
         raise click.UsageError("--draft has no version: leave out --version.")
-    body = {name: value for name, value in {"input": input_, "version": version}.items() if value is not None}
+    given = {"input": input_, "version": version, "pins": pins}
+    body = {name: value for name, value in given.items() if value is not None}
     draft_too = "&draft=true" if draft else ""
     found = api.post(f"/v1/workflows/{api.workflow_id(name_or_id)}/executions?dryRun=true{draft_too}", body)
     if out.as_json:

@@ -60,6 +60,11 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)] | None = None
 
 
+class StartOrRehearse(Start, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    #: with dryRun: node → the output that it is to come to, whatever is drawn
+    pins: dict[str, Any] | None = None
+
+
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     items: Annotated[list[Start], Meta(min_length=1, max_length=MAX_BATCH)]
 
@@ -104,18 +109,21 @@ async def start_execution(
     rehearsals: NamedDependency[Rehearsals],
     dry_run: DryRun = False,
     draft: Draft = False,
-    data: JSONBody[Start | None] = None,
+    data: JSONBody[StartOrRehearse | None] = None,
 ) -> Response[Execution | Rehearsal]:
     """Start an execution; with ``Prefer: wait=N`` answer with its end when it comes in time.
 
     With ``dryRun=true`` walk the workflow and start nothing: no plugin is called but pure ones. What would act or read
-    comes to its pinned output, or to one made from its schema.
+    comes to its pinned output, by ``pins`` or by the definition, or to one made from its schema.
     """
-    start = data or Start()
+    start = data or StartOrRehearse()
     if dry_run:
         return Response(await _rehearse(rehearsals, principal, workflow_id, start, draft), status_code=HTTP_200_OK)
     if draft:
         raise _draft_misused("belongs to a dry run; publish the draft to start it")
+    if start.pins is not None:
+        detail = "belong to a dry run: an execution makes its outputs itself"
+        raise BadRequest(f"The pins {detail}.", errors=[BodyFault("/pins", detail)])
     # The workflow is part of the key: one that was used with another workflow is another one.
     asked = _request(request, workflow_id, start, effect_key(request, workflow_id))
     (execution,) = await executions.start_many(principal.tenant_id, [structs.replace(asked, is_urgent=True)])
@@ -253,13 +261,14 @@ def _request(
 
 
 async def _rehearse(
-    rehearsals: Rehearsals, principal: Principal, workflow_id: str, start: Start, draft: bool
+    rehearsals: Rehearsals, principal: Principal, workflow_id: str, start: StartOrRehearse, draft: bool
 ) -> Rehearsal:
+    pins = start.pins or {}
     if not draft:
-        return await rehearsals.version(principal.tenant_id, workflow_id, start.version, start.input)
+        return await rehearsals.version(principal.tenant_id, workflow_id, start.version, start.input, pins)
     if start.version is not None:
         raise _draft_misused("has no version; leave one of them out")
-    return await rehearsals.draft(principal.tenant_id, workflow_id, start.input)
+    return await rehearsals.draft(principal.tenant_id, workflow_id, start.input, pins)
 
 
 def _draft_misused(detail: str) -> BadRequest:

@@ -19,7 +19,6 @@ CODES: Mapping[str, str] = {
     "node.neverRuns": "no way through the graph ever fulfils its join",
     "node.noEffect": "a key that the node passes over",
     "node.notRetried": "a control node is not tried again as a whole",
-    "node.notYet": "kept, but not acted on by this release",
     "node.unreachable": "every way to it leads through what never runs or never fires",
     "node.unknownKey": "as for the definition, within a node",
     "plugin.unknown": "no such plugin is installed",

@@ -156,8 +156,6 @@ class ControlNode(Struct, frozen=True, kw_only=True):
     body_sees: frozenset[str] = frozenset()
     #: config keys that are read as drawn, before there is anything to evaluate
     literal: frozenset[str] = frozenset()
-    #: config keys that are kept, but that this engine does not act on yet
-    not_yet: frozenset[str] = frozenset()
     #: whether it may take a while, and so has a `timeout`: the others are evaluated at once
     takes_time: bool = False
     #: what the types cannot say: pairs of a path within the config and what is wrong there
@@ -260,7 +258,6 @@ CONTROL_NODES: Mapping[str, ControlNode] = {
             sees={"result": _ITEM},
             body_sees=_ITEM,
             literal=BODY_KEYS | {"concurrency", "batchSize", "continueOnItemError"},
-            not_yet=frozenset({"batchSize"}),
         ),
         ControlNode(
             id="while",

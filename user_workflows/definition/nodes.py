@@ -85,9 +85,6 @@ def _check_control(node: DrawnNode, kind: ControlNode, faults: Faults) -> None:
         if key in kind.literal and is_template(node.config[key]):
             message = "must be drawn as it is: it is read before any expression is evaluated"
             _add(node, faults, "config.invalid", ("config", key), _sentence((key,), message))
-        elif key in kind.not_yet:
-            message = f"{key!r} is kept, but not acted on by this release"
-            faults.add("node.notYet", (*node.path, "config", key), message, node_id=node.id, severity="warning")
     _check_idle_keys(node, kind, faults)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from temporalio.exceptions import is_cancelled_exception
 
 from user_workflows.expressions import ExpressionError
-from user_workflows.interpreter.control import EVALUATORS, Performed, Scope, Stop, evaluate
+from user_workflows.interpreter.control import EVALUATORS, Evaluate, Performed, Scope, Stop, evaluate
 from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, StepFailed
 from user_workflows.interpreter.messages import CarriedGraph, ExecutionError, LoopProgress, StepError, StepOutcome
 from user_workflows.interpreter.node import NodeState
@@ -90,6 +90,7 @@ class Walk:
         segments: carries out the graph's segments; without it their nodes are performed one by one.
         breathe: awaited before the round of a loop, a walk over so many nodes, begins.
         valve: while it is closed nothing begins; what runs may finish.
+        evaluate: evaluates the nodes that are inline.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Walk:
         segments: SegmentPerformer | None = None,
         breathe: Callable[[int], Awaitable[None]] | None = None,
         valve: Valve | None = None,
+        evaluate: Evaluate = evaluate,
     ) -> None:
         self.graph = graph
         self.templates = templates
@@ -119,6 +121,7 @@ class Walk:
         self._clock = clock
         self._pause = pause
         self._valve = valve or Valve()
+        self._evaluator = evaluate
         self._running = Running()
         #: nodes to be skipped as soon as they have stopped, and why
         self._skipping: dict[str, str] = {}
@@ -216,6 +219,7 @@ class Walk:
             segments=self._segments,
             breathe=self._breathe,
             valve=self._valve,
+            evaluate=self._evaluator,
         )
         loop = self.loop(state)
         loop.rounds[number] = inner
@@ -290,7 +294,7 @@ class Walk:
 
     def _evaluate(self, state: NodeState, scope: Scope) -> None:
         try:
-            result = evaluate(state.node, self.templates, scope)
+            result = self._evaluator(state.node, self.templates, scope)
         except (StepFailed, ExpressionError) as error:
             self._fail(state, _step_error(error))
             return

@@ -1,4 +1,4 @@
-"""A dry run of a whole definition: the plan is walked in this process, and nothing is acted on (issue 3, 5)."""
+"""A dry run of a whole definition: the plan is walked in this process, and nothing is acted on."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -72,6 +72,8 @@ class Subject(Struct, frozen=True, kw_only=True):
     version: int | None
     definition: Definition
     plan: Plan
+    #: node → its output, beside those that are drawn, and before them
+    pins: Mapping[str, Any] = {}
 
 
 def rehearse(subject: Subject, given: Any, *, registry: Registry, egress: EgressClient) -> Rehearsal:
@@ -93,7 +95,9 @@ class _Stage:
         self._subject = subject
         self._given = given
         self._tally = Tally()
-        self._stand_in = StandIn(registry, dict(_pins(subject.definition.nodes)), egress, self._tally)
+        self._stand_in = StandIn(
+            registry, {**dict(_pins(subject.definition.nodes)), **subject.pins}, egress, self._tally
+        )
         self._graph = GraphState(subject.plan, self._tally)
         self._walk = Walk(
             self._graph,
@@ -113,6 +117,7 @@ class _Stage:
             clock=now,
             pause=lambda: None,
             breathe=_take_turns,
+            evaluate=self._stand_in.evaluate,
         )
 
     async def perform(self) -> Rehearsal:
@@ -149,25 +154,25 @@ class _Stage:
         for state in self._tally.all():
             if room >= 0:
                 room -= len(msgspec.json.encode((state.input, state.output)))
-            yield _step(state, self._stand_in.notes.get((state.node.id, state.path)), is_cut=room < 0)
+            yield _step(state, self._stand_in.note_of(state), is_cut=room < 0)
 
     def _undone(self) -> list[str]:
         done = [state for state in self._graph.nodes.values() if state.status == "completed" and state.node.compensate]
         return [state.node.id for state in sorted(done, key=lambda state: state.seq, reverse=True)]
 
 
-def _step(state: NodeState, note: Note | None, *, is_cut: bool) -> RehearsedStep:
+def _step(state: NodeState, note: Note, *, is_cut: bool) -> RehearsedStep:
     has_output = state.status in ("completed", "failed") and bool(state.ports)
     return RehearsedStep(
         node_id=state.node.id,
         path=state.path,
         status=state.status,
-        source=(note.source if note else "evaluated") if has_output else None,
+        source=note.source if has_output else None,
         port=state.port,
         input=None if is_cut else state.input,
         output=None if is_cut else state.output,
         error=state.error,
-        reason=state.reason or (note.reason if note else None),
+        reason=state.reason or (note.reason if has_output else None),
         is_cut=is_cut,
     )
 

@@ -18,22 +18,27 @@ from plugins.sdk.duration import parse_duration
 from plugins.sdk.errors import PluginError
 from plugins.sdk.plugin import Plugin
 from user_workflows.interpreter.calls import CALL
-from user_workflows.interpreter.control import Performed, Ports, Scope
+from user_workflows.interpreter.control import Performed, Ports, Scope, Stop, evaluate
 from user_workflows.interpreter.errors import StepFailed
 from user_workflows.interpreter.loops import run_foreach, run_while
 from user_workflows.interpreter.messages import StepError
 from user_workflows.interpreter.node import NodeState
+from user_workflows.interpreter.templates import Templates
 from user_workflows.interpreter.walk import Walk
+from user_workflows.plan.model import PlanNode
 from user_workflows.rehearsal.samples import sample
 from user_workflows.rehearsal.tally import Tally
 
 #: evaluated  as an execution would
 #: called     a pure plugin, which computed it
-#: pinned     by the definition
+#: pinned     by the definition, or by who asks
 #: made       up: from a schema, or for want of an event
 Source = Literal["evaluated", "called", "pinned", "made"]
 
 Key = tuple[str, tuple[int, ...]]
+
+#: inline nodes that have several ports
+_DECIDING = ("if", "switch")
 
 
 class Note(Struct, frozen=True):
@@ -58,7 +63,7 @@ class StandIn:
         self._pins = pins
         self._egress = egress
         self._tally = tally
-        self.notes: dict[Key, Note] = {}
+        self.notes: dict[Key, Note] = {}  # of what was not evaluated
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         node = state.node
@@ -76,6 +81,27 @@ class StandIn:
                 made = "ex_notStarted" if config.get("mode") == "detach" else None
                 return self._instead(state, made, f"would start workflow {config.get('workflowId')}")
         return await self._plugin(state, self._registry.get(node.plugin), config)
+
+    def evaluate(self, node: PlanNode, templates: Templates, scope: Scope) -> Ports | Stop:
+        """Evaluate an inline node; one that is pinned decides by itself only by which ports it leaves.
+
+        A `stop` leaves nothing behind: it ends the execution whatever is pinned.
+
+        Raises:
+            StepFailed, ExpressionError: as in an execution.
+        """
+        if node.id not in self._pins or node.plugin == "stop":
+            return evaluate(node, templates, scope)
+        decided = evaluate(node, templates, scope) if node.plugin in _DECIDING else _by_default(node, None)
+        return decided if isinstance(decided, Stop) else dict.fromkeys(decided, self._pins[node.id])
+
+    def note_of(self, state: NodeState) -> Note:
+        """Return where the output of a node comes from that has one."""
+        if (note := self.notes.get(_key(state))) is not None:
+            return note
+        if state.node.id in self._pins and state.node.plugin != "stop" and not state.node.disabled:
+            return Note("pinned", "its output is pinned")
+        return Note("evaluated")
 
     async def _plugin(self, state: NodeState, plugin: Plugin, config: Any) -> Performed:
         try:
@@ -120,19 +146,19 @@ class StandIn:
         if state.node.id in self._pins:
             return self._pinned(state, f"its output is pinned; {reason}")
         self.notes[_key(state)] = Note("made", reason)
-        return Performed(_by_default(state, made))
+        return Performed(_by_default(state.node, made))
 
     def _pinned(self, state: NodeState, reason: str) -> Performed:
         self.notes[_key(state)] = Note("pinned", reason)
-        return Performed(_by_default(state, self._pins[state.node.id]))
+        return Performed(_by_default(state.node, self._pins[state.node.id]))
 
 
 def _key(state: NodeState) -> Key:
     return state.node.id, state.path
 
 
-def _by_default(state: NodeState, value: Any) -> Ports:
-    return {state.node.default_port: value}
+def _by_default(node: PlanNode, value: Any) -> Ports:
+    return {node.default_port: value}
 
 
 def _effect(plugin: Plugin, config: Any) -> str:

@@ -72,6 +72,24 @@ async def test_draft_alone_and_a_draft_with_a_version_are_refused(api: httpx.Asy
         assert answer.json()["errors"][0]["pointer"] == "draft"
 
 
+async def test_pins_of_the_request_stand_for_outputs_and_belong_to_a_dry_run(
+    api: httpx.AsyncClient, owner: Headers
+) -> None:
+    where = await publish(api, owner, ACTS)
+    pins = {"get": {"status": 200, "headers": {}, "body": {"id": 8}}, "mail": {"messageId": "<a@b>"}}
+    told = (await api.post(f"{where}/executions?dryRun=true", headers=owner, json={"pins": pins})).json()
+    assert [step["source"] for step in told["steps"]] == ["pinned", "pinned", "made"]
+    assert (told["steps"][1]["input"]["body"], told["steps"][1]["output"]) == ({"id": 8}, {"messageId": "<a@b>"})
+
+    unknown = await api.post(f"{where}/executions?dryRun=true", headers=owner, json={"pins": {"a/b": 1}})
+    assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/pins/a~1b")
+    real = await api.post(f"{where}/executions", headers=owner, json={"pins": pins})
+    assert (real.status_code, real.json()["errors"][0]["pointer"]) == (400, "/pins")
+    batch = await api.post(f"{where}/executions/batch", headers=owner, json={"items": [{"pins": pins}]})
+    assert batch.status_code == 422
+    assert (await api.get("/v1/executions", headers=owner)).json()["items"] == []
+
+
 async def test_who_may_not_start_may_not_rehearse_and_a_foreign_workflow_is_absent(
     api: httpx.AsyncClient, owner: Headers, make_tenant: MakeTenant
 ) -> None:

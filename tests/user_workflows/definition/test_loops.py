@@ -213,10 +213,8 @@ def test_a_disabled_loop_may_be_half_drawn() -> None:
     assert check(drawn(loop)).faults == ()
 
 
-def test_what_is_not_acted_on_yet_is_kept_with_a_warning() -> None:
-    validation = check(drawn(each(node("a"), batchSize=25) | {"timeout": "5m"}))
-    assert validation.valid
-    assert codes(validation) == [("node.notYet", "/nodes/0/config/batchSize")]
+def test_a_loop_says_how_many_items_a_batch_holds_and_how_long_it_may_take() -> None:
+    assert check(drawn(each(node("a"), batchSize=25) | {"timeout": "5m"})).faults == ()
 
 
 def test_a_node_in_a_body_that_can_never_run_is_a_warning() -> None:

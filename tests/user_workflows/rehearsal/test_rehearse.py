@@ -68,11 +68,11 @@ async def loopback() -> AsyncIterator[EgressClient]:
         await egress.close()
 
 
-async def dry_run(raw: dict[str, Any], given: Any = None, registry: Registry = REGISTRY) -> Rehearsal:
+async def dry_run(raw: dict[str, Any], given: Any = None, registry: Registry = REGISTRY, **pins: Any) -> Rehearsal:
     validation = validate(raw, plugins=registry)
     assert validation.definition is not None, validation.faults
     plan = compile_plan(validation.definition, plugins=registry)
-    subject = Subject(workflow_id="wf_1", version=3, definition=validation.definition, plan=plan)
+    subject = Subject(workflow_id="wf_1", version=3, definition=validation.definition, plan=plan, pins=pins)
     async with loopback() as egress:
         return await asyncio.to_thread(rehearse, subject, given, registry=registry, egress=egress)
 
@@ -182,6 +182,33 @@ async def test_loops_are_walked_and_those_that_are_pinned_are_not() -> None:
     assert shown(pinned) == {"each": ("completed", "pinned", "output", [9])}
     counted = node("w", "while", condition="{{ index < 3 }}", nodes=[node("r", "test.read", value=1)])
     assert shown(await dry_run(drawn(counted)))["r.2"][1] == "made"
+
+
+async def test_whatever_is_pinned_comes_to_that_and_what_decides_still_decides() -> None:
+    """A pin of the request goes before one that is drawn; a loop and its body, data nodes and conditions take them."""
+    body = [node("in", values={"i": "{{ item }}"}), node("call", "test.act", value="{{ nodes.in.output.i }}")]
+    raw = drawn(
+        node("data", values={"x": "{{ trigger.absent }}"}) | {"pinnedOutput": {"x": 1}},
+        node("big", "if", condition="{{ nodes.data.output.x > 3 }}"),
+        node("each", "foreach", items="{{ input.items }}", nodes=body, edges=[{"source": "in", "target": "call"}]),
+        node("small"),
+        node("ask", "approval", title="May it?"),
+        node("off", values={}) | {"disabled": True},
+        edges=[("data", "big"), ("big", "true", "each"), ("big", "false", "small"), ("each", "ask"), ("ask", "off")],
+    )
+    pins = {"data": {"x": 5}, "big": {"items": [7, 8]}, "in": {"i": 2}, "ask": None, "off": "no"}
+    rehearsal = await dry_run(raw, {}, **pins)
+    assert rehearsal.status == "completed", rehearsal.error
+    told = shown(rehearsal)
+    assert told["data"] == ("completed", "pinned", "output", {"x": 5})
+    assert told["big"] == ("completed", "pinned", "true", {"items": [7, 8]})
+    assert told["in.1"] == ("completed", "pinned", "output", {"i": 2})
+    assert told["small"][0] == "skipped"
+    assert told["ask"] == ("completed", "pinned", "approved", None)
+    assert told["off"] == ("completed", "evaluated", "output", None)
+    drawn_pin = await dry_run(raw, {}, each=[])
+    assert shown(drawn_pin)["data"] == ("completed", "pinned", "output", {"x": 1})
+    assert shown(drawn_pin)["each"][0] == "skipped"
 
 
 async def test_what_an_execution_would_wait_for_is_told_and_not_waited_for() -> None:
