@@ -7,6 +7,7 @@ from internal_jobs import limits as job_limits
 from internal_jobs import table as jobs
 from internal_jobs.dead_letters import table as job_replays
 from internal_jobs.inbox import contract as job_inbox
+from internal_jobs.promotion import table as job_attempts
 from internal_jobs.schedules import table as job_schedules
 from internal_jobs.webhooks import tables as webhooks
 from plugins.host import ledger
@@ -27,6 +28,7 @@ MODULES = (
     credentials,
     ledger,
     jobs,
+    job_attempts,
     job_limits,
     job_replays,
     job_inbox,

@@ -33,6 +33,8 @@ _PARTS = (
     "authorizations",
     "registry",
     "jobs",
+    "timelines",
+    "promotions",
     "job_limits",
     "dead_letters",
     "job_schedules",
@@ -121,7 +123,9 @@ def check_permissions(app: Litestar) -> None:
 
 def _install(state: State, platform: Platform) -> None:
     state.platform = platform
-    state.authenticator = Authenticator(platform.database, platform.tokens, admin_key=platform.settings.admin_key)
+    state.authenticator = Authenticator(
+        platform.database, platform.tokens, platform.service_tokens, admin_key=platform.settings.admin_key
+    )
 
 
 def _principal(request: Request[Any, Principal, Any]) -> Principal:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from temporalio.client import Client
 
 from gateway.audit.trail import Trail
+from gateway.auth.service_tokens import ServiceTokens
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.idempotency.store import Answers
@@ -17,6 +18,7 @@ from internal_jobs.client import Jobs
 from internal_jobs.dead_letters.client import DeadLetters
 from internal_jobs.enqueue import enqueue_plugin
 from internal_jobs.limits import Limits
+from internal_jobs.promotion.timeline import Timelines
 from internal_jobs.schedules.client import Schedules as JobSchedules
 from internal_jobs.wake import Waker
 from internal_jobs.webhooks.desk import Webhooks
@@ -49,8 +51,10 @@ from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
 from user_workflows.feed import FeedReader, FeedWriter
 from user_workflows.inbox.inbox import Inbox
+from user_workflows.promotions import Promotions
 from user_workflows.rehearsal.rehearsals import Rehearsals
 from user_workflows.responses import Responses
+from user_workflows.single_step import SingleSteps
 from user_workflows.starts import Starts
 from user_workflows.tiers import Tiers
 from user_workflows.triggers.schedules import Schedules
@@ -78,6 +82,8 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     ledger: Ledger
     host: Host
     jobs: Jobs
+    timelines: Timelines
+    promotions: Promotions
     job_schedules: JobSchedules
     webhooks: Webhooks
     announcements: Announcements
@@ -98,6 +104,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     tickets: Tickets
     tiers: Tiers
     tokens: Tokens
+    service_tokens: ServiceTokens
     trail: Trail
     controls: Controls
     rehearsals: Rehearsals
@@ -136,6 +143,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         stack.push_async_callback(connections.close)
         registry = discover([enqueue_plugin(jobs)], builtins=_builtins(settings, connections))
         ledger = Ledger(database, vault)
+        timelines = Timelines(database, vault)
         temporal = await connect(vault, Blobs(database), settings.temporal, lazy=lazy)
         workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
         starts = Starts(
@@ -171,8 +179,21 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             egress=egress,
             registry=registry,
             ledger=ledger,
-            host=Host(registry=registry, ledger=ledger, credentials=credentials, egress=egress),
+            host=Host(
+                registry=registry,
+                ledger=ledger,
+                credentials=credentials,
+                egress=egress,
+                on_failed=timelines.note,
+            ),
             jobs=jobs,
+            timelines=timelines,
+            promotions=Promotions(
+                database=database,
+                vault=vault,
+                steps=SingleSteps(database=database, vault=vault, registry=registry),
+                starts=starts,
+            ),
             job_schedules=JobSchedules(database=database, vault=vault, jobs=jobs),
             webhooks=webhooks,
             announcements=announcements,
@@ -207,6 +228,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             tickets=Tickets(vault),
             tiers=Tiers(database),
             tokens=Tokens(settings.oidc_issuers, database, egress),
+            service_tokens=ServiceTokens(vault),
             trail=Trail(database),
             controls=Controls(
                 database=database,

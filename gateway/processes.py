@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -16,12 +17,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.app import create_app
 from gateway.compose import Platform, open_platform
+from gateway.handover import ApiHandover
 from gateway.retention import keep_purging, purge_plugin
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
 from internal_jobs.cell import run_cell
+from internal_jobs.engines import Engines
+from internal_jobs.promotion.promoter import Handover
 from internal_jobs.schedules.scheduler import Scheduler
 from internal_jobs.worker import run_worker as run_jobs_worker
+from plugins.egress.client import EgressClient
+from plugins.egress.guard import Guard
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
 from user_workflows.builds import Builds
@@ -130,7 +136,14 @@ async def run_internal_jobs_worker(settings: Settings, *, cell: int | None = Non
     if cell is not None:
         async with open_platform(settings) as platform:
             registry, host = _chores(platform)
-            await run_cell(cell, database=platform.database, vault=platform.vault, host=host, registry=registry)
+            await run_cell(
+                cell,
+                database=platform.database,
+                vault=platform.vault,
+                host=host,
+                registry=registry,
+                engines=_engines(settings),
+            )
         return
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
@@ -146,6 +159,8 @@ async def run_internal_jobs_worker(settings: Settings, *, cell: int | None = Non
                 registry=registry,
                 redis_url=settings.redis_url,
                 cell=(sys.executable, "-P", "-m", "gateway", "worker", "internal-jobs", "--cell"),
+                engines=_engines(settings),
+                handover=await stack.enter_async_context(_handover(platform)),
                 stop=stop,
             )
 
@@ -155,11 +170,32 @@ async def _schedule(platform: Platform) -> None:
     await Scheduler(database=platform.database, vault=platform.vault, jobs=platform.jobs).run()
 
 
+def _engines(settings: Settings) -> Engines:
+    return Engines(by_type=settings.job_lanes, promoted=settings.promoted_jobs)
+
+
 def _chores(platform: Platform) -> tuple[Registry, Host]:
     """Every job type that there is, the installation's own included, and what runs them."""
     registry = Registry([*platform.registry, purge_plugin(platform), *platform.webhooks.chores()])
-    host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
+    host = Host(
+        registry=registry,
+        ledger=platform.ledger,
+        credentials=platform.credentials,
+        egress=platform.egress,
+        on_failed=platform.timelines.note,
+    )
     return registry, host
+
+
+@asynccontextmanager
+async def _handover(platform: Platform) -> AsyncIterator[Handover]:
+    """Open the way to this installation's own API, which plugins do not have."""
+    url = platform.settings.api_url
+    http = EgressClient(Guard(allow=[urlsplit(url).netloc]))
+    try:
+        yield ApiHandover(url, platform.service_tokens, http)
+    finally:
+        await http.close()
 
 
 async def _open_with_temporal(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Platform | None:

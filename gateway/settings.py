@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from gateway.auth.issuers import Issuer, parse_issuers
 from gateway.errors import SettingsError
+from gateway.local_url import local_url
 from gateway.prices import Prices, parse_prices
+from internal_jobs.engines import Engine
 from plugins.builtin.email.server import parse_smtp_url
 from plugins.egress.guard import Guard
 from plugins.sdk.duration import parse_duration
@@ -69,6 +71,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int = 8000
     #: how the world reaches this API, for the URLs of webhooks
     public_url: str = "http://127.0.0.1:8000"
+    #: how the processes of this installation reach its API
+    api_url: str = "http://127.0.0.1:8000"
     log_format: LogFormat = "json"
     log_level: LogLevel = "info"
     #: where a worker serves ``/metrics``; ``None``: nowhere
@@ -78,6 +82,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     retention: Retention = Retention()
     #: bytes that the inbox of one tenant may take, until its oldest events go
     inbox_bytes: int = 2**30
+    #: type of jobs → the engine that does them, where it is not Dramatiq
+    job_lanes: dict[str, Engine] = field(default_factory=dict)
+    #: types of jobs that go on as executions when their attempts are used up
+    promoted_jobs: frozenset[str] = frozenset()
     #: what use is worth; ``None``: nothing is estimated
     prices: Prices | None = None
     #: what executions are pinned to; one name for each version of the code that workers run
@@ -108,6 +116,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     settings = Settings(**values, retention=Retention(**retention), temporal=temporal)
     if "public_url" not in values:
         settings = replace(settings, public_url=f"http://{settings.host}:{settings.port}")
+    if "api_url" not in values:
+        settings = replace(settings, api_url=local_url(settings.host, settings.port))
     return settings
 
 
@@ -195,6 +205,20 @@ def _generated_types(text: str) -> frozenset[str]:
     return frozenset(types)
 
 
+def _job_lanes(text: str) -> dict[str, Engine]:
+    lanes: dict[str, Engine] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        type, _, lane = (part.strip() for part in entry.partition("="))
+        if not type or lane not in ("dramatiq", "temporal"):
+            raise ValueError(f"{entry!r} is not like data.sync=temporal or data.sync=dramatiq")
+        lanes[type] = "temporal" if lane == "temporal" else "dramatiq"
+    return lanes
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(filter(None, (part.strip() for part in text.split(","))))
+
+
 def _long_enough(text: str) -> str:
     if len(text) < 32:
         raise ValueError("an admin key needs at least 32 characters")
@@ -236,11 +260,14 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "host": str,
     "port": _port,
     "public_url": _web_url,
+    "api_url": _web_url,
     "log_format": _one_of(LogFormat),
     "log_level": _one_of(LogLevel),
     "metrics_port": _port,
     "generated": _generated_types,
     "inbox_bytes": _count,
+    "job_lanes": _job_lanes,
+    "promoted_jobs": _names,
     "build_id": _build_id,
     "sole_build": _flag,
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from internal_jobs.attempts import Attempts
+from internal_jobs.engines import NOTHING_SET, Engines
 from internal_jobs.leases import Leases
 from internal_jobs.runner import Runner
 from internal_jobs.stall import ended_by_stall
@@ -33,6 +34,7 @@ async def run_cell(
     host: Host,
     registry: Registry,
     options: WorkerOptions | None = None,
+    engines: Engines = NOTHING_SET,
 ) -> None:
     """Run suspects until the standard input ends, or SIGTERM; what runs then is handed back.
 
@@ -52,6 +54,8 @@ async def run_cell(
         on_begun=_nothing,
         on_due=_nothing,
         on_ended=_nothing,
+        on_promoting=_nothing,
+        engines=engines,
     )
     told = asyncio.StreamReader()
     loop = asyncio.get_running_loop()

@@ -137,6 +137,8 @@ class Jobs:
             JobConflict: it is closed already, otherwise than by cancelling.
         """
         await self._store.cancel(tenant_id, job_id)
+        # Whoever has the execution of a promoted one stopped need not wait for its next look.
+        self._waker.wake()
         return await self._read(tenant_id, job_id)
 
     async def retry(self, tenant_id: str, job_id: str) -> Job:
@@ -189,6 +191,9 @@ def _fresh(row: dict[str, Any], request: JobRequest) -> Job:
         attempts=0,
         max_attempts=row["max_attempts"],
         retry=request.retry,
+        lane=request.lane,
+        on_exhausted=request.on_exhausted,
+        promoted_to=None,
         result=None,
         error=None,
         progress=None,

@@ -45,6 +45,8 @@ def draft(
         "traceparent": traceparent,
         "max_attempts": request.retry.max_attempts if request.retry else request.max_attempts,
         "retry": None if request.retry is None else msgspec.to_builtins(request.retry),
+        "lane": request.lane,
+        "on_exhausted": request.on_exhausted,
         "timeout": timeout,
         "created_at": created,
         "available_at": available,

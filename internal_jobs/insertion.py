@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from internal_jobs.store import to_be_stopped
 from internal_jobs.table import HOLDS_KEY, WAITS, jobs
 from plugins.storage.clock import moment
 from plugins.storage.database import Database
@@ -80,11 +81,15 @@ class Insertion:
             .values(status="canceled", closed_at=present, error_type="job.superseded", error_sealed=None)
             .returning(jobs.c.debounced_since)
         )
-        follow = held.where(jobs.c.status == "running").values(yielded_key=jobs.c.singleton_key, singleton_key=None)
+        yields = {"yielded_key": jobs.c.singleton_key, "singleton_key": None}
+        follow = held.where(jobs.c.status == "running").values(**yields)
         if new.debounce is None:
             follow = follow.values(cancel_requested=true())
+        # An execution may go on for days: it is always asked to stop.
+        stop = held.where(jobs.c.status == "promoted").values(**yields, **to_be_stopped(self._database))
         dropped = (await connection.execute(drop)).first()
         await connection.execute(follow)
+        await connection.execute(stop)
         if new.debounce is not None and dropped is not None and dropped.debounced_since is not None:
             since: datetime = dropped.debounced_since
             at = min(row["available_at"], max(since + new.debounce * DEBOUNCES, row["created_at"]))

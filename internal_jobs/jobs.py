@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from internal_jobs.engines import Engine, OnExhausted
 from plugins.host.retry import Duration, Retry
 
 #: Priority classes, each a queue of its own with threads of its own.
@@ -14,15 +15,19 @@ QUEUES: tuple[Queue, ...] = ("critical", "default", "bulk")
 #: scheduled  not before `availableAt`
 #: queued     waits for its tenant's turn and a free worker
 #: running    an attempt is being made
+#: promoting  its attempts are used up, or it is of the other engine: an execution is being started for it
+#: promoted   goes on as the durable execution `promotedTo`
 #: completed  done, `result` is there
 #: failed     an attempt failed; another follows at `availableAt`
 #: dead       failed for good; kept in the dead letters until someone decides
 #: canceled   stopped because someone asked
 #: expired    its ttl ran out before it could be done
-Status = Literal["scheduled", "queued", "running", "completed", "failed", "dead", "canceled", "expired"]
+Status = Literal[
+    "scheduled", "queued", "running", "promoting", "promoted", "completed", "failed", "dead", "canceled", "expired"
+]  # fmt: skip
 
 #: The statuses a job leaves again; of jobs with one singleton key only one is in them.
-OPEN: frozenset[Status] = frozenset({"scheduled", "queued", "running", "failed"})
+OPEN: frozenset[Status] = frozenset({"scheduled", "queued", "running", "failed", "promoting", "promoted"})
 
 #: Seconds for one attempt of a job that names no timeout.
 DEFAULT_TIMEOUT = 30.0
@@ -53,6 +58,11 @@ class JobRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     retry: Retry | None = None
     #: of one attempt
     timeout: Duration | None = None
+    #: ``dramatiq``: cheap and quick; ``temporal``: a durable execution of one step. The type's own when not said
+    lane: Engine | None = None
+    #: when its attempts are used up: ``deadLetter``, or ``promote``: it goes on as a durable execution, with the same
+    #: idempotency key, for days. The type's own when not said
+    on_exhausted: OnExhausted | None = None
     #: one job with this key is active at a time
     singleton_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     #: ``oldest``: while one is open, another is not made. ``newest``: it takes the place of one that waits; one that
@@ -82,11 +92,16 @@ class Job(Struct, frozen=True, kw_only=True, rename="camel"):
     payload: dict[str, Any]
     credentials: dict[str, str]
     tags: tuple[str, ...]
-    #: attempts begun; one that a crash interrupted is repeated under its number
+    #: attempts begun, on both engines; one that a crash interrupted is repeated under its number
     attempts: int
     max_attempts: int | None
     #: the back-off that was asked for
     retry: Retry | None
+    #: what was asked for
+    lane: Engine | None
+    on_exhausted: OnExhausted | None
+    #: the execution that it goes on as
+    promoted_to: str | None
     result: Any
     error: JobError | None
     #: what the running plugin last reported

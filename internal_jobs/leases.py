@@ -13,6 +13,7 @@ from sqlalchemy import Row, Update, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.group_commit import GroupCommit
+from internal_jobs.store import to_be_stopped
 from internal_jobs.table import LEASED, PERISHABLE, jobs
 from internal_jobs.tickets import Ticket, among, listed, listing, published_as
 from plugins.storage.clock import moment
@@ -40,7 +41,7 @@ class End(Struct, frozen=True, kw_only=True):
     """How an attempt ended."""
 
     ticket: Ticket
-    status: Literal["completed", "failed", "dead", "queued"]
+    status: Literal["completed", "failed", "dead", "queued", "promoting"]
     #: seconds until the next attempt, for ``failed``
     delay: float = 0.0
     #: whether the attempt counts; one that was handed back is repeated under its number
@@ -125,14 +126,16 @@ class Leases:
             await self._end(connection, end, redelivered=True)
 
     async def expire(self) -> int:
-        """Close the jobs whose ttl ran out; return how many."""
+        """Close the jobs whose ttl ran out, or ask their executions to stop; return how many."""
         perished = (PERISHABLE, jobs.c.expires_at <= moment(self._database))
         async with self._database.across.read() as connection:
             if (await connection.execute(select(jobs.c.id).where(*perished).limit(1))).first() is None:
                 return 0
-        close = update(jobs).where(*perished).values(status="expired", closed_at=moment(self._database))
+        close = update(jobs).where(*perished, jobs.c.status != "promoted")
+        close = close.values(status="expired", closed_at=moment(self._database))
+        stop = update(jobs).where(*perished, jobs.c.status == "promoted").values(**to_be_stopped(self._database))
         async with self._database.across.transaction() as connection:
-            return (await connection.execute(close)).rowcount
+            return sum([(await connection.execute(statement)).rowcount for statement in (close, stop)])
 
     async def _write(self, items: "Sequence[Begin | End]") -> "Sequence[Row[Any] | Refusal | bool]":
         """Write beginnings and ends that came together in one transaction."""
@@ -207,7 +210,7 @@ class Leases:
         if end.status == "dead":
             return bool((await connection.execute(held.values(status="dead", **closed))).rowcount)
         held = held.values(status=end.status, published_at=None, lease_until=None)
-        if end.status == "failed":
+        if end.status in ("failed", "promoting"):
             held = held.values(available_at=moment(self._database, end.delay))
         if not end.counts:
             held = held.values(attempts=jobs.c.attempts - 1)

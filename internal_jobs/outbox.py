@@ -44,7 +44,7 @@ _KEY_IS_FREE = or_(
         exists().where(
             _predecessor.c.tenant_id == jobs.c.tenant_id,
             _predecessor.c.yielded_key == jobs.c.singleton_key,
-            _predecessor.c.status == "running",
+            _predecessor.c.status.in_(("running", "promoted")),
         )
     ),
 )

@@ -12,6 +12,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.attempts import Attempt, Attempts
+from internal_jobs.engines import Engines, first_attempts, with_more_to_come
 from internal_jobs.jobs import MAX_RESULT
 from internal_jobs.leases import End, Leases, Refusal
 from internal_jobs.metrics import DURATION, FINISHED, LEASES_LOST, START_DELAY, STARTED
@@ -19,7 +20,6 @@ from internal_jobs.store import place, read_retry
 from internal_jobs.tickets import Ticket
 from plugins.host.invoke import Call, CallFailed, Failure, Host
 from plugins.host.registry import Registry
-from plugins.host.retry import Retry
 from plugins.storage.database import now
 from plugins.trace import logged_trace
 from plugins.vault.cipher import Sealer
@@ -53,6 +53,8 @@ class Runner:
         on_begun: called after each start: there is room in the window.
         on_due: called when a job went back: it is due at once, or at a moment to be waited for.
         on_ended: called after each attempt: a limit may have room again.
+        on_promoting: called when a job is to go on as an execution.
+        engines: what is set for types of jobs.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Runner:
         on_begun: Callable[[], None],
         on_due: Callable[[], None],
         on_ended: Callable[[], None],
+        on_promoting: Callable[[], None],
+        engines: Engines,
     ) -> None:
         self._leases = leases
         self._attempts = attempts
@@ -75,6 +79,8 @@ class Runner:
         self._on_begun = on_begun
         self._on_due = on_due
         self._on_ended = on_ended
+        self._on_promoting = on_promoting
+        self._engines = engines
 
     async def run(self, ticket: Ticket, *, alone: bool = False) -> Refusal | None:
         """Run the job a message speaks of; return why it was not begun. Cancelled, it hands the job back.
@@ -100,7 +106,11 @@ class Runner:
         START_DELAY.labels(row.queue).observe(max((now() - row.available_at).total_seconds(), 0.0))
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(**logged_trace(row.traceparent)):
-            end = await self._attempt(ticket, row)
+            if self._engines.of(row) == "temporal":
+                # Delay, ttl, turns and limits were the relay's; the attempts are the other engine's.
+                end = End(ticket=ticket, status="promoting", counts=False)
+            else:
+                end = await self._attempt(ticket, row)
             seconds = time.perf_counter() - started
             FINISHED.labels(type, end.status).inc()
             DURATION.labels(type).observe(seconds)
@@ -121,6 +131,8 @@ class Runner:
         if end.status in ("queued", "failed"):
             self._on_due()
         else:
+            if end.status == "promoting":
+                self._on_promoting()
             self._on_ended()
 
     async def _attempt(self, ticket: Ticket, row: Row[Any]) -> End:
@@ -134,6 +146,7 @@ class Runner:
             return End(ticket=ticket, status="queued", counts=False)
         if row.type not in self._registry:
             return _unknown_type(ticket, row, sealer)
+        retry, goes_on = read_retry(row), self._engines.promotes(row)
         attempt, task = Attempt(ticket, sealer), asyncio.current_task()
         if task is None:
             raise RuntimeError("a job runs in a task")
@@ -149,12 +162,14 @@ class Runner:
             job_id=row.id,
             credentials=row.credentials,
             timeout=row.timeout,
-            retry=read_retry(row) or (None if row.max_attempts is None else Retry(max_attempts=row.max_attempts)),
+            retry=with_more_to_come(retry) if goes_on else retry,
         )
         try:
             outcome = await self._host.invoke(call, heartbeat=attempt.report, is_cancelled=lambda: attempt.cancelled)
         except CallFailed as failed:
             end = _failed(ticket, row, sealer, failed.failure, attempt.sealed_progress())
+            if goes_on and end.status == "failed" and end.counts and row.attempts >= first_attempts(retry):
+                end = msgspec.structs.replace(end, status="promoting", delay=0.0)
             # A thread cannot be stopped. What it still does, it does in a process that is not everybody's.
             hung = failed.failure.type == "timeout" and not self._registry.get(row.type).is_async
             return msgspec.structs.replace(end, hung=hung)

@@ -83,7 +83,7 @@ class JobStore:
         return rows
 
     async def cancel(self, tenant_id: str, job_id: str) -> None:
-        """Close a job that waits or is dead as ``canceled``; ask a running one to stop.
+        """Close a job that waits or is dead as ``canceled``; ask a running one to stop, here or as an execution.
 
         Raises:
             JobNotFound
@@ -99,7 +99,7 @@ class JobStore:
             status="canceled", closed_at=moment(self._database)
         )
         ask = one.where(jobs.c.status == "running").values(cancel_requested=True)
-        for statement in (close, ask):
+        for statement in (close, ask, one.where(jobs.c.status == "promoted").values(**to_be_stopped(self._database))):
             if (await connection.execute(statement)).rowcount:
                 return
         row = await self.find(tenant_id, job_id, connection=connection)
@@ -154,6 +154,11 @@ def _at_once(database: Database) -> dict[str, Any]:
     return {"status": "queued", "available_at": moment(database), "published_at": None}
 
 
+def to_be_stopped(database: Database) -> dict[str, Any]:
+    """Return what a promoted job is set to so that its execution is stopped."""
+    return {"cancel_requested": True, "available_at": moment(database)}
+
+
 def begun_anew(database: Database) -> dict[str, Any]:
     """Return what a closed job is set to so that it starts over, as a new effect."""
     return {
@@ -164,6 +169,8 @@ def begun_anew(database: Database) -> dict[str, Any]:
         "expires_at": None,
         "started_at": None,
         "closed_at": None,
+        "promoted_to": None,
+        "promoted_at": None,
         "cancel_requested": false(),
         "singleton_key": func.coalesce(jobs.c.singleton_key, jobs.c.yielded_key),
         "yielded_key": None,
@@ -181,9 +188,6 @@ def read_job(row: Row[Any], sealer: Sealer) -> Job:
         sealed = getattr(row, f"{column}_sealed")
         return None if sealed is None else sealer.open_json(sealed, place(column, row.id))
 
-    error = opened("error")
-    if error is None and row.error_type in _REASONS:
-        error = {"message": _REASONS[row.error_type], "attempt": row.attempts}
     return Job(
         id=row.id,
         type=row.type,
@@ -194,9 +198,12 @@ def read_job(row: Row[Any], sealer: Sealer) -> Job:
         tags=tuple(row.tags),
         attempts=row.attempts,
         max_attempts=row.max_attempts,
-        retry=read_retry(row),
+        retry=None if row.retry is None else read_retry(row),
+        lane=row.lane,
+        on_exhausted=row.on_exhausted,
+        promoted_to=row.promoted_to,
         result=opened("result"),
-        error=None if error is None else JobError(type=row.error_type, **error),
+        error=read_error(row, sealer),
         progress=opened("progress"),
         created_at=row.created_at,
         available_at=row.available_at,
@@ -206,9 +213,20 @@ def read_job(row: Row[Any], sealer: Sealer) -> Job:
     )
 
 
+def read_error(row: Row[Any], sealer: Sealer) -> JobError | None:
+    """Return what the latest failed attempt of a job failed with."""
+    if row.error_sealed is not None:
+        return JobError(type=row.error_type, **sealer.open_json(row.error_sealed, place("error", row.id)))
+    if row.error_type in _REASONS:
+        return JobError(type=row.error_type, message=_REASONS[row.error_type], attempt=row.attempts)
+    return None
+
+
 def read_retry(row: Row[Any]) -> Retry | None:
-    """Return the retry policy that a job asks for."""
-    return None if row.retry is None else msgspec.convert(row.retry, Retry)
+    """Return the retry policy that a job asks for, by itself or by its number of attempts alone."""
+    if row.retry is not None:
+        return msgspec.convert(row.retry, Retry)
+    return None if row.max_attempts is None else Retry(max_attempts=row.max_attempts)
 
 
 def place(column: str, job_id: str) -> str:

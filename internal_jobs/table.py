@@ -28,7 +28,7 @@ from plugins.storage.database import Instant, metadata
 from plugins.storage.tenants import tenants
 
 #: the statuses in which a job may still be stopped without asking anybody
-WAITS = ("scheduled", "queued", "failed")
+WAITS = ("scheduled", "queued", "failed", "promoting")
 
 #: in the backlog: its time has come, no message speaks of it yet
 BACKLOG = text("status = 'queued' AND published_at IS NULL")
@@ -39,11 +39,20 @@ RIPENING = text("status IN ('scheduled', 'failed')")
 #: under a worker's lease
 LEASED = text("status = 'running'")
 #: not running, and able to expire
-PERISHABLE = text("status IN ('scheduled', 'queued', 'failed') AND expires_at IS NOT NULL")
+PERISHABLE = text(
+    "status IN ('scheduled', 'queued', 'failed', 'promoting', 'promoted') AND expires_at IS NOT NULL"
+    " AND NOT cancel_requested"
+)
 #: one job at a time may hold a singleton key
-HOLDS_KEY = text("singleton_key IS NOT NULL AND status IN ('scheduled', 'queued', 'running', 'failed')")
+HOLDS_KEY = text(
+    "singleton_key IS NOT NULL AND status IN ('scheduled', 'queued', 'running', 'failed', 'promoting', 'promoted')"
+)
 #: gave its singleton key to a newer job, which begins when it has ended
-YIELDS_KEY = text("yielded_key IS NOT NULL AND status = 'running'")
+YIELDS_KEY = text("yielded_key IS NOT NULL AND status IN ('running', 'promoted')")
+#: an execution is to be started for it, or the one that it became is to be stopped
+HANDED_OVER = text("(status = 'promoting' OR (status = 'promoted' AND cancel_requested))")
+#: goes on, or went on, as an execution
+PROMOTED = text("promoted_to IS NOT NULL")
 #: was put back by a replay of dead letters
 REPLAYED = text("replay_id IS NOT NULL")
 #: nobody has to decide anything about it any more
@@ -76,6 +85,12 @@ jobs = Table(
     Column("traceparent", String(55)),
     Column("max_attempts", Integer),
     Column("retry", JSON(none_as_null=True)),
+    # what the job itself says; NULL: as its type is set
+    Column("lane", String(16)),
+    Column("on_exhausted", String(16)),
+    # the execution that it goes on as, and since when
+    Column("promoted_to", String(40)),
+    Column("promoted_at", Instant),
     # seconds
     Column("timeout", Float, nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -114,5 +129,7 @@ Index("ix_jobs_ripening", jobs.c.available_at, **_where(RIPENING))
 Index("ix_jobs_leased", jobs.c.lease_until, **_where(LEASED))
 Index("ix_jobs_perishable", jobs.c.expires_at, **_where(PERISHABLE))
 Index("ix_jobs_settled", jobs.c.closed_at, **_where(SETTLED))
+Index("ix_jobs_handed_over", jobs.c.available_at, **_where(HANDED_OVER))
+Index("ix_jobs_promoted", jobs.c.promoted_to, **_where(PROMOTED))
 # lists: a tenant's newest first, whole or of one status
 Index("ix_jobs_status", jobs.c.tenant_id, jobs.c.status, jobs.c.id)

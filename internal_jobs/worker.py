@@ -12,11 +12,13 @@ from internal_jobs.attempts import Attempts
 from internal_jobs.broker import connect, consuming_broker, lane_name, producing_broker
 from internal_jobs.cells import Cells
 from internal_jobs.dead_letters.replayer import Replayer
+from internal_jobs.engines import NOTHING_SET, Engines
 from internal_jobs.inbox.intake import Intake
 from internal_jobs.jobs import QUEUES, Queue
 from internal_jobs.lane import Lane
 from internal_jobs.leases import Leases, Refusal
 from internal_jobs.outbox import Outbox
+from internal_jobs.promotion.promoter import Handover, Promoter
 from internal_jobs.relay import Relay
 from internal_jobs.runner import Runner
 from internal_jobs.slots import Slots
@@ -74,6 +76,8 @@ async def run_worker(
     redis_url: str,
     cell: Sequence[str],
     options: WorkerOptions | None = None,
+    engines: Engines = NOTHING_SET,
+    handover: Handover | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Run jobs until told to stop, then drain: nothing new is begun, what runs may end, the rest is handed back.
@@ -89,6 +93,8 @@ async def run_worker(
         redis_url: ``redis://…``, ``rediss://…`` or ``unix://…``.
         cell: the command that starts a process with `run_cell`; the number of its pipe is added.
         options: threads, window, lease and drain.
+        engines: what is set for types of jobs.
+        handover: the way to the API, by which jobs become executions; without one they wait.
         stop: set it to drain; without one, SIGTERM and SIGINT do.
     """
     options = options or WorkerOptions()
@@ -108,6 +114,8 @@ async def run_worker(
     sweeper = Sweeper(
         outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake, grace=options.lease
     )
+    promoter = None if handover is None else Promoter(database, vault, handover)
+    wake_promoter = relay.wake if promoter is None else promoter.wake
     runner = Runner(
         leases=leases,
         attempts=attempts,
@@ -117,6 +125,8 @@ async def run_worker(
         on_begun=relay.wake,
         on_due=relay.wake,
         on_ended=relay.ended,
+        on_promoting=wake_promoter,
+        engines=engines,
     )
     cells = Cells(cell, leases=leases, vault=vault, on_due=relay.wake)
 
@@ -132,10 +142,13 @@ async def run_worker(
     def heard() -> None:
         intake.wake()
         relay.wake()
+        wake_promoter()
 
     listener = WakeListener(redis_url, heard, namespace=options.namespace)
     running = (relay.run(), sweeper.run(), listener.run(), replayer.run(), intake.run())
     services = [asyncio.create_task(service) for service in running]
+    if promoter is not None:
+        services.append(asyncio.create_task(promoter.run()))
     worn = asyncio.create_task(_wear())
     _log.info("jobs.worker_started", slots=options.slots, types=len(registry))
     try:

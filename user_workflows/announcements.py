@@ -1,4 +1,5 @@
-"""What happens to executions, told to the webhook endpoints that subscribed to it, in the transaction that records it.
+"""What happens to executions, told in the transaction that records it: to the webhook endpoints that subscribed to it,
+and to the job that went on as the execution.
 
 The events: ``execution.completed``, ``.failed``, ``.canceled``, ``.timedOut``, ``.terminated`` and
 ``.waitingForApproval``. Inputs and outputs stay where they are: who is told reads them by the API, under a key.
@@ -6,17 +7,19 @@ The events: ``execution.completed``, ``.failed``, ``.canceled``, ``.timedOut``, 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from internal_jobs.promotion.record import PromotedEnd, settle_on
 from internal_jobs.webhooks.desk import Occurrence, Webhooks, message_id
 from plugins.storage.database import now
 from plugins.vault.cipher import Sealer
 from user_workflows.interpreter.approvals import OpenApproval
 from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus
+from user_workflows.single_step import NODE
 from user_workflows.store import executions
 
 #: characters of an error's message that are told
@@ -30,6 +33,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     execution_id: str
     status: ExecutionStatus
     closed_at: datetime
+    output: Any = None
     error: ExecutionError | None = None
 
 
@@ -40,7 +44,11 @@ class Announcements:
     async def tell_ends(
         self, connection: AsyncConnection, sealers: Mapping[str, Sealer], endings: Sequence[Ending]
     ) -> None:
-        """Tell that executions have ended, in the transaction that closes their records."""
+        """Tell that executions have ended, in the transaction that closes their records.
+
+        The jobs that went on as them end with them.
+        """
+        await settle_on(connection, sealers, [_end_of_job(ending) for ending in endings])
         listening = await self._publisher.listening(connection, {ending.tenant_id for ending in endings})
         for tenant_id in sorted(listening):
             told = []
@@ -72,6 +80,25 @@ class Announcements:
             },
         )
         await self._publisher.publish_on(connection, sealer, [waiting])
+
+
+def _end_of_job(ending: Ending) -> PromotedEnd:
+    """Return what the end of an execution would be for a job that went on as it."""
+    error = ending.error
+    status: Literal["completed", "dead", "canceled"] = "dead"
+    if ending.status == "completed":
+        status = "completed"
+    elif ending.status in ("canceled", "terminated"):
+        status = "canceled"
+    return PromotedEnd(
+        tenant_id=ending.tenant_id,
+        execution_id=ending.execution_id,
+        status=status,
+        closed_at=ending.closed_at,
+        result=ending.output.get(NODE) if isinstance(ending.output, dict) else None,
+        error_type=None if error is None else error.type,
+        message=None if error is None else error.message[:_LONGEST],
+    )
 
 
 def _ended(ending: Ending, row: Row[Any]) -> Occurrence:

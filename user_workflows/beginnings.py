@@ -1,10 +1,13 @@
 """What an execution begins with: what was asked for, and the row that keeps it (design §9)."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec import Struct
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import now
 from plugins.storage.ids import new_id
@@ -22,6 +25,18 @@ def input_place(execution_id: str) -> str:
 
 def seed_place(execution_id: str) -> str:
     return f"execution.seed:{execution_id}"
+
+
+class ActsFor(Struct, frozen=True, kw_only=True):
+    """The job that an execution goes on with: its effects are the job's, under the same idempotency keys."""
+
+    job_id: str
+    #: of the job
+    generation: int
+
+
+#: writes in the transaction that makes an execution; is given its id, and by raising undoes it
+Joining = Callable[[AsyncConnection, str], Awaitable[None]]
 
 
 class StartRequest(Struct, frozen=True, kw_only=True):
@@ -45,6 +60,8 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     #: of a rerun or replay: the execution that it repeats, and what is kept of it
     origin_id: str | None = None
     seed: Seed | None = None
+    acts_for: ActsFor | None = None
+    joining: Joining | None = None
 
 
 class Begin(Struct, frozen=True, kw_only=True):
@@ -53,6 +70,7 @@ class Begin(Struct, frozen=True, kw_only=True):
     seed: Seed | None = None
     #: of a retry
     earlier: Earlier | None = None
+    acts_for: ActsFor | None = None
 
 
 def first_row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, Any]:
@@ -66,7 +84,7 @@ def first_row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, 
         "seq": 0,
         "origin_id": request.origin_id,
         "generation": 1,
-        "seed_sealed": None if request.seed is None else seal_begin(sealer, execution_id, request.seed, None),
+        "seed_sealed": seal_begin(sealer, execution_id, Begin(seed=request.seed, acts_for=request.acts_for)),
         "start_key": request.key,
         "awaited_by": request.trigger.awaited_by,
         "trigger": keep_trigger(request.trigger),
@@ -89,8 +107,25 @@ def first_event(sealer: Sealer, event: RawEvent, row: Mapping[str, Any]) -> dict
     return event_row(sealer, event, place)
 
 
-def seal_begin(sealer: Sealer, execution_id: str, seed: Seed, earlier: Earlier | None) -> bytes:
-    return sealer.seal_json(Begin(seed=seed, earlier=earlier), seed_place(execution_id))
+def seal_begin(sealer: Sealer, execution_id: str, begin: Begin) -> bytes | None:
+    return None if begin == Begin() else sealer.seal_json(begin, seed_place(execution_id))
+
+
+def open_begin(sealer: Sealer, row: "Row[Any]") -> Begin:
+    """Return what the row of an execution keeps of its beginning."""
+    if row.seed_sealed is None:
+        return Begin()
+    return msgspec.convert(sealer.open_json(row.seed_sealed, seed_place(row.id)), Begin)
+
+
+def origin_of(execution_id: str, acts_for: ActsFor | None) -> str:
+    """Return what the idempotency keys of an execution's effects are made of, besides the generation."""
+    return execution_id if acts_for is None else acts_for.job_id
+
+
+def generation_of(generation: int, acts_for: ActsFor | None) -> int:
+    """Return that generation: what an execution redoes it redoes after the job."""
+    return generation if acts_for is None else acts_for.generation + generation - 1
 
 
 def _due(at: datetime, delay: float | None) -> datetime:

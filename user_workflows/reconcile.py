@@ -265,7 +265,12 @@ class Reconciler:
             )
             if self._announcements is not None:
                 ending = Ending(
-                    tenant_id=tenant_id, execution_id=execution_id, status=status, closed_at=closed_at, error=error
+                    tenant_id=tenant_id,
+                    execution_id=execution_id,
+                    status=status,
+                    closed_at=closed_at,
+                    output=output,
+                    error=error,
                 )
                 await self._announcements.tell_ends(connection, {tenant_id: sealer}, [ending])
         REPAIRED.labels(status).inc()

@@ -186,6 +186,7 @@ def _ending(record: ExecutionRecord, at: datetime) -> Ending:
         execution_id=record.execution_id,
         status=record.status,
         closed_at=at,
+        output=record.output,
         error=record.error,
     )
 

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import Row, delete, select, update
 from temporalio.client import Client
@@ -17,9 +16,20 @@ from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from internal_jobs.promotion.record import reopen_on
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
-from user_workflows.beginnings import Begin, StartRequest, first_event, first_row, input_place, seal_begin, seed_place
+from user_workflows.beginnings import (
+    Begin,
+    StartRequest,
+    first_event,
+    first_row,
+    generation_of,
+    input_place,
+    open_begin,
+    origin_of,
+    seal_begin,
+)
 from user_workflows.callers import restore_trigger
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.generated.types import generated_type
@@ -151,7 +161,7 @@ class Starts:
             async with room:
                 if started.row is not None:
                     start = self._first(tenant_id, started.id, request, published)
-                    await self._submit(start, request.delay, is_urgent=request.is_urgent)
+                    await self._submit(start, delay=request.delay, is_urgent=request.is_urgent)
                 else:
                     await self.repeat(tenant_id, started.id)
 
@@ -174,7 +184,8 @@ class Starts:
             version=published.version,
             trigger=request.trigger,
             plan=published.plan,
-            origin_id=execution_id,
+            origin_id=origin_of(execution_id, request.acts_for),
+            generation=generation_of(1, request.acts_for),
             seed=request.seed,
             history_limit=self._history_limit,
             park_after=self._park_after,
@@ -192,9 +203,7 @@ class Starts:
         published = await self._workflows.recorded_plan(tenant_id, row.workflow_id, row.version)
         sealer = await self._vault.sealer(tenant_id)
         payload = sealer.open_json(row.input_sealed, input_place(execution_id))
-        begin = Begin()
-        if row.seed_sealed is not None:
-            begin = msgspec.convert(sealer.open_json(row.seed_sealed, seed_place(execution_id)), Begin)
+        begin = open_begin(sealer, row)
         start = StartExecution(
             tenant_id=tenant_id,
             execution_id=execution_id,
@@ -202,17 +211,17 @@ class Starts:
             version=row.version,
             trigger=restore_trigger(row.trigger, payload),
             plan=published.plan,
-            origin_id=execution_id,
-            generation=row.generation,
+            origin_id=origin_of(execution_id, begin.acts_for),
+            generation=generation_of(row.generation, begin.acts_for),
             seed=begin.seed,
             earlier=begin.earlier,
             history_limit=self._history_limit,
             park_after=self._park_after,
         )
         if row.generation == 1:
-            await self._submit(start, (row.due_at - now()).total_seconds())
+            await self._submit(start, delay=(row.due_at - now()).total_seconds())
         elif await self._has_ended(start, row.ended_run_id):
-            await self._submit(start, None)
+            await self._submit(start, reuse=_REUSE)
 
     async def again(
         self, tenant_id: str, execution_id: str, plan: Plan, seed: Seed, *, ended_run_id: str | None
@@ -253,7 +262,11 @@ class Starts:
                     ended_run_id=ended_run_id,
                     # Whoever waited has been told of the end before.
                     awaited_by=None,
-                    seed_sealed=seal_begin(sealer, execution_id, seed, earlier),
+                    seed_sealed=seal_begin(
+                        sealer,
+                        execution_id,
+                        Begin(seed=seed, earlier=earlier, acts_for=open_begin(sealer, row).acts_for),
+                    ),
                     result_sealed=None,
                     error_type=None,
                     closed_at=None,
@@ -268,6 +281,7 @@ class Starts:
                     steps.c.node_id.not_in(kept_nodes(plan, seed)),
                 )
             )
+            await reopen_on(connection, tenant_id, execution_id)
         await self.repeat(tenant_id, execution_id)
         return True
 
@@ -313,10 +327,14 @@ class Starts:
                 executions.c.tenant_id == tenant_id, executions.c.start_key.in_(known)
             )
             holders = {row.start_key: row.id for row in await connection.execute(first)} if known else {}
-        return [
-            Started(id=row["id"], row=row) if row["id"] in made else Started(id=holders[row["start_key"]], row=None)
-            for row in rows
-        ]
+            started = [
+                Started(id=row["id"], row=row) if row["id"] in made else Started(id=holders[row["start_key"]], row=None)
+                for row in rows
+            ]
+            for request, one in zip(requests, started, strict=True):
+                if request.joining is not None:
+                    await request.joining(connection, one.id)
+        return started
 
     async def _queued(self, tenant_id: str, execution_id: str) -> "Row[Any] | None":
         query = select(executions).where(
@@ -336,7 +354,14 @@ class Starts:
                     raise
                 return True
 
-    async def _submit(self, start: StartExecution, delay: float | None, *, is_urgent: bool = False) -> None:
+    async def _submit(
+        self,
+        start: StartExecution,
+        *,
+        delay: float | None = None,
+        is_urgent: bool = False,
+        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    ) -> None:
         tier = await self._tiers.of(start.tenant_id)
         kind, queue = self._carrier(start, tier)
         is_urgent = is_urgent and delay is None and self._urgency.take(start.tenant_id)
@@ -347,7 +372,7 @@ class Starts:
                     start,
                     id=workflow_id(start.tenant_id, start.execution_id),
                     task_queue=queue,
-                    id_reuse_policy=_REUSE if start.generation > 1 else WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_reuse_policy=reuse,
                     start_delay=timedelta(seconds=delay) if delay is not None and delay > 0 else None,
                     priority=Priority(
                         priority_key=INTERACTIVE if is_urgent else ORDINARY,

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gateway.auth.keys import digest, find_by_key
 from gateway.auth.permissions import PERMISSIONS, PUBLIC, granted
 from gateway.auth.principal import Principal
+from gateway.auth.service_tokens import PREFIX, ServiceTokens
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import LEEWAY, Tokens
 from gateway.errors import Forbidden, Unauthenticated
@@ -31,12 +32,16 @@ class Authenticator:
     Args:
         database: holds the keys.
         tokens: verifies those of the issuers that an operator trusts.
+        service_tokens: takes back what workers show.
         admin_key: the key of the installation's administrator, where there is one.
     """
 
-    def __init__(self, database: Database, tokens: Tokens, *, admin_key: str | None) -> None:
+    def __init__(
+        self, database: Database, tokens: Tokens, service_tokens: ServiceTokens, *, admin_key: str | None
+    ) -> None:
         self._database = database
         self._tokens = tokens
+        self._service_tokens = service_tokens
         self._admin_digest = None if admin_key is None else digest(admin_key)
         #: digest of a key or token → its principal, until when; never the key itself
         self._known: dict[bytes, tuple[Principal, float]] = {}
@@ -71,6 +76,11 @@ class Authenticator:
 
     async def _find(self, key: str) -> tuple[Principal, float]:
         """Return whose this is, and for how many seconds to trust in it."""
+        if key.startswith(PREFIX):
+            service = await self._service_tokens.redeem(key)
+            if service is None:
+                raise Unauthenticated("This service token is not valid, or not any more.")
+            return service.principal, min(TRUST, (service.expires_at - now()).total_seconds())
         if self._tokens.is_token(key):
             verified = await self._tokens.verify(key)
             return verified.principal, min(TRUST, verified.expires_at + LEEWAY - time.time())

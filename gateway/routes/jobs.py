@@ -23,8 +23,10 @@ from gateway.text import Filter
 from internal_jobs.client import Job, JobRequest, Jobs
 from internal_jobs.errors import InvalidJob, JobNotFound
 from internal_jobs.jobs import Queue, Status
+from internal_jobs.promotion.timeline import Timeline, Timelines
 from plugins.host.registry import Registry
 from plugins.sdk.conform import Nonconforming, conform
+from user_workflows.promotions import Promotions
 
 MAX_BATCH = 1_000
 
@@ -109,10 +111,7 @@ async def list_jobs(
 @get("/v1/jobs/{job_id:str}", opt=requires("jobs.read"))
 async def show_job(job_id: FromPath[str], principal: NamedDependency[Principal], jobs: NamedDependency[Jobs]) -> Job:
     """Show a job: its status, its attempts, and what came of it."""
-    job = await jobs.get(principal.tenant_id, job_id)
-    if job is None:
-        raise JobNotFound(job_id)
-    return job
+    return await _show(jobs, principal, job_id)
 
 
 @post("/v1/jobs/{job_id:str}/cancel", opt=requires("jobs.write"), status_code=HTTP_202_ACCEPTED)
@@ -122,7 +121,7 @@ async def cancel_job(
     jobs: NamedDependency[Jobs],
     data: JSONBody[NoFields | None] = None,
 ) -> Job:
-    """Cancel a job that waits; ask a running one to stop."""
+    """Cancel a job that waits; ask a running one to stop, and one that goes on as an execution with that."""
     return await jobs.cancel(principal.tenant_id, job_id)
 
 
@@ -135,6 +134,34 @@ async def retry_job(
 ) -> Job:
     """Make the next attempt due now; one that is closed starts over."""
     return await jobs.retry(principal.tenant_id, job_id)
+
+
+@post("/v1/jobs/{job_id:str}/promote", opt=requires("executions.start") | UNAUDITED, status_code=HTTP_202_ACCEPTED)
+async def promote_job(
+    job_id: FromPath[str],
+    principal: NamedDependency[Principal],
+    jobs: NamedDependency[Jobs],
+    promotions: NamedDependency[Promotions],
+    data: JSONBody[NoFields | None] = None,
+) -> Job:
+    """Start the execution that a job waits for which is ``promoting``; jobs workers ask for it by themselves."""
+    await promotions.promote(principal.tenant_id, job_id)
+    return await _show(jobs, principal, job_id)
+
+
+@get("/v1/jobs/{job_id:str}/timeline", opt=requires("jobs.read"))
+async def show_timeline(
+    job_id: FromPath[str], principal: NamedDependency[Principal], timelines: NamedDependency[Timelines]
+) -> Timeline:
+    """Show what happened to a job, attempt by attempt, on both engines."""
+    return await timelines.read(principal.tenant_id, job_id)
+
+
+async def _show(jobs: Jobs, principal: Principal, job_id: str) -> Job:
+    job = await jobs.get(principal.tenant_id, job_id)
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
 
 
 def job_faults(job: JobRequest, registry: Registry) -> Iterator[BodyFault]:
@@ -160,4 +187,4 @@ def refuse_job(faults: Iterable[BodyFault]) -> None:
         raise InvalidBody("The job cannot be done as described.", errors=found)
 
 
-ROUTES = [enqueue_job, enqueue_batch, list_jobs, show_job, cancel_job, retry_job]
+ROUTES = [enqueue_job, enqueue_batch, list_jobs, show_job, cancel_job, retry_job, promote_job, show_timeline]

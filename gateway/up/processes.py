@@ -5,15 +5,9 @@ from collections.abc import Mapping
 
 import httpx
 
+from gateway.local_url import local_url
 from gateway.up.child import Child, Role
 from gateway.up.ports import LOOPBACK, Ports
-
-_EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "[::1]", "": LOOPBACK}  # noqa: S104 - compared with, not bound
-
-
-def local_url(host: str, port: int) -> str:
-    """Return how this machine reaches a server that listens on `host` and `port`."""
-    return f"http://{_EVERYWHERE.get(host, f'[{host}]' if ':' in host else host)}:{port}"
 
 
 async def plan_processes(environment: Mapping[str, str], ports: Ports, *, host: str, port: int) -> tuple[Child, ...]:
@@ -35,7 +29,7 @@ async def plan_processes(environment: Mapping[str, str], ports: Ports, *, host: 
             gateway_process(
                 name,
                 "worker",
-                environment={"GATEWAY_PUBLIC_URL": url, **environment, **figures},
+                environment={"GATEWAY_PUBLIC_URL": url, "GATEWAY_API_URL": url, **environment, **figures},
                 probe=f"http://{LOOPBACK}:{metrics_port}/metrics",
             )
         )

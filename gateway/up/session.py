@@ -12,12 +12,13 @@ from typing import TypeVar
 from msgspec import Struct
 
 from gateway.errors import SettingsError
+from gateway.local_url import local_url
 from gateway.settings import load
 from gateway.up.bootstrap import bootstrap
 from gateway.up.errors import PortTaken, UpError
 from gateway.up.folder import DataFolder, DevFile, UpState
 from gateway.up.ports import Ports, free_port, is_free
-from gateway.up.processes import local_url, plan_processes
+from gateway.up.processes import plan_processes
 from gateway.up.services import plan_services
 from gateway.up.supervisor import Supervisor
 

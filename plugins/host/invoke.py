@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -40,6 +40,8 @@ MAX_CHECKPOINT = 256 * 1024
 
 T = TypeVar("T")
 
+OnFailed = Callable[[Call, Failure, float], Awaitable[None]]
+
 log = structlog.get_logger(__name__)
 
 
@@ -61,6 +63,7 @@ class Host:
         egress: what plugins reach the network through.
         max_output: bytes of one output, encoded as JSON.
         lease: seconds for which a call holds its row in the ledger before it has to renew it.
+        on_failed: told of each failed attempt, and how many seconds it took; it raises nothing.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class Host:
         egress: EgressClient,
         max_output: int = MAX_OUTPUT,
         lease: float = LEASE,
+        on_failed: OnFailed | None = None,
     ) -> None:
+        self._on_failed = on_failed
         self._registry = registry
         self._ledger = ledger
         self._credentials = credentials
@@ -128,6 +133,8 @@ class Host:
         else:
             attempt.observe("replayed" if attempt.replayed else "completed", port=outcome.port)
             return outcome
+        if self._on_failed is not None:
+            await self._on_failed(call, failure, time.perf_counter() - attempt.started)
         # Raised out here, it carries no context: nothing of the plugin's exception travels with it.
         raise CallFailed(failure)
 

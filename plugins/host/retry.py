@@ -21,6 +21,8 @@ class Retry(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fi
     max_interval: Duration = "5m"
     #: error types that end it at once, e.g. ``["http.404"]``
     non_retryable: tuple[str, ...] = ()
+    #: false: it is no consent; what acts unsafely is repeated only when it surely did nothing
+    repeat_unsafe: bool = True
 
 
 #: What `read` and `idempotent` steps do when the node says nothing: one try and three more.
@@ -42,7 +44,8 @@ def next_delay(retry: Retry | None, effect: Effect, attempt: int, error: PluginE
     policy = retry or DEFAULT
     if not isinstance(error, Transient) or error.type in policy.non_retryable or attempt >= policy.max_attempts:
         return None
-    if retry is None and effect == "unsafe" and error.effect != "none":
+    agreed = retry is not None and retry.repeat_unsafe
+    if not agreed and effect == "unsafe" and error.effect != "none":
         return None
     if error.retry_after is not None:
         return min(max(error.retry_after, 0.0), MAX_RETRY_AFTER)

@@ -16,7 +16,7 @@ def host_call(call: GraphCall, state: NodeState, config: Any, attempt: int) -> C
         config=config,
         tenant_id=call.tenant_id,
         origin=call.origin_id,
-        step=".".join((node.id, *map(str, state.path))),
+        step=".".join((node.acts_as or node.id, *map(str, state.path))),
         generation=call.generation,
         attempt=attempt,
         execution_id=call.execution_id,

@@ -51,7 +51,7 @@ def _host_call(call: StepCall, attempt: int) -> Call:
         config=call.config,
         tenant_id=call.tenant_id,
         origin=call.origin_id,
-        step=".".join(filter(None, (call.node_id, path_key(call.path)))),
+        step=".".join(filter(None, (call.acts_as or call.node_id, path_key(call.path)))),
         generation=call.generation,
         attempt=attempt,
         execution_id=call.execution_id,

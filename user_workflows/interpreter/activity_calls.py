@@ -30,6 +30,8 @@ class StepCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: of the record that says the step is running; attempts are recorded just above it, without it not at all
     seq: int = 0
     traceparent: str | None = None
+    #: what its idempotency key names instead of `node_id`
+    acts_as: str | None = None
 
 
 class StepResult(Struct, frozen=True, kw_only=True, omit_defaults=True):

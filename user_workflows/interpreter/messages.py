@@ -30,8 +30,8 @@ SEQ_STRIDE = 1_000
 class TriggerCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What started an execution."""
 
-    type: Literal["manual", "cron", "webhook", "event", "call", "error"]
-    #: the trigger's id in the definition
+    type: Literal["manual", "cron", "webhook", "event", "call", "error", "job"]
+    #: the trigger's id in the definition; of a ``job``, the job that goes on as this execution
     id: str | None = None
     #: what expressions see as `trigger`, and `input` at roots
     payload: Any = None
@@ -112,9 +112,10 @@ class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int
     trigger: TriggerCall
     plan: Plan
-    #: what the idempotency keys of its effects are made of, with `generation`: its own id
+    #: what the idempotency keys of its effects are made of, with `generation`: its own id, or that of the job that it
+    #: goes on with
     origin_id: str
-    #: one more with each retry, so that what is made again acts again
+    #: one more with each retry, so that what is made again acts again; counted from the job's, where there is one
     generation: int = 1
     seed: Seed | None = None
     #: of a retry, or of a further run

@@ -41,6 +41,7 @@ def step_call(start: StartExecution, state: NodeState, config: Any) -> StepCall:
         on_unknown=node.on_unknown,
         seq=state.seq,
         traceparent=start.trigger.traceparent,
+        acts_as=node.acts_as,
     )
 
 

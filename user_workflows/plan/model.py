@@ -61,6 +61,8 @@ class PlanNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     acts: bool = False
     #: of a loop: what is walked for each item or round
     body: "PlanGraph | None" = None
+    #: the step that its idempotency keys name, where that is not its id: what another engine began goes on
+    acts_as: str | None = None
     #: what undoes it when the execution fails after it has completed; a node without edges
     compensate: "PlanNode | None" = None
 

@@ -1,9 +1,10 @@
 from pathlib import Path
 
+from gateway.local_url import local_url
 from gateway.settings import load
 from gateway.up.folder import DataFolder
 from gateway.up.ports import Ports
-from gateway.up.processes import local_url, plan_processes
+from gateway.up.processes import plan_processes
 from gateway.up.services import plan_services
 
 

@@ -1,0 +1,155 @@
+"""Promotion: a job that used up its attempts goes on as a durable execution, as one thing to whoever looks at it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from gateway.compose import open_platform
+from internal_jobs.client import JobRequest
+from internal_jobs.engines import Engines
+from internal_jobs.promotion.promoter import HandoverUnavailable
+from plugins.storage.database import Database
+from tests.gateway.application import settings_over
+from tests.gateway.promotion_lane import PromotionLane, open_lane
+from tests.plugins.target import open_target
+from tests.servers import own_namespace
+from user_workflows.errors import EngineUnavailable
+
+QUICK = {"maxAttempts": 2, "initialInterval": "20ms"}
+
+
+@pytest.fixture
+async def lane(
+    database: Database, valkey_url: str, temporal_address: str, tmp_path: Path
+) -> AsyncIterator[PromotionLane]:
+    url = database.engine.url.render_as_string(hide_password=False)
+    settings = settings_over(url, f"{valkey_url}/7", tmp_path)
+    settings = structs.replace(settings, temporal=await own_namespace(temporal_address))
+    async with open_target() as target, open_lane(settings, target) as opened:
+        yield opened
+
+
+async def test_an_exhausted_job_completes_as_an_execution_under_the_same_idempotency_key(lane: PromotionLane) -> None:
+    for _ in range(2):
+        lane.target.answer("/hook", 503)
+    lane.target.answer("/hook", 503, retry_after="0")
+    lane.target.answer("/hook", 200, {"done": True})
+    async with lane.workflows_worker(), lane.jobs_worker():
+        job_id = await lane.enqueue(onExhausted="promote", retry=QUICK, tags=["billing"])
+        job = await lane.reach(job_id)
+    assert (job["status"], job["attempts"], job["error"]) == ("completed", 4, None)
+    assert job["result"]["body"] == {"done": True}
+    assert len(lane.target.requests) == 4
+    assert len({request.headers["idempotency-key"] for request in lane.target.requests}) == 1
+    execution = await lane.get(f"/v1/executions/{job['promotedTo']}")
+    assert (execution["status"], execution["tags"]) == ("completed", ["billing"])
+    assert execution["trigger"] == {"type": "job", "id": job_id}
+    timeline = (await lane.get(f"/v1/jobs/{job_id}/timeline"))["items"]
+    told = [(entry["event"], entry.get("lane"), entry.get("attempt")) for entry in timeline]
+    assert told == [
+        ("enqueued", None, None),
+        ("failed", "dramatiq", 1),
+        ("failed", "dramatiq", 2),
+        ("promoted", "temporal", None),
+        ("failed", "temporal", 1),
+        ("closed", "temporal", None),
+    ]
+    assert {entry["error"]["type"] for entry in timeline if entry["event"] == "failed"} == {"http.503"}
+    # What the system made for it is no workflow of the tenant's.
+    assert (await lane.get("/v1/workflows"))["items"] == []
+
+
+async def test_cancelling_the_job_stops_its_execution_and_the_other_way_round(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 503)
+    async with lane.workflows_worker(), lane.jobs_worker():
+        for side in ("job", "execution"):
+            job_id = await lane.enqueue(onExhausted="promote", retry=QUICK)
+            # The execution has failed once, and waits a minute for its next attempt.
+            job = await lane.until(lambda id=job_id: lane.get(f"/v1/jobs/{id}"), lambda job: job["attempts"] == 3)
+            assert (job["status"], job["error"]["type"]) == ("promoted", "http.503")
+            path = f"/v1/jobs/{job_id}" if side == "job" else f"/v1/executions/{job['promotedTo']}"
+            assert (await lane.client.post(f"{path}/cancel")).status_code == 202
+            assert (await lane.reach(job_id))["status"] == "canceled"
+            execution = await lane.get(f"/v1/executions/{job['promotedTo']}")
+            assert execution["status"] == "canceled"
+
+
+async def test_a_type_may_be_set_to_the_other_lane_and_a_job_may_ask_for_it(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 200, {"done": True})
+    async with lane.workflows_worker(), lane.jobs_worker(engines=Engines(by_type={"http.request": "temporal"})):
+        by_type = await lane.reach(await lane.enqueue())
+        by_itself = await lane.reach(await lane.enqueue(lane="dramatiq"))
+    assert (by_type["status"], by_type["attempts"], by_type["result"]["body"]) == ("completed", 1, {"done": True})
+    assert by_type["promotedTo"] is not None
+    assert (by_itself["status"], by_itself["promotedTo"]) == ("completed", None)
+
+
+async def test_a_final_error_is_a_dead_letter_whatever_should_follow_on_exhaustion(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 410)
+    async with lane.jobs_worker():
+        job = await lane.reach(await lane.enqueue(onExhausted="promote", retry=QUICK))
+    assert (job["status"], job["attempts"], job["promotedTo"]) == ("dead", 1, None)
+
+
+async def test_however_often_it_is_asked_for_there_is_one_execution(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 200)
+    job_id = await lane.enqueue(lane="temporal")
+    async with lane.jobs_worker(handover=Nobody()):
+        await lane.reach(job_id, "promoting")
+    answers = await asyncio.gather(*(lane.client.post(f"/v1/jobs/{job_id}/promote") for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["promotedTo"] for answer in answers}) == 1
+    async with lane.workflows_worker():
+        job = await lane.reach(job_id)
+    assert (job["status"], len(lane.target.requests)) == ("completed", 1)
+    assert len((await lane.get("/v1/executions"))["items"]) == 1
+
+
+async def test_a_job_cancelled_before_its_execution_is_made_starts_none(lane: PromotionLane) -> None:
+    job_id = await lane.enqueue(lane="temporal")
+    async with lane.jobs_worker(handover=Nobody()):
+        await lane.reach(job_id, "promoting")
+        assert (await lane.client.post(f"/v1/jobs/{job_id}/cancel")).json()["status"] == "canceled"
+    await lane.handover.start(lane.tenant_id, job_id)
+    assert (await lane.client.post(f"/v1/jobs/{job_id}/promote")).status_code == 409
+    assert (await lane.get("/v1/executions"))["items"] == []
+
+
+async def test_a_start_that_temporal_missed_is_made_up_for(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 200)
+    job_id = await lane.enqueue(lane="temporal")
+    async with lane.jobs_worker(handover=Nobody()):
+        await lane.reach(job_id, "promoting")
+    unreachable = structs.replace(lane.platform.settings, temporal={"TEMPORAL_ADDRESS": "127.0.0.1:1"})
+    async with open_platform(unreachable) as platform:
+        with pytest.raises(EngineUnavailable):
+            await platform.promotions.promote(lane.tenant_id, job_id)
+    job = await lane.get(f"/v1/jobs/{job_id}")
+    assert job["status"] == "promoted"
+    async with lane.workflows_worker():
+        # What the sweep does with an execution that Temporal has not heard of for half a minute.
+        await lane.platform.starts.repeat(lane.tenant_id, job["promotedTo"])
+        await lane.reach(job_id, "completed")
+    assert len(lane.target.requests) == 1
+
+
+async def test_what_no_execution_can_do_is_a_dead_letter_that_says_so(lane: PromotionLane) -> None:
+    async with lane.jobs_worker(engines=Engines(by_type={"house.chore": "temporal"})):
+        # Not by the API, which knows no such type: by another service, or a worker's own chores.
+        job = await lane.platform.jobs.enqueue(lane.tenant_id, JobRequest(type="house.chore"))
+        told = await lane.reach(job.id)
+    assert (told["status"], told["error"]["type"]) == ("dead", "job.notPromotable")
+    assert "house.chore" in told["error"]["message"]
+
+
+class Nobody:
+    """A jobs worker that dies whenever it is about to hand over."""
+
+    async def start(self, tenant_id: str, job_id: str) -> None:
+        raise HandoverUnavailable("it died")
+
+    async def stop(self, tenant_id: str, execution_id: str) -> None:
+        raise HandoverUnavailable("it died")
