@@ -41,6 +41,7 @@ from plugins.vault.keys import MasterKey, Vault
 from plugins.vault.oauth.authorizations import Authorizations
 from plugins.vault.oauth.grants import Grants
 from plugins.vault.oauth.provider import Provider
+from plugins.vault.renewal import Renewal
 from plugins.vault.table import credentials as credentials_table
 from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
@@ -74,6 +75,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     vault: Vault
     credentials: Credentials
     authorizations: Authorizations
+    renewal: Renewal
     answers: Answers
     #: by the name of the part: asks it whether it is there
     probes: Probes
@@ -168,6 +170,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             vault=vault,
             credentials=credentials,
             authorizations=Authorizations(database, vault, provider, settings.public_url + OAUTH_CALLBACK),
+            renewal=Renewal(database, vault),
             answers=Answers(database, vault),
             probes={
                 "database": lambda: _ask(database),

@@ -30,7 +30,7 @@ from internal_jobs.errors import (
     ReplayNotFound,
     ScheduleNotFound,
 )
-from plugins.vault.errors import CredentialNotFound, InvalidCredential, NotAuthorizable
+from plugins.vault.errors import CredentialNotFound, InvalidCredential, KeyNeeded, KeyNotFound, NotAuthorizable
 from user_workflows.errors import (
     Conflict,
     EngineUnavailable,
@@ -258,6 +258,8 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     DeliveryConflict: lambda error: Description("conflict", _sentence(str(error))),
     JobConflict: lambda error: Description("conflict", _sentence(str(error))),
     # credentials
+    KeyNotFound: lambda error: Description("not-found", _sentence(str(error))),
+    KeyNeeded: lambda error: Description("conflict", _sentence(str(error))),
     CredentialNotFound: lambda error: Description("not-found", f"There is no credential {error.credential_id}."),
     InvalidCredential: lambda error: Description(
         "invalid-body",

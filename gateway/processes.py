@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.app import create_app
 from gateway.compose import Platform, open_platform
 from gateway.handover import ApiHandover
+from gateway.renewal import renew_plugin
 from gateway.retention import keep_purging, purge_plugin
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
@@ -176,7 +177,9 @@ def _engines(settings: Settings) -> Engines:
 
 def _chores(platform: Platform) -> tuple[Registry, Host]:
     """Every job type that there is, the installation's own included, and what runs them."""
-    registry = Registry([*platform.registry, purge_plugin(platform), *platform.webhooks.chores()])
+    registry = Registry(
+        [*platform.registry, purge_plugin(platform), renew_plugin(platform), *platform.webhooks.chores()]
+    )
     host = Host(
         registry=registry,
         ledger=platform.ledger,

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.compose import Platform
 from gateway.installation import INSTALLATION, register_installation
+from gateway.renewal import ask_for_renewals
 from internal_jobs.client import JobRequest
 from plugins.sdk.context import Context
 from plugins.sdk.errors import Permanent
@@ -63,10 +64,12 @@ def purge_plugin(platform: Platform) -> Plugin:
 
 
 async def keep_purging(platform: Platform) -> None:
-    """Enqueue the chore now and every `INTERVAL` seconds, once in the whole installation; ends by cancellation."""
+    """Enqueue the chores now and every `INTERVAL` seconds, once in the whole installation; ends by cancellation."""
     while True:
         try:
             await ask_for_purge(platform)
+            # What a renewal left behind that was cut off.
+            await ask_for_renewals(platform, int(now().timestamp()) // INTERVAL)
             pause = INTERVAL
         except (SQLAlchemyError, OSError) as error:
             log.warning("retention.notEnqueued", error=type(error).__name__, retry_in=PAUSE)

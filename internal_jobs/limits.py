@@ -33,6 +33,7 @@ from plugins.sdk.duration import parse_duration
 from plugins.storage.database import Database, Instant, metadata, now
 from plugins.storage.tenants import tenants
 from plugins.vault.keys import Vault
+from plugins.vault.renewal import sealed_as
 
 #: tenant  all jobs of a tenant
 #: type    the jobs of one type
@@ -48,7 +49,7 @@ job_limits = Table(
     Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
     # what it limits: ``tenant``, ``type:<type>`` or ``host:<digest>``
     Column("id", String(220), nullable=False),
-    Column("subject_sealed", LargeBinary, nullable=False),
+    Column("subject_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: _place(row.id))),
     Column("max_concurrent", Integer),
     Column("rate_count", Integer),
     # seconds

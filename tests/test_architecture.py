@@ -58,6 +58,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.vault.oauth.grants",
         "plugins.vault.oauth.provider",
         "plugins.vault.table",
+        "plugins.vault.renewal",
     ),
     "internal_jobs": (
         "internal_jobs.cell",

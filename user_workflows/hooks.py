@@ -13,7 +13,7 @@ from plugins.storage.database import Database
 from plugins.vault.cipher import Sealer
 from user_workflows.definition.model import Trigger
 from user_workflows.versions import PublishedPlan
-from user_workflows.workflow_store import workflow_triggers, workflows
+from user_workflows.workflow_store import token_place, workflow_triggers, workflows
 
 
 class Hook(Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ async def ensure_tokens(
         token = secrets.token_urlsafe(32)
         made = {
             "token_hash": _hash(token),
-            "token_sealed": sealer.seal(token.encode(), _place(workflow_id, trigger.id)),
+            "token_sealed": sealer.seal(token.encode(), token_place(workflow_id, trigger.id)),
         }
         row = {"tenant_id": sealer.tenant_id, "workflow_id": workflow_id, "trigger_id": trigger.id, "scheduled": False}
         insert = database.insert(workflow_triggers).values(row | made)
@@ -81,7 +81,7 @@ async def read_tokens(
     )
     return {
         (row.workflow_id, row.trigger_id): sealer.open(
-            row.token_sealed, _place(row.workflow_id, row.trigger_id)
+            row.token_sealed, token_place(row.workflow_id, row.trigger_id)
         ).decode()
         for row in await connection.execute(query)
     }
@@ -100,7 +100,3 @@ async def forget_tokens(connection: AsyncConnection, tenant_id: str, workflow_id
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
-
-
-def _place(workflow_id: str, trigger_id: str) -> str:
-    return f"workflow.token:{workflow_id}:{trigger_id}"

@@ -23,8 +23,7 @@ from user_workflows.expressions import EVALUATOR_VERSION
 from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.model import PLAN_FORMAT, Plan
 from user_workflows.versions import PublishedPlan, Version, Versions, insert_version
-from user_workflows.views import draft_place, name_place
-from user_workflows.workflow_store import workflows
+from user_workflows.workflow_store import draft_place, name_place, workflows
 
 #: the id of the only node
 NODE = "job"

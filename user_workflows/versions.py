@@ -15,7 +15,7 @@ from user_workflows.definition.model import Definition
 from user_workflows.errors import NotFound
 from user_workflows.plan.model import Plan
 from user_workflows.recent import Recent
-from user_workflows.workflow_store import is_possible_id, workflow_versions
+from user_workflows.workflow_store import definition_place, is_possible_id, plan_place, workflow_versions
 
 #: beyond what the database can count to
 _TOO_MANY = 2**31
@@ -97,7 +97,7 @@ class Versions:
         return PublishedPlan(
             workflow_id=workflow_id,
             version=version,
-            plan=msgspec.convert(sealer.open_json(row.plan_sealed, _plan_place(workflow_id, version)), Plan),
+            plan=msgspec.convert(sealer.open_json(row.plan_sealed, plan_place(workflow_id, version)), Plan),
             definition=msgspec.convert(open_definition(sealer, workflow_id, version, row), Definition),
         )
 
@@ -132,8 +132,8 @@ async def insert_version(
         "tenant_id": sealer.tenant_id,
         "workflow_id": workflow_id,
         "version": number,
-        "definition_sealed": sealer.seal_json(version.definition, _definition_place(workflow_id, number)),
-        "plan_sealed": sealer.seal_json(plan, _plan_place(workflow_id, number)),
+        "definition_sealed": sealer.seal_json(version.definition, definition_place(workflow_id, number)),
+        "plan_sealed": sealer.seal_json(plan, plan_place(workflow_id, number)),
         "published_at": version.published_at,
     }
     await connection.execute(workflow_versions.insert().values(row))
@@ -141,17 +141,9 @@ async def insert_version(
 
 def open_definition(sealer: Sealer, workflow_id: str, version: int, row: "Row[Any]") -> Any:
     """Return the definition in a row with the column `definition_sealed`, as it was published."""
-    return sealer.open_json(row.definition_sealed, _definition_place(workflow_id, version))
+    return sealer.open_json(row.definition_sealed, definition_place(workflow_id, version))
 
 
 def _version(sealer: Sealer, row: "Row[Any]") -> Version:
     definition = open_definition(sealer, row.workflow_id, row.version, row)
     return Version(version=row.version, definition=definition, published_at=row.published_at)
-
-
-def _definition_place(workflow_id: str, version: int) -> str:
-    return f"workflow.definition:{workflow_id}:{version}"
-
-
-def _plan_place(workflow_id: str, version: int) -> str:
-    return f"workflow.plan:{workflow_id}:{version}"

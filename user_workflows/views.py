@@ -20,7 +20,7 @@ from user_workflows.errors import NotFound
 from user_workflows.hooks import read_tokens
 from user_workflows.recent import Recent
 from user_workflows.versions import open_definition
-from user_workflows.workflow_store import is_possible_id, workflow_versions, workflows
+from user_workflows.workflow_store import draft_place, is_possible_id, name_place, workflow_versions, workflows
 
 
 class TriggerState(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -119,14 +119,6 @@ class Views:
 def open_draft(sealer: Sealer, row: "Row[Any]") -> Any:
     """Return the draft in a row of `workflows`."""
     return sealer.open_json(row.draft_sealed, draft_place(row.id))
-
-
-def draft_place(workflow_id: str) -> str:
-    return f"workflow.draft:{workflow_id}"
-
-
-def name_place(workflow_id: str) -> str:
-    return f"workflow.name:{workflow_id}"
 
 
 def _query(tenant_id: str) -> "Select[Any]":

@@ -10,11 +10,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
+    Row,
     String,
     Table,
 )
 
 from plugins.storage.database import Instant, metadata
+from plugins.vault.renewal import sealed_as
 from user_workflows.errors import NotFound
 
 workflows = Table(
@@ -22,8 +24,8 @@ workflows = Table(
     metadata,
     Column("tenant_id", String(40), nullable=False),
     Column("id", String(40), nullable=False),
-    Column("name_sealed", LargeBinary, nullable=False),
-    Column("draft_sealed", LargeBinary, nullable=False),
+    Column("name_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: name_place(row.id))),
+    Column("draft_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: draft_place(row.id))),
     #: rises with every change of the draft
     Column("revision", Integer, nullable=False),
     Column("published_version", Integer),
@@ -48,8 +50,15 @@ workflow_versions = Table(
     Column("tenant_id", String(40), nullable=False),
     Column("workflow_id", String(40), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("definition_sealed", LargeBinary, nullable=False),
-    Column("plan_sealed", LargeBinary, nullable=False),
+    Column(
+        "definition_sealed",
+        LargeBinary,
+        nullable=False,
+        info=sealed_as(lambda row: definition_place(row.workflow_id, row.version)),
+    ),
+    Column(
+        "plan_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: plan_place(row.workflow_id, row.version))
+    ),
     #: none of one that was only tried
     Column("published_at", Instant),
     PrimaryKeyConstraint("tenant_id", "workflow_id", "version"),
@@ -65,7 +74,7 @@ workflow_triggers = Table(
     Column("trigger_id", String(64), nullable=False),
     #: webhook: SHA-256 of the token in its URL
     Column("token_hash", String(64)),
-    Column("token_sealed", LargeBinary),
+    Column("token_sealed", LargeBinary, info=sealed_as(lambda row: token_place(row.workflow_id, row.trigger_id))),
     #: event: a digest of the type that it listens to
     Column("event_digest", String(64)),
     #: cron: whether Temporal may hold a schedule for it
@@ -91,3 +100,27 @@ def is_workflow(tenant_id: str, workflow_id: str) -> tuple[Any, ...]:
     if not is_possible_id(workflow_id):
         raise NotFound("workflow", workflow_id)
     return workflows.c.tenant_id == tenant_id, workflows.c.id == workflow_id, workflows.c.deleted_at.is_(None)
+
+
+def _of(row: Row[Any]) -> tuple[str, int]:
+    return row.workflow_id, row.version
+
+
+def name_place(workflow_id: str) -> str:
+    return f"workflow.name:{workflow_id}"
+
+
+def draft_place(workflow_id: str) -> str:
+    return f"workflow.draft:{workflow_id}"
+
+
+def definition_place(workflow_id: str, version: int) -> str:
+    return f"workflow.definition:{workflow_id}:{version}"
+
+
+def plan_place(workflow_id: str, version: int) -> str:
+    return f"workflow.plan:{workflow_id}:{version}"
+
+
+def token_place(workflow_id: str, trigger_id: str) -> str:
+    return f"workflow.token:{workflow_id}:{trigger_id}"

@@ -28,8 +28,8 @@ from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.model import Plan
 from user_workflows.trigger_secrets import require_secrets
 from user_workflows.versions import PublishedPlan, Version, VersionPage, Versions, insert_version, mark_published
-from user_workflows.views import TriggerState, Views, Workflow, WorkflowPage, draft_place, name_place, open_draft
-from user_workflows.workflow_store import is_possible_id, is_workflow, workflows
+from user_workflows.views import TriggerState, Views, Workflow, WorkflowPage, open_draft
+from user_workflows.workflow_store import draft_place, is_possible_id, is_workflow, name_place, workflows
 
 __all__ = [
     "Hook",
@@ -306,6 +306,12 @@ class Workflows:
                 # Somebody else is at it, or the tenant's keys are gone: the others must not wait for this one.
                 log.warning("workflow.unsettled", tenant_id=tenant_id, workflow_id=workflow_id, reason=str(error))
         return settled
+
+    async def reschedule(self, tenant_id: str) -> None:
+        """Let the schedules of a tenant's workflows be made again, by whoever settles next."""
+        again = update(workflows).where(workflows.c.tenant_id == tenant_id, workflows.c.active).values(settled=False)
+        async with self._database.transaction(tenant_id) as connection:
+            await connection.execute(again)
 
     async def _settle(self, tenant_id: str, workflow_id: str) -> None:
         async with self._changes.begin(tenant_id, workflow_id, deleted=True) as change:

@@ -23,7 +23,7 @@ _EDIT = _RUN | {
     "webhooks.write",
     "webhooks.publish",
 }
-_OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit", "audit.read", "usage.read"}
+_OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit", "audit.read", "usage.read", "vault.read", "vault.rotate"}
 _SERVE = _VIEW | {"executions.start", "jobs.write", "webhooks.publish"}
 _ADMINISTER = frozenset(
     {
@@ -36,6 +36,8 @@ _ADMINISTER = frozenset(
         "jobs.limit",
         "audit.read",
         "usage.read",
+        "vault.read",
+        "vault.rotate",
     }
 )
 

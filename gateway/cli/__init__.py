@@ -42,6 +42,7 @@ _EPILOG = (
         "worker": "gateway.cli.process:worker",
         "migrate": "gateway.cli.prepare:migrate",
         "master-key": "gateway.cli.prepare:master_key",
+        "vault": "gateway.cli.vault:vault",
         "sandbox": "gateway.cli.sandbox:sandbox",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -3,7 +3,7 @@
 import click
 
 from gateway.cli.api import Api
-from gateway.cli.output import Output, with_output
+from gateway.cli.output import Output, moment, with_output
 from gateway.cli.program import program
 from gateway.cli.reach import with_admin_api
 
@@ -41,3 +41,34 @@ def tier(
     granted = {"tier": tier_name, "weight": weight, "queue": queue}
     shown = api.get(path) if tier_name is None else api.put(path, granted)
     out.fields(shown, raw=shown)
+
+
+@tenant.command()
+@click.argument("tenant_id", metavar="TENANT")
+@with_admin_api
+@with_output
+def keys(api: Api, out: Output, *, tenant_id: str) -> None:
+    """List a tenant's data keys, the newest first."""
+    found = api.get(f"/v1/tenants/{tenant_id}/keys")["items"]
+    rows = [(k["version"], k["state"], moment(k["createdAt"]), moment(k["sealsFrom"])) for k in found]
+    out.table(("version", "state", "made", "seals from"), rows, raw=found, empty="There are no keys.")
+
+
+@tenant.command("rotate-key")
+@click.argument("tenant_id", metavar="TENANT")
+@with_admin_api
+@with_output
+def rotate_key(api: Api, out: Output, *, tenant_id: str) -> None:
+    """Make a tenant a new data key; what lives long is sealed again with it."""
+    made = api.post(f"/v1/tenants/{tenant_id}/keys/rotate", {})
+    out.fields({"version": made["version"], "seals from": moment(made["sealsFrom"])}, raw=made)
+
+
+@tenant.command("destroy-key")
+@click.argument("tenant_id", metavar="TENANT")
+@click.argument("version", type=int)
+@click.confirmation_option(prompt="Destroy this key for good?")
+@with_admin_api
+def destroy_key(api: Api, tenant_id: str, version: int) -> None:
+    """Destroy a retired data key that nothing needs any more."""
+    api.delete(f"/v1/tenants/{tenant_id}/keys/{version}")

@@ -13,7 +13,7 @@ from internal_jobs.client import Jobs
 from internal_jobs.errors import InvalidSchedule, ScheduleNotFound
 from internal_jobs.schedules.firing import Firer, Planned
 from internal_jobs.schedules.model import Firing, FiringPage, Schedule, SchedulePage, ScheduleRequest
-from internal_jobs.schedules.table import job_schedules, schedule_firings
+from internal_jobs.schedules.table import job_schedules, schedule_firings, spec_place
 from internal_jobs.schedules.times import timing_of
 from plugins.storage.database import Database, now
 from plugins.storage.ids import new_id
@@ -190,7 +190,7 @@ def planned(row: Row[Any], sealer: Sealer) -> Planned:
     Raises:
         Unreadable: the tenant's keys do not open it.
     """
-    spec = msgspec.convert(sealer.open_json(row.spec_sealed, _place(row.id)), ScheduleRequest)
+    spec = msgspec.convert(sealer.open_json(row.spec_sealed, spec_place(row.id)), ScheduleRequest)
     return Planned(tenant_id=row.tenant_id, id=row.id, spec=spec, anchor=row.anchor)
 
 
@@ -207,7 +207,7 @@ def _values(
     timing = timing_of(schedule_id, anchor, request)
     following = None if request.paused else next(timing.firings(after), None)
     return {
-        "spec_sealed": sealer.seal_json(msgspec.to_builtins(request), _place(schedule_id)),
+        "spec_sealed": sealer.seal_json(msgspec.to_builtins(request), spec_place(schedule_id)),
         "job_type": request.job.type,
         "paused": request.paused,
         "fires_at": following,
@@ -271,7 +271,3 @@ def _firing(row: Row[Any]) -> Firing:
 
 def _one(tenant_id: str, schedule_id: str) -> tuple[Any, ...]:
     return job_schedules.c.tenant_id == tenant_id, job_schedules.c.id == schedule_id
-
-
-def _place(schedule_id: str) -> str:
-    return f"job_schedule.spec:{schedule_id}"

@@ -15,6 +15,7 @@ from sqlalchemy import (
 
 from plugins.storage.database import Instant, metadata
 from plugins.storage.tenants import tenants
+from plugins.vault.renewal import sealed_as
 
 job_schedules = Table(
     "job_schedules",
@@ -22,7 +23,7 @@ job_schedules = Table(
     Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
     Column("id", String(40), nullable=False),
     # the request as it was made
-    Column("spec_sealed", LargeBinary, nullable=False),
+    Column("spec_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: spec_place(row.id))),
     Column("job_type", String(200), nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("anchor", Instant, nullable=False),
@@ -71,3 +72,7 @@ Index(
     sqlite_where=_OPEN,
     postgresql_where=_OPEN,
 )
+
+
+def spec_place(schedule_id: str) -> str:
+    return f"job_schedule.spec:{schedule_id}"

@@ -17,7 +17,7 @@ from internal_jobs.webhooks.model import (
     EndpointRequest,
     EndpointSecret,
 )
-from internal_jobs.webhooks.tables import endpoints
+from internal_jobs.webhooks.tables import endpoints, secrets_place, spec_place
 from plugins.sdk.credential import Secret
 from plugins.sdk.duration import parse_duration
 from plugins.signing import new_secret
@@ -62,8 +62,8 @@ class Endpoints:
         row = {
             "tenant_id": tenant_id,
             "id": id,
-            "spec_sealed": sealer.seal_json(msgspec.to_builtins(request), _spec_place(id)),
-            "secrets_sealed": sealer.seal_json([secret.reveal()], _secrets_place(id)),
+            "spec_sealed": sealer.seal_json(msgspec.to_builtins(request), spec_place(id)),
+            "secrets_sealed": sealer.seal_json([secret.reveal()], secrets_place(id)),
             "enabled": True,
             "failures": 0,
             "created_at": now(),
@@ -108,7 +108,7 @@ class Endpoints:
             enabled = given.pop("enabled", row.enabled)
             spec = msgspec.structs.replace(_spec(row, sealer), **given)
             values: dict[str, Any] = {
-                "spec_sealed": sealer.seal_json(msgspec.to_builtins(spec), _spec_place(endpoint_id))
+                "spec_sealed": sealer.seal_json(msgspec.to_builtins(spec), spec_place(endpoint_id))
             }
             if enabled and not row.enabled:
                 values |= {"enabled": True, "disabled_reason": None, "disabled_at": None}
@@ -131,10 +131,10 @@ class Endpoints:
         secret, sealer = new_secret(), await self._vault.sealer(tenant_id)
         async with self._database.transaction(tenant_id) as connection:
             row = await find_endpoint(connection, tenant_id, endpoint_id, lock=True)
-            known = sealer.open_json(row.secrets_sealed, _secrets_place(endpoint_id))
+            known = sealer.open_json(row.secrets_sealed, secrets_place(endpoint_id))
             kept = [secret.reveal(), known[0]]
             values = {
-                "secrets_sealed": sealer.seal_json(kept, _secrets_place(endpoint_id)),
+                "secrets_sealed": sealer.seal_json(kept, secrets_place(endpoint_id)),
                 "previous_until": now() + span,
             }
             await connection.execute(update(endpoints).where(*one_endpoint(tenant_id, endpoint_id)).values(values))
@@ -170,7 +170,7 @@ async def find_endpoint(
 def open_endpoint(row: Row[Any], sealer: Sealer, *, at: datetime) -> OpenedEndpoint:
     """Open the row of an endpoint, with the secrets that sign at a moment."""
     spec = _spec(row, sealer)
-    known = sealer.open_json(row.secrets_sealed, _secrets_place(row.id))
+    known = sealer.open_json(row.secrets_sealed, secrets_place(row.id))
     both = row.previous_until is not None and at < row.previous_until
     secrets = tuple(Secret(text) for text in (known if both else known[:1]))
     return OpenedEndpoint(id=row.id, url=spec.url, events=spec.events, secrets=secrets)
@@ -204,12 +204,4 @@ def _with_secret(endpoint: Endpoint, secret: Secret) -> EndpointSecret:
 
 
 def _spec(row: Row[Any], sealer: Sealer) -> EndpointRequest:
-    return msgspec.convert(sealer.open_json(row.spec_sealed, _spec_place(row.id)), EndpointRequest)
-
-
-def _spec_place(endpoint_id: str) -> str:
-    return f"webhook_endpoint.spec:{endpoint_id}"
-
-
-def _secrets_place(endpoint_id: str) -> str:
-    return f"webhook_endpoint.secrets:{endpoint_id}"
+    return msgspec.convert(sealer.open_json(row.spec_sealed, spec_place(row.id)), EndpointRequest)

@@ -17,6 +17,7 @@ from sqlalchemy import (
 
 from plugins.storage.database import Instant, metadata
 from plugins.storage.tenants import tenants
+from plugins.vault.renewal import sealed_as
 
 endpoints = Table(
     "webhook_endpoints",
@@ -24,9 +25,9 @@ endpoints = Table(
     Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
     Column("id", String(40), nullable=False),
     # ``{url, events, description}``
-    Column("spec_sealed", LargeBinary, nullable=False),
+    Column("spec_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: spec_place(row.id))),
     # the present one, and the one before it
-    Column("secrets_sealed", LargeBinary, nullable=False),
+    Column("secrets_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: secrets_place(row.id))),
     Column("previous_until", Instant),
     Column("enabled", Boolean, nullable=False),
     Column("disabled_reason", String(300)),
@@ -110,3 +111,11 @@ attempts = Table(
     ),
     Index("ix_webhook_attempts_delivery", "tenant_id", "delivery_id", "number"),
 )
+
+
+def spec_place(endpoint_id: str) -> str:
+    return f"webhook_endpoint.spec:{endpoint_id}"
+
+
+def secrets_place(endpoint_id: str) -> str:
+    return f"webhook_endpoint.secrets:{endpoint_id}"

@@ -5,6 +5,8 @@
     ├── KeysDestroyed           the tenant was shredded
     ├── UnknownTenant
     ├── MasterKeyError          the master key file is absent, open to others, or lacks a version
+    ├── KeyNotFound             the tenant has no data key of that version
+    ├── KeyNeeded               something is sealed with a key that was to be destroyed
     ├── InvalidCredential       with every fault
     ├── CredentialNotFound
     ├── NotAuthorizable         no person can authorize this credential
@@ -37,6 +39,14 @@ class UnknownTenant(VaultError):
 
 class MasterKeyError(VaultError):
     """The master key cannot be used; the message says how to mend it."""
+
+
+class KeyNotFound(VaultError):
+    """The tenant has no data key of this version, or not any more."""
+
+
+class KeyNeeded(VaultError):
+    """A key cannot be destroyed: something is sealed with it, or may still be."""
 
 
 class InvalidCredential(VaultError):

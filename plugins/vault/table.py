@@ -15,6 +15,7 @@ from sqlalchemy import (
 
 from plugins.storage.database import Instant, metadata
 from plugins.storage.tenants import tenants
+from plugins.vault.renewal import sealed_as
 
 credentials = Table(
     "credentials",
@@ -23,8 +24,8 @@ credentials = Table(
     Column("id", String(40), nullable=False),
     Column("type", String(32), nullable=False),
     #: name, allowed hosts, allowed plugins
-    Column("details_sealed", LargeBinary, nullable=False),
-    Column("data_sealed", LargeBinary, nullable=False),
+    Column("details_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: details_place(row.id))),
+    Column("data_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: data_place(row.id))),
     #: ``ok``, ``needsAuthorization`` or ``needsReauth``
     Column("status", String(32), nullable=False, server_default="ok"),
     Column("created_at", Instant, nullable=False),
@@ -32,14 +33,14 @@ credentials = Table(
     Column("rotated_at", Instant, nullable=True),
     Column("last_used_at", Instant, nullable=True),
     # Of OAuth 2.0 alone: the tokens that its provider has granted, and a number that rises with each change of them.
-    Column("grant_sealed", LargeBinary, nullable=True),
+    Column("grant_sealed", LargeBinary, nullable=True, info=sealed_as(lambda row: grant_place(row.id))),
     Column("grant_version", Integer, nullable=False, server_default="0"),
     # Who is renewing them, and until when nobody else may.
     Column("renewing_by", String(40), nullable=True),
     Column("renewing_until", Instant, nullable=True),
     # An authorization that was begun: what its answer must bring, and what it is then finished with.
     Column("state_sha256", LargeBinary(32), nullable=True),
-    Column("state_sealed", LargeBinary, nullable=True),
+    Column("state_sealed", LargeBinary, nullable=True, info=sealed_as(lambda row: state_place(row.id))),
     PrimaryKeyConstraint("tenant_id", "id"),
 )
 
