@@ -29,6 +29,7 @@ _PARTS = (
     "settings",
     "database",
     "probes",
+    "pepper",
     "credentials",
     "authorizations",
     "registry",
@@ -124,7 +125,12 @@ def check_permissions(app: Litestar) -> None:
 def _install(state: State, platform: Platform) -> None:
     state.platform = platform
     state.authenticator = Authenticator(
-        platform.database, platform.tokens, platform.service_tokens, admin_key=platform.settings.admin_key
+        platform.database,
+        platform.tokens,
+        platform.service_tokens,
+        admin_key=platform.settings.admin_key,
+        pepper=platform.pepper,
+        last_used=platform.keys_used,
     )
 
 

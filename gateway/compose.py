@@ -9,6 +9,8 @@ from sqlalchemy import text
 from temporalio.client import Client
 
 from gateway.audit.trail import Trail
+from gateway.auth.keys import api_keys
+from gateway.auth.pepper import NO_PEPPER, Pepper
 from gateway.auth.service_tokens import ServiceTokens
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
@@ -107,6 +109,10 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     tiers: Tiers
     tokens: Tokens
     service_tokens: ServiceTokens
+    #: what API keys are hashed with
+    pepper: Pepper
+    #: when they were last used
+    keys_used: LastUsed
     trail: Trail
     controls: Controls
     rehearsals: Rehearsals
@@ -123,6 +129,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
     Raises:
         EngineUnavailable: Temporal does not answer (only when not `lazy`).
         MasterKeyError: the master key file cannot be used.
+        SettingsError: the file of the key pepper cannot.
         ValueError: an entry of the egress list cannot be read.
     """
     async with AsyncExitStack() as stack:
@@ -134,6 +141,8 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         provider = Provider(egress)
         grants = Grants(database, vault, provider)
         stack.push_async_callback(grants.close)
+        keys_used = LastUsed(database, api_keys)
+        stack.push_async_callback(keys_used.close)
         credentials_used = LastUsed(database, credentials_table)
         stack.push_async_callback(credentials_used.close)
         credentials = Credentials(database, vault, grants=grants, last_used=credentials_used)
@@ -230,6 +239,8 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             events=Events(workflows=workflows, executions=executions),
             tickets=Tickets(vault),
             tiers=Tiers(database),
+            pepper=NO_PEPPER if settings.key_pepper_file is None else Pepper.load(settings.key_pepper_file),
+            keys_used=keys_used,
             tokens=Tokens(settings.oidc_issuers, database, egress),
             service_tokens=ServiceTokens(vault),
             trail=Trail(database),

@@ -11,6 +11,8 @@ GatewayError
     ├── UnsupportedMediaType 415
     ├── InvalidBody          422  the body decodes, its fields are wrong; names all of them
     ├── KeyReused            422  an idempotency key came back with another body
+    ├── TooManyKeys          409  two valid API keys have this name already
+    ├── KeyEnded             409  an API key that is not valid any more
     ├── KeyInFlight          409  the first request with this idempotency key has not been answered yet
     ├── IssuerUnavailable    503  tokens of this issuer cannot be verified now
     └── ProviderUnavailable  503  a provider of tokens for credentials does not answer
@@ -111,3 +113,11 @@ class IssuerUnavailable(Refused):
 
 class ProviderUnavailable(Refused):
     problem = "unavailable"
+
+
+class TooManyKeys(Refused):
+    problem = "conflict"
+
+
+class KeyEnded(Refused):
+    problem = "conflict"

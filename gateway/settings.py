@@ -65,6 +65,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     quotes_url: str | None = None
     #: the key of the installation's administrator; ``None``: there is none
     admin_key: str | None = None
+    #: the secrets under which API keys are hashed; ``None``: SHA-256 alone
+    key_pepper_file: Path | None = None
     #: whose tokens are accepted besides API keys
     oidc_issuers: tuple[Issuer, ...] = ()
     host: str = "127.0.0.1"
@@ -255,6 +257,7 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "smtp_url": _smtp_url,
     "quotes_url": _web_url,
     "admin_key": _long_enough,
+    "key_pepper_file": Path,
     "oidc_issuers": parse_issuers,
     "prices": parse_prices,
     "host": str,

@@ -10,7 +10,8 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.auth.keys import digest, find_by_key
+from gateway.auth.keys import find_by_key
+from gateway.auth.pepper import NO_PEPPER, Pepper
 from gateway.auth.permissions import PERMISSIONS, PUBLIC, granted
 from gateway.auth.principal import Principal
 from gateway.auth.service_tokens import PREFIX, ServiceTokens
@@ -19,6 +20,7 @@ from gateway.auth.tokens import LEEWAY, Tokens
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.installation import INSTALLATION
 from plugins.storage.database import Database, now
+from plugins.storage.last_used import LastUsed
 
 #: seconds that a key once found is trusted without asking the database: the longest that one still works after it has
 #: expired or was revoked by another process
@@ -34,15 +36,26 @@ class Authenticator:
         tokens: verifies those of the issuers that an operator trusts.
         service_tokens: takes back what workers show.
         admin_key: the key of the installation's administrator, where there is one.
+        pepper: what keys are hashed with.
+        last_used: is told of each use of a key.
     """
 
     def __init__(
-        self, database: Database, tokens: Tokens, service_tokens: ServiceTokens, *, admin_key: str | None
+        self,
+        database: Database,
+        tokens: Tokens,
+        service_tokens: ServiceTokens,
+        *,
+        admin_key: str | None,
+        pepper: Pepper,
+        last_used: LastUsed,
     ) -> None:
         self._database = database
         self._tokens = tokens
         self._service_tokens = service_tokens
-        self._admin_digest = None if admin_key is None else digest(admin_key)
+        self._pepper = pepper
+        self._last_used = last_used
+        self._admin_digest = None if admin_key is None else NO_PEPPER.digest(admin_key)
         #: digest of a key or token → its principal, until when; never the key itself
         self._known: dict[bytes, tuple[Principal, float]] = {}
 
@@ -59,7 +72,7 @@ class Authenticator:
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
             raise Unauthenticated("Only the Bearer scheme is known: Authorization: Bearer gw_…")
-        presented = digest(key)
+        presented = NO_PEPPER.digest(key)
         if self._admin_digest is not None and hmac.compare_digest(self._admin_digest, presented):
             return _ADMIN
         principal, until = self._known.get(presented, (None, 0.0))
@@ -68,6 +81,8 @@ class Authenticator:
             if len(self._known) >= _MOST_CACHED:
                 self._known.clear()
             self._known[presented] = (principal, time.monotonic() + trusted)
+        if principal.id.startswith("key_"):
+            self._last_used.note(principal.tenant_id, principal.id)
         return principal
 
     def forget(self, key_id: str) -> None:
@@ -84,7 +99,7 @@ class Authenticator:
         if self._tokens.is_token(key):
             verified = await self._tokens.verify(key)
             return verified.principal, min(TRUST, verified.expires_at + LEEWAY - time.time())
-        record = await find_by_key(self._database, key)
+        record = await find_by_key(self._database, key, self._pepper)
         if record is None or not record.is_valid(now()):
             # One answer for never issued, revoked and expired: which it was is not the caller's to learn.
             raise Unauthenticated("This API key is not valid.")

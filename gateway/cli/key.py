@@ -47,8 +47,26 @@ def create_for(
 def list_keys(api: Api, out: Output) -> None:
     """List the keys of your own tenant."""
     found = api.all("/v1/api-keys", 1_000)
-    rows = [(k["id"], k["name"], k["role"], moment(k.get("createdAt")), moment(k.get("revokedAt"))) for k in found]
-    out.table(("id", "name", "role", "created", "revoked"), rows, raw=found, empty="There are no keys.")
+    rows = [
+        (k["id"], k["name"], k["role"], *(moment(k.get(at)) for at in ("lastUsedAt", "expiresAt", "revokedAt")))
+        for k in found
+    ]
+    columns = ("id", "name", "role", "last used", "expires", "revoked")
+    out.table(columns, rows, raw=found, empty="There are no keys.")
+
+
+@key.command()
+@click.argument("key_id", metavar="KEY")
+@click.option("--overlap", default="24h", show_default=True, help="How long the old key goes on working.")
+@click.option("--expires-at", help="RFC 3339 time at which the new key ends.")
+@with_api
+@with_output
+def rotate(api: Api, out: Output, *, key_id: str, overlap: str, expires_at: str | None) -> None:
+    """Make a key that takes over from another one of your own tenant; it is shown once."""
+    body = {"overlap": overlap} | ({"expiresAt": expires_at} if expires_at else {})
+    made = api.post(f"/v1/api-keys/{key_id}/rotate", body)
+    shown = {"id": made["id"], "key": made["key"], "old one until": moment(made["previousExpiresAt"])}
+    out.fields(shown, raw=made)
 
 
 @key.command()

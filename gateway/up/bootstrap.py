@@ -10,6 +10,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.auth.keys import create_key, find_by_key
+from gateway.auth.pepper import Pepper
+from gateway.errors import SettingsError
 from gateway.migrate import migrate
 from gateway.up.errors import UpError
 from gateway.up.files import write_private
@@ -30,7 +32,9 @@ class DevKeys(Struct, frozen=True, kw_only=True, rename="camel"):
     api_key: str = ""
 
 
-async def bootstrap(folder: DataFolder, *, database_url: str, master_key_file: Path, admin_key: str | None) -> DevKeys:
+async def bootstrap(
+    folder: DataFolder, *, database_url: str, master_key_file: Path, key_pepper_file: Path, admin_key: str | None
+) -> DevKeys:
     """Bring the database up to date and return keys that work; keeps what an earlier start made.
 
     An `admin_key` that the settings name is taken as it is.
@@ -40,8 +44,9 @@ async def bootstrap(folder: DataFolder, *, database_url: str, master_key_file: P
     """
     try:
         MasterKey.load_or_create(master_key_file)
+        pepper = _pepper(folder, key_pepper_file)
         await migrate(database_url)
-    except MasterKeyError as error:
+    except (MasterKeyError, SettingsError) as error:
         raise UpError(str(error)) from None
     except (SQLAlchemyError, CommandError, OSError) as error:
         shown = make_url(database_url).render_as_string(hide_password=True)
@@ -50,7 +55,7 @@ async def bootstrap(folder: DataFolder, *, database_url: str, master_key_file: P
     known = msgspec.json.decode(file.read_bytes(), type=DevKeys) if file.exists() else None
     database = Database(database_url)
     try:
-        api_key = await _owner_key(database, known.api_key if known else "")
+        api_key = await _owner_key(database, known.api_key if known else "", pepper)
     finally:
         await database.close()
     keys = DevKeys(
@@ -60,12 +65,19 @@ async def bootstrap(folder: DataFolder, *, database_url: str, master_key_file: P
     return keys
 
 
-async def _owner_key(database: Database, known: str) -> str:
-    record = await find_by_key(database, known)
+def _pepper(folder: DataFolder, file: Path) -> Pepper:
+    """Read the pepper; our own file is made when it is not there yet."""
+    if file == folder.key_pepper_file and not file.exists():
+        write_private(file, f"{secrets.token_urlsafe(32)}\n".encode())
+    return Pepper.load(file)
+
+
+async def _owner_key(database: Database, known: str, pepper: Pepper) -> str:
+    record = await find_by_key(database, known, pepper)
     if record is not None and record.is_valid(now()):
         return known
     exists = await find_tenant(database, TENANT_ID) is not None
     async with database.transaction(TENANT_ID) as connection:
         if not exists:
             await create_tenant(connection, TENANT_NAME, id=TENANT_ID)
-        return (await create_key(connection, TENANT_ID, name="gateway up", role="owner")).key
+        return (await create_key(connection, TENANT_ID, name="gateway up", role="owner", pepper=pepper)).key

@@ -63,6 +63,10 @@ class DataFolder:
         return URL.create("sqlite", database=str(self.path / "gateway.db")).render_as_string()
 
     @property
+    def key_pepper_file(self) -> Path:
+        return self.path / "keys.pepper"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

@@ -62,6 +62,7 @@ async def plan_services(folder: DataFolder, ports: Ports, environ: Mapping[str, 
     settings = {
         "GATEWAY_DATABASE_URL": folder.database_url,
         "GATEWAY_MASTER_KEY_FILE": str(folder.path / "master.key"),
+        "GATEWAY_KEY_PEPPER_FILE": str(folder.key_pepper_file),
         "GATEWAY_SMTP_URL": sandbox.smtp_url,
         "GATEWAY_QUOTES_URL": sandbox.http_url,
     }

@@ -106,6 +106,7 @@ class Session:
                 self.folder,
                 database_url=settings["GATEWAY_DATABASE_URL"],
                 master_key_file=Path(settings["GATEWAY_MASTER_KEY_FILE"]),
+                key_pepper_file=Path(settings["GATEWAY_KEY_PEPPER_FILE"]),
                 admin_key=settings.get("GATEWAY_ADMIN_KEY"),
             ),
             supervisor.start(*services.servers, timeout=_READY_TIMEOUT),

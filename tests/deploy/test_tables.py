@@ -21,6 +21,7 @@ IN_CLEAR = {
 #: bytes that are not sealed, and why
 NOT_SEALED = {
     "api_keys.key_sha256": "a digest of 256 random bits",
+    "credentials.state_sha256": "a digest of 256 random bits",
     "idempotency_keys.fingerprint": "a digest",
     "tenant_keys.wrapped_key": "sealed by the master key",
 }

@@ -1,15 +1,25 @@
 """Keys through the API: who gets in, what each may do, and that nothing of a key is kept but its hash."""
 
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
 from typing import get_args
 
 import httpx
+import pytest
+from msgspec import structs
 from sqlalchemy import select
 
-from gateway.auth.keys import api_keys
+from gateway.app import create_app
+from gateway.auth.keys import api_keys, find_by_key
+from gateway.auth.pepper import Pepper
 from gateway.auth.permissions import PERMISSIONS, TenantRole
-from gateway.compose import Platform
-from tests.gateway.application import ADMIN, Headers, MakeTenant
+from gateway.compose import Platform, open_platform
+from gateway.errors import SettingsError
+from gateway.settings import Settings
+from tests.gateway.application import ADMIN, Headers, MakeTenant, asking, new_tenant
 
 
 async def test_a_new_key_works_at_once_and_is_shown_once(client: httpx.AsyncClient, platform: Platform) -> None:
@@ -121,3 +131,134 @@ async def test_lists_come_in_pages(client: httpx.AsyncClient, owner: Headers) ->
     assert [item["name"] for item in rest["items"]] == ["test"]
     assert rest["nextCursor"] is None
     assert (await client.get("/v1/api-keys?cursor=../x", headers=owner)).status_code == 400
+
+
+async def test_a_rotated_key_and_its_successor_both_work_until_the_overlap_ends(
+    client: httpx.AsyncClient, owner: Headers, platform: Platform
+) -> None:
+    body = {"name": "ci", "role": "viewer", "scopes": ["jobs.read"], "expiresAt": "2100-01-01T00:00:00Z"}
+    old = (await client.post("/v1/api-keys", headers=owner, json=body)).json()
+    rotated = await client.post(f"/v1/api-keys/{old['id']}/rotate", headers=owner, json={"overlap": "1h"})
+    assert rotated.status_code == 201, rotated.text
+    new = rotated.json()
+    assert {name: new[name] for name in ("name", "role", "scopes")} == {
+        name: old[name] for name in ("name", "role", "scopes")
+    }
+    assert new["expiresAt"] > "2099"
+    until = datetime.fromisoformat(new["previousExpiresAt"])
+    assert timedelta(minutes=59) < until - datetime.now(UTC) <= timedelta(hours=1)
+    for key in (old["key"], new["key"]):
+        assert (await client.get("/v1/me", headers={"Authorization": f"Bearer {key}"})).status_code == 200
+    await end(platform, old["id"])
+    for key, status in ((old["key"], 401), (new["key"], 200)):
+        assert await find_by_key(platform.database, key) is not None
+        async with asking(create_app(platform)) as another:
+            answer = await another.get("/v1/me", headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == status
+
+
+async def test_two_valid_keys_have_one_name_and_no_third(client: httpx.AsyncClient, owner: Headers) -> None:
+    body = {"name": "ci", "role": "viewer"}
+    first = (await client.post("/v1/api-keys", headers=owner, json=body)).json()
+    second = (await client.post(f"/v1/api-keys/{first['id']}/rotate", headers=owner)).json()
+    for refused in (
+        await client.post(f"/v1/api-keys/{first['id']}/rotate", headers=owner),
+        await client.post(f"/v1/api-keys/{second['id']}/rotate", headers=owner),
+        await client.post("/v1/api-keys", headers=owner, json=body),
+    ):
+        assert (refused.status_code, "revoke one" in refused.json()["detail"]) == (409, True)
+    await client.delete(f"/v1/api-keys/{first['id']}", headers=owner)
+    assert (await client.post(f"/v1/api-keys/{first['id']}/rotate", headers=owner)).status_code == 409, "it has ended"
+    assert (await client.post(f"/v1/api-keys/{second['id']}/rotate", headers=owner)).status_code == 201
+
+
+async def test_of_many_rotations_of_one_key_at_once_one_makes_a_key(client: httpx.AsyncClient, owner: Headers) -> None:
+    made = (await client.post("/v1/api-keys", headers=owner, json={"name": "ci", "role": "viewer"})).json()
+    where = f"/v1/api-keys/{made['id']}/rotate"
+    answers = await asyncio.gather(*(client.post(where, headers=owner) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [201] + 7 * [409]
+
+
+async def test_a_rotation_gives_no_more_than_the_caller_has(client: httpx.AsyncClient, make_tenant: MakeTenant) -> None:
+    owner = await make_tenant()
+    mine = (await client.get("/v1/me", headers=owner)).json()["keyId"]
+    body = {"name": "narrow", "role": "owner", "scopes": ["keys.write", "jobs.read"]}
+    narrow = (await client.post("/v1/api-keys", headers=owner, json=body)).json()
+    headers = {"Authorization": f"Bearer {narrow['key']}"}
+    assert (await client.post(f"/v1/api-keys/{mine}/rotate", headers=headers)).status_code == 403
+    assert (await client.post(f"/v1/api-keys/{narrow['id']}/rotate", headers=headers)).status_code == 201
+    foreign = await client.post(f"/v1/api-keys/{mine}/rotate", headers=await make_tenant())
+    assert foreign.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"overlap": "31d"}, ["/overlap"]),
+        ({"overlap": "soon"}, ["/overlap"]),
+        ({"overlap": "99999d", "expiresAt": "2001-01-01T00:00:00Z"}, ["/expiresAt", "/overlap"]),
+    ],
+)
+async def test_a_rotation_that_cannot_be_is_refused(
+    client: httpx.AsyncClient, owner: Headers, body: dict[str, str], pointers: list[str]
+) -> None:
+    mine = (await client.get("/v1/me", headers=owner)).json()["keyId"]
+    refused = await client.post(f"/v1/api-keys/{mine}/rotate", headers=owner, json=body)
+    assert (refused.status_code, [fault["pointer"] for fault in refused.json()["errors"]]) == (422, pointers)
+
+
+async def test_the_last_use_of_a_key_is_told_and_written_once_a_minute_beside_the_requests(
+    client: httpx.AsyncClient, owner: Headers, platform: Platform
+) -> None:
+    deadline = time.monotonic() + 10
+    while (used := (await client.get("/v1/api-keys", headers=owner)).json()["items"][0]["lastUsedAt"]) is None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert datetime.now(UTC) - datetime.fromisoformat(used) < timedelta(seconds=15)
+    for _ in range(50):
+        await client.get("/v1/me", headers=owner)
+    await platform.keys_used.close()
+    assert (await client.get("/v1/api-keys", headers=owner)).json()["items"][0]["lastUsedAt"] == used
+
+
+async def test_a_pepper_hashes_new_keys_and_older_hashes_go_on_working(
+    settings: Settings, platform: Platform, tmp_path: Path
+) -> None:
+    old = (await new_tenant(platform))["Authorization"].removeprefix("Bearer ")
+    file = tmp_path / "keys.pepper"
+    file.write_text("first-secret-of-more-than-32-characters\n")
+    file.chmod(0o600)
+    peppered = structs.replace(settings, key_pepper_file=file)
+    async with open_platform(peppered) as opened, asking(create_app(opened)) as client:
+        headers = {"Authorization": f"Bearer {old}"}
+        made = (await client.post("/v1/api-keys", headers=headers, json={"name": "new", "role": "viewer"})).json()
+        assert (await client.get("/v1/me", headers={"Authorization": f"Bearer {made['key']}"})).status_code == 200
+    async with platform.database.across.read() as connection:
+        query = select(api_keys.c.key_sha256).where(api_keys.c.id == made["id"])
+        stored = (await connection.execute(query)).scalar_one()
+    assert stored != sha256(made["key"].encode()).digest()
+    # Another secret in front: what was hashed under the one before still opens; without it, it does not.
+    file.write_text(f"second-secret-of-more-than-32-characters\n{file.read_text()}")
+    assert await find_by_key(platform.database, made["key"], Pepper.load(file)) is not None
+    assert await find_by_key(platform.database, old, Pepper.load(file)) is not None
+    assert await find_by_key(platform.database, made["key"]) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"), [("short", 0o600, "32"), ("", 0o600, "32"), ("x" * 32, 0o604, "open to others")]
+)
+def test_a_pepper_that_protects_nothing_is_refused(tmp_path: Path, content: str, mode: int, said: str) -> None:
+    file = tmp_path / "keys.pepper"
+    file.write_text(content)
+    file.chmod(mode)
+    with pytest.raises(SettingsError, match=said):
+        Pepper.load(file)
+    with pytest.raises(SettingsError, match="cannot read"):
+        Pepper.load(tmp_path / "absent")
+
+
+async def end(platform: Platform, key_id: str) -> None:
+    """Let a key have expired."""
+    async with platform.database.across.transaction() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        await connection.execute(api_keys.update().where(api_keys.c.id == key_id).values(expires_at=past))

@@ -136,6 +136,8 @@ def test_a_key_is_made_shown_once_and_revoked(gateway: Gateway) -> None:
     listed = gateway("key", "list").stdout
     assert made["id"] in listed
     assert made["key"] not in listed
+    rotated = json.loads(gateway("key", "rotate", made["id"], "--overlap", "1h", "--json").stdout)
+    assert gateway("job", "list", env={"GATEWAY_API_KEY": rotated["key"]}).exit_code == 0
     assert gateway("key", "revoke", made["id"], "--yes").exit_code == 0
     assert gateway("job", "list", env=reader).exit_code == 4
 
