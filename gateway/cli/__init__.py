@@ -28,6 +28,8 @@ _EPILOG = (
         "execution": "gateway.cli.execution:execution",
         "approvals": "gateway.cli.approvals:approvals",
         "job": "gateway.cli.job:job",
+        "dead-letter": "gateway.cli.dead_letter:dead_letter",
+        "job-limits": "gateway.cli.job_limits:job_limits",
         "schedule": "gateway.cli.schedule:schedule",
         "endpoint": "gateway.cli.endpoint:endpoint",
         "delivery": "gateway.cli.delivery:delivery",

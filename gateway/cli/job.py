@@ -13,14 +13,25 @@ from gateway.cli.reach import with_api
 
 @click.group()
 def job() -> None:
-    """Jobs: internal chores, on Dramatiq."""
+    """Jobs: internal chores."""
 
 
 @job.command()
 @click.argument("type_", metavar="TYPE")
 @click.option("-p", "--payload", type=JsonInput(), default="{}", show_default=True, help="The plugin's config.")
+@click.option("-c", "--credential", "credentials", multiple=True, metavar="SLOT=ID", help="Bind a credential.")
 @click.option("--queue", type=click.Choice(("critical", "default", "bulk")))
 @click.option("--delay", help='Run later, e.g. "5m".')
+@click.option("--at", help="Run at a moment, e.g. 2030-01-31T09:00:00Z.")
+@click.option("--ttl", help="Give up when it could not be done for this long.")
+@click.option("--timeout", help="Of one attempt.")
+@click.option("--max-attempts", "maxAttempts", type=click.IntRange(1, 1000))
+@click.option("--retry", type=JsonInput(), help='The back-off, e.g. {"maxAttempts": 9, "maxInterval": "1h"}.')
+@click.option("--singleton-key", "singletonKey", help="One job with this key is active at a time.")
+@click.option("--singleton-wins", "singletonWins", type=click.Choice(("oldest", "newest")))
+@click.option("--debounce", help="Begin when none with the singleton key was asked for during this long.")
+@click.option("--on-exhausted", "onExhausted", type=click.Choice(("deadLetter", "promote")))
+@click.option("--lane", type=click.Choice(("dramatiq", "temporal")), help="Which engine does it.")
 @click.option("--tag", "tags", multiple=True)
 @click.option("--key", help="Idempotency key: an equal one answers with the first job.")
 @click.option("--watch", "watched", is_flag=True, help="Follow it to its end.")
@@ -32,14 +43,15 @@ def enqueue(
     *,
     type_: str,
     payload: Any,
-    queue: str | None,
-    delay: str | None,
+    credentials: tuple[str, ...],
     tags: tuple[str, ...],
     key: str | None,
     watched: bool,
+    **options: Any,
 ) -> None:
     """Enqueue a job of TYPE, e.g. email.send."""
-    body = {"type": type_, "payload": payload, "queue": queue, "delay": delay, "tags": list(tags) or None}
+    bound = dict(_binding(credential) for credential in credentials) or None
+    body = {"type": type_, "payload": payload, "credentials": bound, "tags": list(tags) or None, **options}
     made = api.post(
         "/v1/jobs",
         {name: value for name, value in body.items() if value is not None},
@@ -54,12 +66,14 @@ def enqueue(
 @job.command("list")
 @click.option("--status", help="Only those with this status.")
 @click.option("--type", "type_", help="Only those of this type.")
+@click.option("--queue", help="Only those of this queue.")
+@click.option("--tag", help="Only those with this tag.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @with_api
 @with_output
-def list_jobs(api: Api, out: Output, *, status: str | None, type_: str | None, limit: int) -> None:
+def list_jobs(api: Api, out: Output, *, type_: str | None, limit: int, **filters: str | None) -> None:
     """List jobs, newest first."""
-    found = api.all("/v1/jobs", limit, status=status, type=type_)
+    found = api.all("/v1/jobs", limit, type=type_, **filters)
     rows = [
         (j["id"], j.get("type"), j.get("queue"), j["status"], j.get("attempts"), moment(j.get("createdAt")))
         for j in found
@@ -75,7 +89,6 @@ def list_jobs(api: Api, out: Output, *, status: str | None, type_: str | None, l
 def show(api: Api, out: Output, *, job_id: str) -> None:
     """Show a job."""
     found = api.get(f"/v1/jobs/{job_id}")
-    error = found.get("error")
     out.fields(
         {
             "id": found["id"],
@@ -83,12 +96,37 @@ def show(api: Api, out: Output, *, job_id: str) -> None:
             "queue": found.get("queue"),
             "status": found["status"],
             "attempts": found.get("attempts"),
-            "error": f"{error['type']}: {error['message']}" if error else None,
+            "execution": found.get("promotedTo"),
+            "error": _error(found),
+            "progress": found.get("progress"),
             "result": found.get("result"),
+            "tags": found.get("tags"),
             "created": moment(found.get("createdAt")),
         },
         raw=found,
     )
+
+
+@job.command()
+@click.argument("job_id", metavar="JOB")
+@with_api
+@with_output
+def timeline(api: Api, out: Output, *, job_id: str) -> None:
+    """List what happened to a job, attempt by attempt, on both engines."""
+    found = api.get(f"/v1/jobs/{job_id}/timeline")["items"]
+    rows = [
+        (
+            moment(m["at"]),
+            m.get("status") or m["event"],
+            m.get("lane"),
+            m.get("attempt"),
+            m.get("executionId"),
+            _error(m),
+        )
+        for m in found
+    ]
+    columns = ("at", "what", "engine", "attempt", "execution", "error")
+    out.table(columns, rows, raw=found, empty="Nothing has happened yet.")
 
 
 @job.command()
@@ -116,6 +154,18 @@ def cancel(api: Api, out: Output, *, job_id: str) -> None:
 def retry(api: Api, out: Output, *, job_id: str) -> None:
     """Try a job again now."""
     _act(api, out, job_id, "retry")
+
+
+def _binding(text: str) -> tuple[str, str]:
+    slot, _, credential_id = text.partition("=")
+    if not slot or not credential_id:
+        raise click.BadParameter(f"{text!r} is not like auth=cred_…", param_hint="--credential")
+    return slot, credential_id
+
+
+def _error(found: dict[str, Any]) -> str | None:
+    error = found.get("error")
+    return f"{error['type']}: {error['message']}" if error else None
 
 
 def _act(api: Api, out: Output, job_id: str, action: str) -> None:

@@ -12,8 +12,9 @@ from rich.text import Text
 from gateway.cli.api import Api
 from gateway.cli.output import cell, make_table, printable, seconds_between, shortened
 
-#: an execution or a job is over in one of these
-CLOSED = frozenset({"completed", "failed", "canceled", "terminated", "timedOut", "dead", "expired"})
+#: an execution is over in one of these, and a job in one of those: when that has ``failed`` it is tried again
+_ENDS = frozenset({"completed", "failed", "canceled", "terminated", "timedOut"})
+_ENDS_OF_JOB = frozenset({"completed", "dead", "canceled", "expired"})
 
 _POLL = 0.25
 
@@ -21,13 +22,13 @@ _POLL = 0.25
 def follow_execution(api: Api, execution_id: str, console: Console) -> dict[str, Any]:
     """Show the steps of an execution as they happen; return the execution when it is closed."""
     view = _live if console.is_terminal else _lines
-    return view(console, lambda: _read_execution(api, execution_id))
+    return view(console, lambda: _read_execution(api, execution_id), _ENDS)
 
 
 def follow_job(api: Api, job_id: str, console: Console) -> dict[str, Any]:
     """Show a job's states as they change; return the job when it is over."""
     view = _live if console.is_terminal else _lines
-    return view(console, lambda: (api.get(f"/v1/jobs/{job_id}"), []))
+    return view(console, lambda: (api.get(f"/v1/jobs/{job_id}"), []), _ENDS_OF_JOB)
 
 
 def steps_table(steps: list[dict[str, Any]]) -> Table:
@@ -43,17 +44,17 @@ def _read_execution(api: Api, execution_id: str) -> Reading:
     return execution, api.get(f"/v1/executions/{execution_id}/steps")["items"]
 
 
-def _live(console: Console, read: Callable[[], Reading]) -> dict[str, Any]:
+def _live(console: Console, read: Callable[[], Reading], ends: frozenset[str]) -> dict[str, Any]:
     with Live(console=console, auto_refresh=False) as live:
         while True:
             subject, steps = read()
             live.update(Group(_headline(subject), *([steps_table(steps)] if steps else [])), refresh=True)
-            if subject["status"] in CLOSED:
+            if subject["status"] in ends:
                 return subject
             time.sleep(_POLL)
 
 
-def _lines(console: Console, read: Callable[[], Reading]) -> dict[str, Any]:
+def _lines(console: Console, read: Callable[[], Reading], ends: frozenset[str]) -> dict[str, Any]:
     shown: dict[str, str] = {}
     while True:
         subject, steps = read()
@@ -65,7 +66,7 @@ def _lines(console: Console, read: Callable[[], Reading]) -> dict[str, Any]:
         if shown.get("") != subject["status"]:
             shown[""] = subject["status"]
             console.print(_headline(subject))
-        if subject["status"] in CLOSED:
+        if subject["status"] in ends:
             return subject
         time.sleep(_POLL)
 

@@ -21,7 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _COLORS = {
     **dict.fromkeys(("completed", "active", "ready", "ok", "published"), "green"),
-    **dict.fromkeys(("running", "starting", "restarting", "waiting", "paused"), "cyan"),
+    **dict.fromkeys(("running", "starting", "restarting", "waiting", "paused", "promoting", "promoted"), "cyan"),
     **dict.fromkeys(("failed", "dead", "timedOut", "terminated", "error", "down"), "red"),
     **dict.fromkeys(("queued", "scheduled", "pending", "skipped", "canceled", "expired", "warning"), "yellow"),
 }

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -15,6 +15,23 @@ from gateway.up.folder import DataFolder, DevFile
 R = TypeVar("R")
 
 DEFAULT_DATA_DIR = ".gateway"
+
+
+class _Holder(NamedTuple):
+    """Whose key is used: where the environment has it, and where ``dev.json`` does."""
+
+    variable: str
+    key_of: Callable[[DevFile], str]
+
+
+_OWNER = _Holder("GATEWAY_API_KEY", lambda dev: dev.api_key)
+_ADMIN = _Holder("GATEWAY_ADMIN_KEY", lambda dev: dev.admin_key)
+
+_data_dir = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Data folder of a running `gateway up`; else GATEWAY_URL and the key of the environment are used.",
+)
 
 
 def find_folder(data_dir: Path | None) -> DataFolder:
@@ -46,12 +63,25 @@ def with_folder(command: Callable[..., R]) -> Callable[..., R]:
 
 def with_api(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command the API as its first argument, as an owner of a tenant."""
-    return _with_key(command, "GATEWAY_API_KEY", lambda dev: dev.api_key)
+    return _with_key(command, _OWNER)
 
 
 def with_admin_api(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command the API as its first argument, as the installation's administrator."""
-    return _with_key(command, "GATEWAY_ADMIN_KEY", lambda dev: dev.admin_key)
+    return _with_key(command, _ADMIN)
+
+
+def with_either_api(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the API as its first argument, as an owner, or with ``--admin`` as the administrator."""
+
+    @_data_dir
+    @click.option("--admin", is_flag=True, help="As the installation's administrator.")
+    @wraps(command)
+    def wrapped(*args: Any, data_dir: Path | None, admin: bool, **options: Any) -> R:
+        with _reach(data_dir, _ADMIN if admin else _OWNER) as api:
+            return command(api, *args, **options)
+
+    return wrapped
 
 
 def open_api(folder: DataFolder) -> Api:
@@ -60,29 +90,27 @@ def open_api(folder: DataFolder) -> Api:
     Raises:
         Unreachable: none is ready there.
     """
-    return _open(folder, lambda dev: dev.api_key)
+    return _open(folder, _OWNER.key_of)
 
 
-def _with_key(command: Callable[..., R], variable: str, key_of: Callable[[DevFile], str]) -> Callable[..., R]:
-    @click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Data folder of a running `gateway up`; else GATEWAY_URL and the key of the environment are used.",
-    )
+def _with_key(command: Callable[..., R], holder: "_Holder") -> Callable[..., R]:
+    @_data_dir
     @wraps(command)
     def wrapped(*args: Any, data_dir: Path | None, **options: Any) -> R:
-        url, key = os.environ.get("GATEWAY_URL"), os.environ.get(variable)
-        if data_dir is None and url:
-            if not key:
-                raise Unreachable(f"GATEWAY_URL is set, {variable} is not. Set it to a key of that installation.")
-            api = Api(url, key)
-        else:
-            named = data_dir or os.environ.get("GATEWAY_DATA_DIR")
-            api = _open(find_folder(Path(named) if named else None), key_of)
-        with api:
+        with _reach(data_dir, holder) as api:
             return command(api, *args, **options)
 
     return wrapped
+
+
+def _reach(data_dir: Path | None, holder: "_Holder") -> Api:
+    url, key = os.environ.get("GATEWAY_URL"), os.environ.get(holder.variable)
+    if data_dir is None and url:
+        if not key:
+            raise Unreachable(f"GATEWAY_URL is set, {holder.variable} is not. Set it to a key of that installation.")
+        return Api(url, key)
+    named = data_dir or os.environ.get("GATEWAY_DATA_DIR")
+    return _open(find_folder(Path(named) if named else None), holder.key_of)
 
 
 def _open(folder: DataFolder, key_of: Callable[[DevFile], str]) -> Api:
