@@ -64,6 +64,24 @@ _LONG = {
     "edges": edges("paid>each", "each>bad"),
 }
 
+_MUCH_TO_UNDO = {
+    "nodes": [
+        *(
+            node(f"n{number}", values={"n": number})
+            | {
+                "compensate": {
+                    "pluginId": "test.flaky",
+                    "config": {"permanent": f"{{{{ nodes.n{number}.output.n == 4 }}}}"},
+                }
+            }
+            for number in range(8)
+        ),
+        node("bad", "test.flaky", permanent=True),
+        node("never", values={}),
+    ],
+    "edges": edges(*(f"n{number}>n{number + 1}" for number in range(7)), "n7>bad", "bad>never"),
+}
+
 _PATIENT = {
     "nodes": [
         node("first", values={"n": 1}),
@@ -659,6 +677,10 @@ CASES = (
         },
         input=3,
         rerun=("again", {"value": 4}),
+    ),
+    *(
+        Case(name=name, definition=_MUCH_TO_UNDO, history_limit=25, run=run)
+        for name, run in (("handover-while-undoing", 0), ("further-undoing", 1))
     ),
     Case(name="handover", definition=_LONG, input={"id": "abc"}, history_limit=25, run=0),
     Case(name="further-run", definition=_LONG, input={"id": "abc"}, history_limit=25),

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
 
 from plugins.storage.database import Database, metadata
 from tests.replay.recording import runs
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.execution_views import Execution, Step
+from user_workflows.interpreter.messages import workflow_id
 
 #: events after which a run hands over here
 LIMIT = 60
@@ -162,6 +165,71 @@ async def test_a_cancel_closes_a_later_run_and_what_an_earlier_one_began(lane: L
     finished = await lane.finish(execution)
     steps = await lane.steps(finished)
     assert (finished.status, steps["hold"].status, steps["each"].status) == ("canceled", "canceled", "completed")
+
+
+#: nodes whose undoing takes several runs
+UNDOABLE = 30
+
+
+def undoable(*last: dict[str, Any]) -> dict[str, Any]:
+    """Draw a chain of nodes that cost nothing to make; each is undone by an activity that sees what it came to."""
+    nodes: list[dict[str, Any]] = []
+    for number in range(UNDOABLE):
+        config = {"failures": f"{{{{ nodes.n{number}.output.n - {number} + trigger }}}}", "permanent": number == 3}
+        drawn = node(f"n{number}", values={"n": number})
+        nodes.append(drawn | {"compensate": {"pluginId": "test.flaky", "config": config}})
+    ids = [each["id"] for each in (*nodes, *last)]
+    drawn_edges = edges(*(f"{a}>{b}" for a, b in pairwise(ids)))
+    return {"nodes": [*nodes, *last], "edges": drawn_edges}
+
+
+def undone(lane: Lane, since: int) -> list[str]:
+    return [step.removesuffix(".compensate") for step, *_ in lane.keys[since:] if step.endswith(".compensate")]
+
+
+ALL_BACKWARDS = [f"n{number}" for number in reversed(range(UNDOABLE))]
+
+
+async def check_undone(lane: Lane, finished: Execution, since: int) -> None:
+    """Each was undone once, in reverse order, over several runs of which none became long."""
+    assert undone(lane, since) == ALL_BACKWARDS
+    lengths = await chain(lane, finished)
+    assert len(lengths) > 2
+    assert max(lengths) < LIMIT + 30, lengths
+    assert finished.history_events is not None
+    assert abs(finished.history_events - sum(lengths)) <= len(lengths) + 5
+    steps = await lane.steps(finished)
+    assert {id for id, step in steps.items() if step.compensation and step.compensation.status == "failed"} == {"n3"}
+    assert sum(step.compensation is not None for step in steps.values()) == UNDOABLE
+    assert steps["n7"].output == {"n": 7}
+
+
+async def test_what_is_being_undone_is_undone_in_further_runs(lane: Lane) -> None:
+    since = len(lane.keys)
+    definition = undoable(node("bad", "test.flaky", permanent=True), node("never", values={}))
+    finished = await lane.run(definition, 0)
+    assert finished.status == "failed"
+    assert finished.error is not None
+    assert (finished.error.node_id, finished.error.type) == ("bad", "test.permanent")
+    assert finished.error.message == "it will never work; compensation was incomplete: n3 could not be undone"
+    await check_undone(lane, finished, since)
+    steps = await lane.steps(finished)
+    assert (steps["bad"].status, steps["never"].status) == ("failed", "skipped")
+
+
+async def test_a_canceled_execution_is_undone_in_further_runs_and_ends_as_canceled(lane: Lane) -> None:
+    since = len(lane.keys)
+    execution = await lane.start(await lane.publish(undoable(node("hold", "wait", signal="never"))), 0)
+    await until(lane, execution, lambda steps: steps["hold"].status == "waiting")
+    await lane.executions.cancel(lane.tenant_id, execution.id, compensate=True)
+    finished = await lane.finish(execution)
+    assert finished.status == "canceled"
+    await check_undone(lane, finished, since)
+    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
+    async with asyncio.timeout(20):
+        while (status := (await handle.describe()).status) == WorkflowExecutionStatus.RUNNING:
+            await asyncio.sleep(0.02)
+    assert status == WorkflowExecutionStatus.CANCELED
 
 
 async def test_a_loop_in_batches_goes_on_in_further_runs(lane: Lane) -> None:

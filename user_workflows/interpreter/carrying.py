@@ -57,6 +57,7 @@ def _carry_node(walk: Walk, state: NodeState, asked: frozenset[str] | None) -> C
         closed_at=state.closed_at,
         kept=state.kept,
         progress=None if loop is None else _carry_loop(loop, state.node),
+        compensation=state.compensation,
     )
 
 

@@ -4,7 +4,7 @@ What runs inside a loop is undone by the loop as a whole. Steps reused from anot
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from msgspec import structs
 
@@ -24,11 +24,22 @@ class Compensator:
     Args:
         journal: of the execution.
         tell: called when something changed.
+        before_each: awaited before each action, with the nodes that could not be undone so far.
+        left: nodes that an earlier run of the execution could not undo.
     """
 
-    def __init__(self, journal: Journal, tell: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        tell: Callable[[], None],
+        *,
+        before_each: Callable[[Sequence[str]], Awaitable[None]],
+        left: Sequence[str] = (),
+    ) -> None:
         self._journal = journal
         self._tell = tell
+        self._before_each = before_each
+        self._left = [*left]
 
     async def undo(self, error: ExecutionError, undos: Iterable[Undo]) -> ExecutionError:
         """Undo what has completed and return the execution's error, which says so where not everything was undone.
@@ -48,35 +59,34 @@ class Compensator:
                 await asyncio.shield(undoing)
             except asyncio.CancelledError:
                 continue
-        left = undoing.result()
-        if not left:
+        undoing.result()
+        if not self._left:
             return error
-        message = f"{error.message}; compensation was incomplete: {', '.join(left)} could not be undone"
+        message = f"{error.message}; compensation was incomplete: {', '.join(self._left)} could not be undone"
         return structs.replace(error, message=message)
 
     @staticmethod
     def _is_due(state: NodeState) -> bool:
-        # A completed step has a reason only where another execution made it.
-        return state.status == "completed" and state.reason is None
+        # A completed step has a reason only where another execution made it. An earlier run may have undone it.
+        return state.status == "completed" and state.reason is None and state.compensation is None
 
-    async def _undo_all(self, due: Iterable[Undo]) -> list[str]:
-        """Undo one after the other, and return the nodes that could not be."""
-        left = []
+    async def _undo_all(self, due: Iterable[Undo]) -> None:
+        """Undo one after the other."""
         for state, undo in due:
+            await self._before_each(self._left)
             self._note(state, Compensation(status="running"))
             try:
                 with too_large_fails_step():
                     await undo()
             except StepFailed as failed:
-                left.append(state.node.id)
+                self._left.append(state.node.id)
                 self._note(state, Compensation(status="failed", error=failed.error))
             except ExpressionError as fault:
-                left.append(state.node.id)
+                self._left.append(state.node.id)
                 error = StepError(type=fault.type, message=str(fault))
                 self._note(state, Compensation(status="failed", error=error))
             else:
                 self._note(state, Compensation(status="completed"))
-        return left
 
     def _note(self, state: NodeState, compensation: Compensation) -> None:
         state.compensation = compensation

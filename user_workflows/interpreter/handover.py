@@ -68,7 +68,7 @@ class Handover:
         What was to park and is woken meanwhile goes on in the same run.
         """
         while self.carried is None:
-            await workflow.wait_condition(lambda: self._is_asked_to_park or self._is_long())
+            await workflow.wait_condition(lambda: self._is_asked_to_park or self.is_long)
             self._is_asked_to_park = False
             self._valve.drain()
             while self.carried is None and self._valve.is_draining:
@@ -88,11 +88,13 @@ class Handover:
         if self._walk.is_at_rest and self._journal.seq == recorded:
             self.is_parking = self._may_park()
             self.carried = self._take_down()
-        elif not self._is_long():
+        elif not self.is_long:
             self._valve.refill()
         return True
 
-    def _is_long(self) -> bool:
+    @property
+    def is_long(self) -> bool:
+        """Whether the history of this run is to end."""
         info, limit = workflow.info(), self._start.history_limit
         length = info.get_current_history_length()
         # By its bytes a history may be long at once, when much was handed over: it has to get somewhere all the same.

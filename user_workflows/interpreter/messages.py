@@ -177,6 +177,8 @@ class CarriedNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kept: dict[str, Any] = field(default_factory=dict)
     #: of a loop
     progress: "LoopProgress | None" = None
+    #: how it went to undo it
+    compensation: Compensation | None = None
 
 
 class CarriedGraph(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -206,6 +208,15 @@ class Received(Struct, frozen=True, kw_only=True, omit_defaults=True):
     args: tuple[Any, ...] = ()
 
 
+class Closing(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an execution ends that was still undoing when its run became long."""
+
+    status: ExecutionStatus
+    error: ExecutionError
+    #: the nodes that could not be undone
+    left: tuple[str, ...] = ()
+
+
 class Carried(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The state of an execution between two runs of it, beside its input and its figures."""
 
@@ -223,6 +234,8 @@ class Carried(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_cancel_requested: bool = False
     #: of the whole execution, RFC 3339
     deadline: str | None = None
+    #: it has ended, but for what is still to be undone
+    closing: Closing | None = None
 
 
 class StepRecord(Struct, frozen=True, kw_only=True):

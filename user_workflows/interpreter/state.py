@@ -109,13 +109,13 @@ class GraphState:
             state = self.nodes[kept.id]
             state.status, state.ports, state.seq, state.input = kept.status, dict(kept.ports), kept.seq, kept.input
             state.started_at, state.closed_at, state.attempt = kept.started_at, kept.closed_at, kept.attempt
-            state.reason, state.kept = kept.reason, dict(kept.kept)
+            state.reason, state.kept, state.compensation = kept.reason, dict(kept.kept), kept.compensation
             self._decided.add(kept.id)
             if not state.is_settled:
                 self.under_way.append(state)
             elif state.status == "skipped":
                 self._rule_out(state)
-            else:
+            elif state.status == "completed" or state.ports:
                 self._fire(state)
         self._ready.clear()
         for node_id, state in self.nodes.items():

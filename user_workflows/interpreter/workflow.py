@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import structs
 from temporalio import workflow
@@ -35,6 +35,7 @@ from user_workflows.interpreter.loops import run_foreach, run_while
 from user_workflows.interpreter.messages import (
     EXECUTION,
     Carried,
+    Closing,
     Earlier,
     ExecutionStatus,
     StartExecution,
@@ -108,6 +109,8 @@ class Interpreter:
             stop=self._stop,
             settle=self._walk.close,
             undos=self._undos,
+            successor=self,
+            closing=None if carried is None else carried.closing,
         )
         if carried is not None and carried.is_undone_when_canceled:
             self._ending.undo_when_canceled()
@@ -183,7 +186,7 @@ class Interpreter:
     async def _walk_on(self) -> Any:
         """Walk until the execution has its output, or this run of it hands over to the next."""
         if self._start.carried is not None and self._start.carried.is_cancel_requested:
-            await self._cancel()
+            await self.cancel()
         output = await self._walk_in_time()
         if self._handover.carried is not None:
             self._handover.end_run(self._next_run(self._handover.carried), self._details())
@@ -206,8 +209,17 @@ class Interpreter:
         self._figures.count_marker()
         self._figures.count()
 
-    async def _cancel(self) -> None:
-        """Ask for the cancel that came while the execution was parked, of this run."""
+    @property
+    def is_due(self) -> bool:
+        return self._handover.is_long
+
+    async def go_on(self, closing: Closing) -> NoReturn:
+        await self._checkpoint()
+        carried = structs.replace(self._take_down(), closing=closing)
+        self._handover.end_run(self._next_run(carried), self._details())
+
+    async def cancel(self) -> None:
+        """Ask for the cancel that came to an earlier run of the execution, of this run."""
         await workflow.execute_local_activity(CANCEL, start_to_close_timeout=timedelta(seconds=30))
         self._figures.count_marker()
         self._figures.count()
