@@ -11,6 +11,8 @@ from internal_jobs.promotion import table as job_attempts
 from internal_jobs.schedules import table as job_schedules
 from internal_jobs.webhooks import tables as webhooks
 from plugins.host import ledger
+from plugins.mail import senders as email_senders
+from plugins.mail import templates as email_templates
 from plugins.storage import blobs, tenants
 from plugins.storage.database import metadata
 from plugins.vault import keys as tenant_keys
@@ -39,6 +41,8 @@ MODULES = (
     tenant_tiers,
     approvals,
     inbound_events,
+    email_senders,
+    email_templates,
     blobs,
     api_keys,
     idempotency_keys,

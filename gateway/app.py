@@ -50,6 +50,8 @@ _PARTS = (
     "events",
     "tickets",
     "tiers",
+    "senders",
+    "templates",
     "trail",
     "controls",
     "rehearsals",

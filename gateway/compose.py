@@ -26,6 +26,7 @@ from internal_jobs.wake import Waker
 from internal_jobs.webhooks.desk import Webhooks
 from plugins.builtin import builtins
 from plugins.builtin.email.connections import SmtpConnections
+from plugins.builtin.email.desk import Desk
 from plugins.builtin.email.server import parse_smtp_url
 from plugins.builtin.stock import DEFAULT_PROVIDER
 from plugins.egress.client import EgressClient
@@ -33,6 +34,9 @@ from plugins.egress.guard import Guard
 from plugins.host.invoke import Host
 from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry, discover
+from plugins.mail.desk import open_desk
+from plugins.mail.senders import Senders
+from plugins.mail.templates import Templates
 from plugins.sdk.plugin import Plugin
 from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
@@ -93,6 +97,8 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     announcements: Announcements
     job_limits: Limits
     dead_letters: DeadLetters
+    senders: Senders
+    templates: Templates
     temporal: Client
     workflows: Workflows
     starts: Starts
@@ -152,7 +158,9 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         stack.push_async_callback(jobs.close)
         connections = SmtpConnections()
         stack.push_async_callback(connections.close)
-        registry = discover([enqueue_plugin(jobs)], builtins=_builtins(settings, connections))
+        senders, templates = Senders(database, vault), Templates(database, vault)
+        desk = open_desk(senders, templates)
+        registry = discover([enqueue_plugin(jobs)], builtins=_builtins(settings, connections, desk))
         ledger = Ledger(database, vault)
         timelines = Timelines(database, vault)
         temporal = await connect(vault, Blobs(database), settings.temporal, lazy=lazy)
@@ -210,6 +218,8 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             webhooks=webhooks,
             announcements=announcements,
             job_limits=Limits(database, vault),
+            senders=senders,
+            templates=templates,
             dead_letters=DeadLetters(database, vault),
             temporal=temporal,
             workflows=workflows,
@@ -256,11 +266,11 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         )
 
 
-def _builtins(settings: Settings, connections: SmtpConnections) -> tuple[Plugin, ...]:
+def _builtins(settings: Settings, connections: SmtpConnections, desk: Desk) -> tuple[Plugin, ...]:
     """The built-in plugins, over the services of this installation."""
     smtp = None if settings.smtp_url is None else parse_smtp_url(settings.smtp_url)
     quotes = {} if settings.quotes_url is None else {DEFAULT_PROVIDER: settings.quotes_url}
-    return builtins(smtp=smtp, connections=connections, quotes=quotes)
+    return builtins(smtp=smtp, connections=connections, desk=desk, quotes=quotes)
 
 
 async def _ask(database: Database) -> None:

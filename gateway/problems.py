@@ -30,6 +30,7 @@ from internal_jobs.errors import (
     ReplayNotFound,
     ScheduleNotFound,
 )
+from plugins.mail.errors import InvalidMailSetting, TemplateNotFound
 from plugins.vault.errors import CredentialNotFound, InvalidCredential, KeyNeeded, KeyNotFound, NotAuthorizable
 from user_workflows.errors import (
     Conflict,
@@ -267,6 +268,11 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
         [BodyFault(flaw.pointer, flaw.detail) for flaw in error.faults],
     ),
     NotAuthorizable: lambda error: Description("conflict", _sentence(str(error))),
+    # mails
+    TemplateNotFound: lambda error: Description("not-found", f"There is no template {error.name}."),
+    InvalidMailSetting: lambda error: Description(
+        "invalid-body", "It cannot be stored so.", [BodyFault(flaw.pointer, flaw.detail) for flaw in error.faults]
+    ),
     # the database
     OperationalError: _unavailable,
     InterfaceError: _unavailable,

@@ -22,6 +22,8 @@ _EDIT = _RUN | {
     "webhooks.read",
     "webhooks.write",
     "webhooks.publish",
+    "mails.read",
+    "mails.write",
 }
 _OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit", "audit.read", "usage.read", "vault.read", "vault.rotate"}
 _SERVE = _VIEW | {"executions.start", "jobs.write", "webhooks.publish"}

@@ -36,6 +36,7 @@ _EPILOG = (
         "inbound": "gateway.cli.inbound:inbound",
         "plugin": "gateway.cli.plugin:plugin",
         "credential": "gateway.cli.credential:credential",
+        "email": "gateway.cli.email:email",
         "tenant": "gateway.cli.tenant:tenant",
         "key": "gateway.cli.key:key",
         "usage": "gateway.cli.usage:usage",

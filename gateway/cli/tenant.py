@@ -26,6 +26,19 @@ def create(api: Api, out: Output, *, name: str) -> None:
 
 @tenant.command()
 @click.argument("tenant_id", metavar="TENANT")
+@click.option("--allow", "allowed", multiple=True, help="robot@example.com, *@example.com, *@*.example.com or *")
+@click.option("--none", is_flag=True, help="Grant nothing any more.")
+@with_admin_api
+@with_output
+def senders(api: Api, out: Output, *, tenant_id: str, allowed: tuple[str, ...], none: bool) -> None:
+    """Show what a tenant may send mails as by the installation's server, or grant it anew."""
+    path = f"/v1/tenants/{tenant_id}/email-senders"
+    shown = api.put(path, {"allowed": list(allowed)}) if allowed or none else api.get(path)
+    out.fields({"allowed": ", ".join(shown["allowed"]) or "nothing but that server's own sender"}, raw=shown)
+
+
+@tenant.command()
+@click.argument("tenant_id", metavar="TENANT")
 @click.option("--set", "tier_name", type=click.Choice(["basic", "standard", "premium"]), help="Grant this tier.")
 @click.option("--weight", type=float, help="Its share of busy workers, instead of the tier's.")
 @click.option("--queue", help="Only workers with this --queue run its executions.")

@@ -29,7 +29,8 @@ class Sandbox(Struct, frozen=True, kw_only=True):
 
     @property
     def smtp_url(self) -> str:
-        return f"smtp://{LOOPBACK}:{self.smtp_port}"
+        # What arrives here leaves the machine no more: anybody may send as anybody.
+        return f"smtp://{LOOPBACK}:{self.smtp_port}?senders=any"
 
     @property
     def http_url(self) -> str:

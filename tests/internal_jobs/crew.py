@@ -16,7 +16,8 @@ from internal_jobs.cell import run_cell
 from internal_jobs.worker import WorkerOptions, run_worker
 from plugins import Context, Permanent, Transient, plugin
 from plugins.builtin.email.connections import SmtpConnections
-from plugins.builtin.email.plugin import email_plugin
+from plugins.builtin.email.desk import Desk
+from plugins.builtin.email.plugin import email_plugins
 from plugins.builtin.sync.plugin import data_sync
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
@@ -161,7 +162,7 @@ CREW = Registry(
             big,
         ),
         data_sync,
-        email_plugin(None, SmtpConnections()),
+        *email_plugins(None, SmtpConnections(), Desk()),
     )
 )
 

@@ -22,6 +22,8 @@ class SmtpServer(Struct, frozen=True, kw_only=True):
     sender: str | None = None
     #: whose login it is; ``None``: the installation's
     owner: str | None = None
+    #: the server itself decides who may send as whom
+    any_sender: bool = False
 
     @property
     def default_sender(self) -> str:
@@ -39,7 +41,9 @@ class SmtpServer(Struct, frozen=True, kw_only=True):
 
 
 def parse_smtp_url(url: str) -> SmtpServer:
-    """Read ``smtp://``, ``smtp+starttls://`` or ``smtps://[user:password@]host[:port][?from=address]``.
+    """Read ``smtp://``, ``smtp+starttls://`` or ``smtps://[user:password@]host[:port][?from=address][&senders=any]``.
+
+    With ``senders=any`` every tenant may name any sender, which is for servers that send nothing out of the house.
 
     Raises:
         ValueError: it has another form; the message does not repeat the password.
@@ -48,7 +52,9 @@ def parse_smtp_url(url: str) -> SmtpServer:
     try:
         security, port = _SCHEMES[parts.scheme]
         query = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
-        if not parts.hostname or parts.path not in ("", "/") or query.keys() - {"from"}:
+        if not parts.hostname or parts.path not in ("", "/") or query.keys() - {"from", "senders"}:
+            raise ValueError
+        if query.get("senders", ["any"]) != ["any"]:
             raise ValueError
         credential = SmtpCredential(
             host=parts.hostname,
@@ -62,7 +68,7 @@ def parse_smtp_url(url: str) -> SmtpServer:
             "a mail server is written smtp://host:port, smtp+starttls://user:password@host:port or smtps://…,"
             " with ?from=address where mails have a usual sender"
         ) from None
-    return SmtpServer(credential=credential, sender=query.get("from", [None])[0])
+    return SmtpServer(credential=credential, sender=query.get("from", [None])[0], any_sender="senders" in query)
 
 
 def _is_address(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Schedules, endpoints and what came in from a terminal, at a real API."""
+"""Schedules, endpoints, mails and what came in from a terminal, at a real API."""
 
 import json
 from pathlib import Path
@@ -70,3 +70,24 @@ def test_what_came_in_is_listed_shown_and_delivered_again(
         assert said(gateway, "inbound", "redeliver", kept["id"], "--to", to)["version"] == 1
     assert gateway("inbound", "redeliver", kept["id"], "--to", "newest").exit_code == 4
     assert gateway("inbound", "show", "in_none").exit_code == 3
+
+
+def test_senders_and_templates_of_mails_are_settled_shown_and_deleted(gateway: Gateway, tmp_path: Path) -> None:
+    tenant = said(gateway, "key", "list")[0]["tenantId"]
+    assert "nothing but" in gateway("tenant", "senders", tenant).output
+    granted = said(gateway, "tenant", "senders", tenant, "--allow", "*@acme.example", "--allow", "ceo@acme.example")
+    assert granted["allowed"] == ["*@acme.example", "ceo@acme.example"]
+    settled = said(gateway, "email", "sender", "--from", "Acme <news@acme.example>")
+    assert (settled["from"], settled["allowed"]) == ("Acme <news@acme.example>", granted["allowed"])
+    assert "news@acme.example" in gateway("email", "sender").output
+    assert said(gateway, "tenant", "senders", tenant, "--none")["allowed"] == []
+    file = tmp_path / "welcome.json"
+    file.write_text(json.dumps({"subject": "Hello {{ name }}", "text": "Dear {{ name }}"}))
+    assert said(gateway, "email", "template", "apply", "welcome", "-f", str(file))["name"] == "welcome"
+    assert [each["name"] for each in said(gateway, "email", "template", "list")] == ["welcome"]
+    assert "Dear {{ name }}" in gateway("email", "template", "show", "welcome").output
+    filled = said(gateway, "email", "template", "render", "welcome", "--data", '{"name": "Ann"}')
+    assert filled["text"] == "Dear Ann"
+    assert gateway("email", "template", "render", "welcome").exit_code == 4
+    assert gateway("email", "template", "delete", "welcome", "--yes").exit_code == 0
+    assert gateway("email", "template", "show", "welcome").exit_code == 3

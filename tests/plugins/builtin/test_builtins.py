@@ -10,7 +10,7 @@ OURS = ("gateway", "user_workflows", "internal_jobs", "plugins")
 
 
 def test_these_plugins_come_with_the_gateway() -> None:
-    ids = ["http.request", "email.send", "webhook.deliver", "stock.price", "data.sync"]
+    ids = ["http.request", "email.send", "email.sendTemplate", "webhook.deliver", "stock.price", "data.sync"]
     assert [plugin.id for plugin in BUILTINS] == ids
     configured = builtins(smtp=parse_smtp_url("smtp://127.0.0.1:25"), quotes={"default": "https://quotes.test"})
     assert [plugin.id for plugin in configured] == [plugin.id for plugin in BUILTINS]

@@ -9,7 +9,8 @@ import pytest
 
 from plugins import Permanent, Secret, SmtpCredential, Transient
 from plugins.builtin.email.connections import SmtpConnections
-from plugins.builtin.email.plugin import email_plugin
+from plugins.builtin.email.desk import Desk
+from plugins.builtin.email.plugin import email_plugins
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.testing import run
@@ -105,7 +106,7 @@ async def test_a_tenant_never_sends_by_anothers_login(
 ) -> None:
     server, trusting = tls_contexts(tmp_path)
     client = EgressClient(Guard(allow=["127.0.0.0/8"]), tls=lambda: trusting)
-    send = email_plugin(None, connections)
+    send = email_plugins(None, connections, Desk())[0]
     async with open_mail_server(starttls=server, mechanisms=mechanisms) as mails:
         mails.users |= {"ann": "s3cr3t one", "bob": "s3cr3t two"}
 
@@ -133,7 +134,7 @@ async def test_a_kept_connection_is_not_used_where_a_credential_no_longer_allows
     mails: MailServer, connections: SmtpConnections
 ) -> None:
     login = {"smtp": SmtpCredential(host="127.0.0.1", port=mails.port, security="none")}
-    send = email_plugin(None, connections)
+    send = email_plugins(None, connections, Desk())[0]
     await run(send, MAIL, credentials=login, allowed_hosts=(f"127.0.0.1:{mails.port}",))
     with pytest.raises(Permanent) as caught:
         await run(send, MAIL, credentials=login, allowed_hosts=("mail.example.com",))

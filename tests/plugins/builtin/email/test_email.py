@@ -12,9 +12,9 @@ from hypothesis import given, strategies
 
 from plugins import Permanent, Plugin, Secret, SmtpCredential, Transient
 from plugins.builtin.email.connections import SmtpConnections
+from plugins.builtin.email.desk import Desk
 from plugins.builtin.email.mailbox import parse_mailboxes
-from plugins.builtin.email.plugin import Email
-from plugins.builtin.email.plugin import email_plugin as make_email_plugin
+from plugins.builtin.email.plugin import Email, email_plugins
 from plugins.builtin.email.server import SmtpServer, parse_smtp_url
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
@@ -26,7 +26,7 @@ from tests.plugins.mail import MailServer, open_mail_server
 
 
 def email_plugin(default: SmtpServer | None) -> Plugin:
-    return make_email_plugin(default, SmtpConnections(idle=0))
+    return email_plugins(default, SmtpConnections(idle=0), Desk())[0]
 
 
 @pytest.fixture
