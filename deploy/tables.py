@@ -21,6 +21,7 @@ from user_workflows import approval_store as approvals
 from user_workflows import store as executions
 from user_workflows import tiers as tenant_tiers
 from user_workflows import workflow_store as workflows
+from user_workflows.admission import tables as admission
 from user_workflows.inbox import store as inbound_events
 
 #: Importing a module puts its tables into the one `metadata`; `tests/deploy/test_migrations.py` misses none.
@@ -43,6 +44,7 @@ MODULES = (
     inbound_events,
     email_senders,
     email_templates,
+    admission,
     blobs,
     api_keys,
     idempotency_keys,

@@ -37,6 +37,7 @@ _PARTS = (
     "timelines",
     "promotions",
     "job_limits",
+    "tenant_caps",
     "dead_letters",
     "job_schedules",
     "webhooks",

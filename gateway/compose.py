@@ -49,6 +49,9 @@ from plugins.vault.oauth.grants import Grants
 from plugins.vault.oauth.provider import Provider
 from plugins.vault.renewal import Renewal
 from plugins.vault.table import credentials as credentials_table
+from user_workflows.admission.gate import Gate
+from user_workflows.admission.reception import Reception
+from user_workflows.admission.tenant_caps import TenantCaps
 from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
 from user_workflows.client import connect
@@ -101,6 +104,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     templates: Templates
     temporal: Client
     workflows: Workflows
+    tenant_caps: TenantCaps
     starts: Starts
     executions: Executions
     inbox: Inbox
@@ -165,11 +169,17 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         timelines = Timelines(database, vault)
         temporal = await connect(vault, Blobs(database), settings.temporal, lazy=lazy)
         workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
-        starts = Starts(
-            database=database, vault=vault, workflows=workflows, temporal=temporal, generated=settings.generated
-        )
         webhooks = Webhooks(database=database, vault=vault, jobs=jobs)
         announcements = Announcements(webhooks)
+        gate = Gate(database, settings.caps)
+        starts = Starts(
+            database=database,
+            vault=vault,
+            workflows=workflows,
+            temporal=temporal,
+            reception=Reception(database, vault, gate, announcements),
+            generated=settings.generated,
+        )
         wakeups = Wakeups(settings.redis_url)
         stack.push_async_callback(wakeups.close)
         executions = Executions(
@@ -223,6 +233,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             dead_letters=DeadLetters(database, vault),
             temporal=temporal,
             workflows=workflows,
+            tenant_caps=TenantCaps(database, gate),
             starts=starts,
             executions=executions,
             inbox=Inbox(

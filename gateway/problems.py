@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from gateway.body import MAX_BODY
 from gateway.errors import BodyFault, Refused
+from gateway.rates import rate_headers
 from internal_jobs.errors import (
     DeliveryConflict,
     DeliveryNotFound,
@@ -32,14 +33,17 @@ from internal_jobs.errors import (
 )
 from plugins.mail.errors import InvalidMailSetting, TemplateNotFound
 from plugins.vault.errors import CredentialNotFound, InvalidCredential, KeyNeeded, KeyNotFound, NotAuthorizable
+from user_workflows.admission.caps import Rate
 from user_workflows.errors import (
     Conflict,
     EngineUnavailable,
     FeedUnavailable,
+    InputTooLarge,
     InvalidData,
     InvalidDefinition,
     InvalidInput,
     NotFound,
+    OverCap,
     StaleRevision,
     UnreadableEvent,
 )
@@ -60,11 +64,13 @@ KINDS: dict[str, tuple[int, str]] = {
     "idempotency-key-in-flight": (409, "The first request with this key is still being answered"),
     "precondition-failed": (412, "The resource has changed since it was read"),
     "body-too-large": (413, "The body is too large"),
+    "input-too-large": (413, "The input is larger than a cap allows"),
     "unsupported-media-type": (415, "The body's media type is not supported"),
     "invalid-body": (422, "The body has invalid fields"),
     "invalid-definition": (422, "The definition has faults"),
     "idempotency-key-reused": (422, "This idempotency key belongs to another request"),
     "too-many-requests": (429, "Too many requests"),
+    "over-cap": (429, "A cap is reached, and the workflow refuses what is over it"),
     "internal-error": (500, "Something unexpected went wrong"),
     "unavailable": (503, "A part of the system is not available"),
 }
@@ -153,6 +159,15 @@ def _retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(math.ceil(seconds))}
 
 
+def _over_cap(error: OverCap) -> dict[str, str]:
+    # When an execution ends nobody knows: whoever asks may ask again soon.
+    headers = _retry_after(1 if error.retry_after is None else max(1.0, error.retry_after))
+    if error.starts_per_minute is not None:
+        rate = Rate(limit=error.starts_per_minute, remaining=0, reset=error.retry_after or 0)
+        headers |= rate_headers(rate)
+    return headers
+
+
 def _sentence(message: str) -> str:
     """Make a sentence of a message, which begins small and ends without a full stop."""
     return message[:1].upper() + message[1:].rstrip(".") + "."
@@ -227,6 +242,8 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
         [BodyFault(pointer, message) for pointer, message in error.faults],
     ),
     UnreadableEvent: lambda error: Description("bad-request", _sentence(error.message)),
+    OverCap: lambda error: Description("over-cap", _sentence(error.message), headers=_over_cap(error)),
+    InputTooLarge: lambda error: Description("input-too-large", _sentence(error.message)),
     StaleRevision: lambda error: Description("precondition-failed", _sentence(error.message)),
     Conflict: lambda error: Description("conflict", _sentence(error.message)),
     EngineUnavailable: lambda error: Description(

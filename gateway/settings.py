@@ -17,6 +17,7 @@ from internal_jobs.engines import Engine
 from plugins.builtin.email.server import parse_smtp_url
 from plugins.egress.guard import Guard
 from plugins.sdk.duration import parse_duration
+from user_workflows.admission.caps import Caps
 
 #: the version of this package
 RELEASE = version("orchestration-gateway")
@@ -42,6 +43,10 @@ class Retention(Struct, frozen=True, kw_only=True):
     effects: float = 60 * 86_400.0
     #: remembered answers to requests with an ``Idempotency-Key``
     idempotency: float = 86_400.0
+
+
+#: of each tenant for which the administrator has set none
+DEFAULT_CAPS = Caps(concurrent_executions=10_000)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -88,6 +93,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     job_lanes: dict[str, Engine] = field(default_factory=dict)
     #: types of jobs that go on as executions when their attempts are used up
     promoted_jobs: frozenset[str] = frozenset()
+    #: of tenants for which the administrator has set none
+    caps: Caps = DEFAULT_CAPS
     #: what use is worth; ``None``: nothing is estimated
     prices: Prices | None = None
     #: what executions are pinned to; one name for each version of the code that workers run
@@ -111,11 +118,15 @@ def load(environ: Mapping[str, str]) -> Settings:
     values, faults = _read(environ, "GATEWAY_", _VARIABLES)
     retention, more = _read(environ, "GATEWAY_RETENTION_", _RETENTION)
     faults += more
+    caps, more = _read(environ, "GATEWAY_CAPS_", dict.fromkeys(Caps.__struct_fields__, _cap))
+    faults += more
     faults += [f"GATEWAY_{name.upper()} is not set" for name in _REQUIRED if not environ.get(f"GATEWAY_{name.upper()}")]
     if faults:
         raise SettingsError("; ".join(faults))
     temporal = {name: value for name, value in environ.items() if name.startswith("TEMPORAL_")}
-    settings = Settings(**values, retention=Retention(**retention), temporal=temporal)
+    settings = Settings(
+        **values, retention=Retention(**retention), caps=replace(DEFAULT_CAPS, **caps), temporal=temporal
+    )
     if "public_url" not in values:
         settings = replace(settings, public_url=f"http://{settings.host}:{settings.port}")
     if "api_url" not in values:
@@ -154,6 +165,14 @@ def _known(text: str) -> float:
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _cap(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**31:
+        raise ValueError(f"{text!r} is neither a number from 1 on nor none")
     return int(text)
 
 

@@ -66,6 +66,10 @@ class Rate(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fie
     count: Annotated[int, Meta(ge=1, le=1_000_000)]
     per: Duration = "1s"
 
+    @property
+    def per_minute(self) -> int:
+        return round(self.count * 60 / parse_duration(self.per))
+
 
 class Limit(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     scope: Scope

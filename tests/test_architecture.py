@@ -88,6 +88,10 @@ DOORS: dict[str, tuple[str, ...]] = {
         "internal_jobs.worker",
     ),
     "user_workflows": (
+        "user_workflows.admission.caps",
+        "user_workflows.admission.gate",
+        "user_workflows.admission.reception",
+        "user_workflows.admission.tenant_caps",
         "user_workflows.announcements",
         "user_workflows.approvals",
         "user_workflows.beginnings",
@@ -150,6 +154,7 @@ ACROSS: dict[str, str] = {
     "internal_jobs.promotion.promoter": "jobs that are to become executions",
     "internal_jobs.schedules.scheduler": "due schedules",
     "internal_jobs.webhooks.deliveries": "deliveries without a job; retention",
+    "user_workflows.admission.promoter": "queues, and what was let in and not handed over",
     "user_workflows.changes": "changes that were cut short",
     "user_workflows.reconcile": "open records",
     "user_workflows.tiers": "queues that any tenant has",

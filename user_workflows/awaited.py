@@ -6,7 +6,7 @@ the reconciler stops its children before it closes the record, and the sweep tho
 
 from collections.abc import Sequence
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, or_, select
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -33,8 +33,8 @@ class Awaited:
         async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query.order_by(executions.c.id))).scalars().all()
 
-    async def is_left_alone(self, tenant_id: str, execution_id: str) -> bool:
-        """Return whether the execution that waited for this one is over."""
+    async def is_unwanted(self, tenant_id: str, execution_id: str) -> bool:
+        """Return whether the execution that waited for this one is over, or another is to take its place."""
         caller = executions.alias()
         is_awaited = exists().where(
             caller.c.tenant_id == tenant_id,
@@ -44,8 +44,7 @@ class Awaited:
         query = select(executions.c.id).where(
             executions.c.tenant_id == tenant_id,
             executions.c.id == execution_id,
-            executions.c.awaited_by.is_not(None),
-            ~is_awaited,
+            or_(executions.c.replaced_by.is_not(None), executions.c.awaited_by.is_not(None) & ~is_awaited),
         )
         async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).first() is not None

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from plugins.storage.database import now
 from plugins.storage.ids import new_id
 from plugins.vault.cipher import Sealer
+from user_workflows.admission.reception import Entrant
 from user_workflows.callers import keep_trigger
 from user_workflows.inbox.event import RawEvent
 from user_workflows.inbox.store import Place, event_row
@@ -64,6 +65,18 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     joining: Joining | None = None
 
 
+def as_entrant(request: StartRequest, row: Mapping[str, Any]) -> Entrant:
+    """Return an execution as the gate sees it."""
+    return Entrant(
+        id=row["id"],
+        workflow_id=row["workflow_id"],
+        due_at=row["due_at"],
+        payload=request.trigger.payload,
+        # Whoever draws a workflow must not make another's sender fail; the sender of a webhook sends again.
+        is_refusable=request.trigger.type in ("manual", "webhook") or request.origin_id is not None,
+    )
+
+
 class Begin(Struct, frozen=True, kw_only=True):
     """What an execution begins with, sealed in its row, so that a start can be repeated."""
 
@@ -87,6 +100,8 @@ def first_row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, 
         "seed_sealed": seal_begin(sealer, execution_id, Begin(seed=request.seed, acts_for=request.acts_for)),
         "start_key": request.key,
         "awaited_by": request.trigger.awaited_by,
+        "admission": None,
+        "admitted_at": None,
         "trigger": keep_trigger(request.trigger),
         "input_sealed": sealer.seal_json(request.trigger.payload, input_place(execution_id)),
         "created_at": at,

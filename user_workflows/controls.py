@@ -10,10 +10,9 @@ from plugins.host.registry import Registry
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.beginnings import StartRequest
-from user_workflows.client import RPC_TIMEOUT, reaching_temporal
 from user_workflows.errors import Conflict, InvalidInput
 from user_workflows.execution_views import Execution
-from user_workflows.executions import Executions, or_conflict
+from user_workflows.executions import Executions
 from user_workflows.interpreter.messages import ExecutionStatus, Seed, TriggerCall
 from user_workflows.plan.model import Plan, PlanGraph
 from user_workflows.redo import Redo, before, foresee, seed_of
@@ -98,7 +97,8 @@ class Controls:
         ended_run_id = await self._executions.ended_run_id(tenant_id, execution_id)
         if not await self._starts.again(tenant_id, execution_id, last.plan, last.seed, ended_run_id=ended_run_id):
             raise Conflict(f"execution {execution_id} has been retried by somebody else meanwhile")
-        await self._mark(tenant_id, execution_id, "running", instead_of=("queued",))
+        if not await self._starts.reception.gate.is_unbegun(tenant_id, execution_id):
+            await self._mark(tenant_id, execution_id, "running", instead_of=("queued",))
 
     async def plan_rerun(self, tenant_id: str, execution_id: str, *, from_node: str) -> Redo:
         """Tell what `rerun` would do."""
@@ -210,9 +210,7 @@ class Controls:
         return _Last(execution=execution, plan=published.plan, rows=rows, seed=seed_of(published.plan, rows, sealer))
 
     async def _tell(self, tenant_id: str, execution_id: str, signal: str, *args: Any) -> None:
-        handle = await self._executions.open_handle(tenant_id, execution_id)
-        async with reaching_temporal():
-            await or_conflict(handle.signal(signal, args=args, rpc_timeout=RPC_TIMEOUT), execution_id)
+        await self._executions.tell(tenant_id, execution_id, signal, *args)
 
     async def _mark(
         self, tenant_id: str, execution_id: str, status: ExecutionStatus, *, instead_of: tuple[ExecutionStatus, ...]

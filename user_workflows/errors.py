@@ -8,6 +8,8 @@
     ├── UnreadableEvent     what came in is not what it says to be
     ├── Conflict            the object's present state does not allow it
     │   └── StaleRevision   the draft has changed since the caller read it
+    ├── OverCap             a cap is reached, and the workflow says that such starts are refused
+    ├── InputTooLarge       an input is larger than a cap allows
     ├── EngineUnavailable   Temporal cannot be reached
     └── FeedUnavailable     Redis cannot be reached
 
@@ -79,6 +81,24 @@ class StaleRevision(Conflict):
         super().__init__(f"the draft is at revision {actual}, not {expected}; read it again and repeat the change")
         self.expected = expected
         self.actual = actual
+
+
+class OverCap(WorkflowsError):
+    """A cap is reached, and the workflow says that starts over a cap are refused."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, starts_per_minute: int | None = None) -> None:
+        super().__init__(message)
+        #: seconds after which the cap allows another; ``None``: when an execution ends
+        self.retry_after = retry_after
+        #: of the tenant, where that is the cap
+        self.starts_per_minute = starts_per_minute
+
+
+class InputTooLarge(WorkflowsError):
+    """The input is larger than a cap of its tenant or workflow allows."""
+
+    def __init__(self, *, whose: str, size: int, limit: int) -> None:
+        super().__init__(f"the input takes {size:,} bytes as JSON, and the {whose} takes {limit:,} at most; send less")
 
 
 class EngineUnavailable(WorkflowsError):

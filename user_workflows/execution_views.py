@@ -9,6 +9,7 @@ from msgspec import Struct
 from sqlalchemy import Row
 
 from plugins.vault.cipher import Sealer
+from user_workflows.admission.queue import Place
 from user_workflows.beginnings import input_place
 from user_workflows.interpreter.messages import Compensation, ExecutionError, ExecutionStatus, StepError, StepStatus
 from user_workflows.records import step_place
@@ -48,6 +49,8 @@ class Execution(Struct, frozen=True, kw_only=True, rename="camel"):
     billable_actions: int | None
     #: set while it does not move though it should
     stuck: Stuck | None = None
+    #: of one execution alone: where it stands in the queue, while it waits for a slot
+    queue: Place | None = None
 
     @property
     def is_closed(self) -> bool:

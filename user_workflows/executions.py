@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from msgspec import Struct, structs
 from sqlalchemy import Select, bindparam, delete, select
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
@@ -12,6 +13,8 @@ from temporalio.service import RPCError
 from plugins.storage.blobs import delete_blobs
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
+from user_workflows.admission.caps import Rate
+from user_workflows.admission.letters import Letters
 from user_workflows.announcements import Announcements
 from user_workflows.beginnings import StartRequest
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
@@ -25,7 +28,7 @@ from user_workflows.execution_views import (
     read_step,
     unreached_step,
 )
-from user_workflows.interpreter.messages import TriggerCall, workflow_id
+from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, TriggerCall, workflow_id
 from user_workflows.reconcile import Reconciler
 from user_workflows.records import path_key
 from user_workflows.rounds import Places, rounds_of
@@ -48,6 +51,15 @@ _TAGS = (
 )
 
 
+class Launch(Struct, frozen=True, kw_only=True):
+    """Executions that were started together."""
+
+    #: in the order of the requests
+    executions: "list[Execution]"
+    #: after them, where starts per minute are capped
+    rate: Rate | None
+
+
 class Executions:
     """The executions of all tenants; every method takes the tenant of the principal that asks."""
 
@@ -68,7 +80,10 @@ class Executions:
         self._workflows = workflows
         self._temporal = temporal
         self._starts = starts
-        self._waiting = Waiting(temporal, Wakeups() if wakeups is None else wakeups)
+        self._waiting = Waiting(temporal, starts.reception.gate, Wakeups() if wakeups is None else wakeups)
+        self._gate = starts.reception.gate
+        self._withdrawals = starts.reception.withdrawals
+        self._letters = Letters(database, vault, self._gate)
         self._reconciler = Reconciler(
             database=database,
             vault=vault,
@@ -98,14 +113,21 @@ class Executions:
 
     async def start_many(self, tenant_id: str, requests: Sequence[StartRequest]) -> list[Execution]:
         """Start executions, all of them or none; see `Starts.start_many`."""
+        return (await self.launch(tenant_id, requests)).executions
+
+    async def launch(self, tenant_id: str, requests: Sequence[StartRequest]) -> Launch:
+        """Start executions as `start_many` does, and tell how the tenant stands with its starts per minute."""
         started = await self._starts.start_many(tenant_id, requests)
-        known = [one.id for one in started if one.row is None]
+        known = [one.id for one in started if one.row is None or not one.is_inside]
         query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.id.in_(known))
         found = {execution.id: execution for execution in await self._fetch(tenant_id, query)} if known else {}
-        return [
-            found[one.id] if one.row is None else queued_execution(one.row, request.trigger.payload, request.tags)
+        launched = [
+            found[one.id]
+            if one.row is None or not one.is_inside
+            else queued_execution(one.row, request.trigger.payload, request.tags)
             for one, request in zip(started, requests, strict=True)
         ]
+        return Launch(executions=launched, rate=started[0].rate if started else None)
 
     async def started_by(self, tenant_id: str, key: str) -> Execution:
         """Return the execution that a key stands for, whether Temporal has it by now or not.
@@ -126,10 +148,12 @@ class Executions:
             NotFound: no such execution of this tenant.
         """
         execution = await self._read(tenant_id, execution_id)
-        if execution.is_closed or not await self._reconciler.is_due(tenant_id, execution_id):
+        if not execution.is_closed and await self._reconciler.is_due(tenant_id, execution_id):
+            await self._reconciler.repair(tenant_id, execution_id)
+            execution = await self._read(tenant_id, execution_id)
+        if execution.is_closed:
             return execution
-        await self._reconciler.repair(tenant_id, execution_id)
-        return await self._read(tenant_id, execution_id)
+        return structs.replace(execution, queue=await self._gate.place(tenant_id, execution_id))
 
     async def wait(self, tenant_id: str, execution_id: str, timeout: float) -> Execution:
         """Return an execution when it is closed, or as it is after `timeout` seconds.
@@ -252,6 +276,8 @@ class Executions:
             NotFound: no such execution of this tenant.
             Conflict: it is closed.
         """
+        if await self._withdraw(tenant_id, execution_id, "canceled"):
+            return
         handle = await self.open_handle(tenant_id, execution_id)
         async with reaching_temporal():
             if compensate:
@@ -265,6 +291,8 @@ class Executions:
             NotFound: no such execution of this tenant.
             Conflict: it is closed.
         """
+        if await self._withdraw(tenant_id, execution_id, "terminated"):
+            return
         handle = await self.open_handle(tenant_id, execution_id)
         async with reaching_temporal():
             await or_conflict(handle.terminate(reason=reason, rpc_timeout=RPC_TIMEOUT), execution_id)
@@ -277,9 +305,29 @@ class Executions:
             NotFound: no such execution of this tenant.
             Conflict: it is closed.
         """
+        await self.tell(tenant_id, execution_id, "signal", name, payload)
+
+    async def tell(self, tenant_id: str, execution_id: str, signal: str, *args: Any) -> None:
+        """Send one of the interpreter's signals; for an execution that has not begun it is kept.
+
+        Raises:
+            NotFound: no such execution of this tenant.
+            Conflict: it is closed.
+        """
+        if await self._gate.is_unbegun(tenant_id, execution_id) and await self._letters.keep(
+            tenant_id, execution_id, signal, *args
+        ):
+            return
         handle = await self.open_handle(tenant_id, execution_id)
         async with reaching_temporal():
-            await or_conflict(handle.signal("signal", args=[name, payload], rpc_timeout=RPC_TIMEOUT), execution_id)
+            await or_conflict(handle.signal(signal, args=args, rpc_timeout=RPC_TIMEOUT), execution_id)
+
+    async def _withdraw(self, tenant_id: str, execution_id: str, status: ExecutionStatus) -> bool:
+        """Close an execution that has not begun; return whether it had not."""
+        error = ExecutionError(type=f"execution.{status}", message=f"{status} before it began")
+        return await self._gate.is_unbegun(tenant_id, execution_id) and await self._withdrawals.withdraw(
+            tenant_id, execution_id, status, error
+        )
 
     async def purge(self, before: datetime, *, limit: int = 1_000) -> int:
         """Delete closed executions that ended before a moment, with their blobs, and return how many.
@@ -324,6 +372,8 @@ class Executions:
         execution = await self._read(tenant_id, execution_id)
         if execution.is_closed:
             raise Conflict(f"execution {execution_id} is closed: it is {execution.status}")
+        if execution.status in ("queued", "paused") and await self._gate.is_expected(tenant_id, execution_id):
+            await self._starts.repeat(tenant_id, execution_id)
         return self._handle(tenant_id, execution_id)
 
     def _handle(self, tenant_id: str, execution_id: str) -> "WorkflowHandle[Any, Any]":

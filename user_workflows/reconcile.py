@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
+from user_workflows.admission.gate import UNBEGUN
 from user_workflows.announcements import Announcements, Ending
 from user_workflows.awaited import Awaited
 from user_workflows.callers import restore_trigger, tell_caller
@@ -82,6 +83,7 @@ class Reconciler:
         announcements: Announcements | None = None,
     ) -> None:
         self._announcements = announcements
+        self._gate = starts.reception.gate
         self._database = database
         self._vault = vault
         self._temporal = temporal
@@ -92,7 +94,7 @@ class Reconciler:
 
     async def is_due(self, tenant_id: str, execution_id: str) -> bool:
         """Return whether an open record is old enough to be compared again."""
-        query = select(executions.c.checked_at).where(*_is(tenant_id, execution_id))
+        query = select(executions.c.checked_at).where(*_is(tenant_id, execution_id), _BEGUN)
         async with self._database.read(tenant_id) as connection:
             checked_at = (await connection.execute(query)).scalar_one_or_none()
         return checked_at is not None and now() - checked_at > FRESH
@@ -128,7 +130,7 @@ class Reconciler:
         until = now() - SWEEP_AGE if before is None else before
         query = (
             select(executions.c.tenant_id, executions.c.id)
-            .where(executions.c.status.in_(OPEN_STATUSES), executions.c.checked_at < until)
+            .where(executions.c.status.in_(OPEN_STATUSES), executions.c.checked_at < until, _BEGUN)
             .order_by(executions.c.checked_at)
             .limit(limit)
         )
@@ -148,7 +150,7 @@ class Reconciler:
         status = _CLOSED.get(description.status) if description.status is not None else None
         if status is None:
             await self._watch(tenant_id, execution_id, find_trouble(description, now(), patience=self._patience))
-            if await self._awaited.is_left_alone(tenant_id, execution_id):
+            if await self._awaited.is_unwanted(tenant_id, execution_id):
                 await self._awaited.stop(tenant_id, execution_id, at_once=False)
             await self._tend_to(description)
             return
@@ -184,17 +186,20 @@ class Reconciler:
 
     async def _mend_absent(self, tenant_id: str, execution_id: str) -> None:
         """Temporal does not know the execution: its start was cut off, or its history is gone."""
-        query = select(executions).where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
+        query = select(executions).where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES), _BEGUN)
         async with self._database.read(tenant_id) as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None or now() - (row.created_at if row.generation == 1 else row.due_at) < START_GRACE:
             return
         status: ExecutionStatus = "failed"
-        if row.status == "queued" and await self._awaited.is_left_alone(tenant_id, execution_id):
+        if row.status == "queued" and await self._awaited.is_unwanted(tenant_id, execution_id):
             status = "canceled"
-            error = ExecutionError(type="execution.canceled", message="what waited for it ended before it started")
-        elif row.status == "queued" and (row.start_key is not None or row.generation > 1):
-            # Whoever asked repeats with the same key and must find this one, or retried it: it is safe to start it now.
+            error = ExecutionError(type="execution.canceled", message="it was not wanted any more before it started")
+        elif row.status in ("queued", "paused") and (
+            row.start_key is not None or row.generation > 1 or row.admission == "admitted"
+        ):
+            # Whoever asked repeats with the same key and must find this one, retried it, or was told that it waits: it
+            # is safe to start it now.
             try:
                 await self._starts.repeat(tenant_id, execution_id)
                 return
@@ -240,6 +245,7 @@ class Reconciler:
         sealer = await self._vault.sealer(tenant_id)
         sealed = sealer.seal_json({"output": output, "error": error}, result_place(execution_id))
         async with self._database.transaction(tenant_id) as connection:
+            await self._gate.lock(connection, (tenant_id,))
             closed = await connection.execute(
                 update(executions)
                 .where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
@@ -273,6 +279,8 @@ class Reconciler:
                     error=error,
                 )
                 await self._announcements.tell_ends(connection, {tenant_id: sealer}, [ending])
+            is_stirred = await self._gate.release(connection, [(tenant_id, execution_id)])
+        self._gate.stir(is_stirred)
         REPAIRED.labels(status).inc()
         _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
 
@@ -318,6 +326,10 @@ async def _result(handle: "WorkflowHandle[Any, Any]", status: ExecutionStatus) -
         if isinstance(cause, ApplicationError):
             return None, ExecutionError(type=cause.type or "execution.failed", message=cause.message)
         return None, ExecutionError(type=f"execution.{status}", message=str(cause))
+
+
+#: what waits at the gate to begin is not compared with Temporal, which knows nothing of it
+_BEGUN = or_(executions.c.admission.is_(None), ~UNBEGUN)
 
 
 def _is(tenant_id: str, execution_id: str) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
+from user_workflows.admission.gate import Gate
 from user_workflows.announcements import Announcements, Ending
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
 from user_workflows.metrics import RECORDS_DELAYED
@@ -72,6 +73,7 @@ class RecordWriter:
     Args:
         database: holds the rows.
         vault: seals what is in them.
+        gate: gets back the slots of executions whose records close.
         published: told of records after they have been committed; must not wait.
         announcements: tell of executions that have ended, in the transaction that closes their records.
     """
@@ -80,10 +82,12 @@ class RecordWriter:
         self,
         database: Database,
         vault: Vault,
+        gate: Gate,
         published: Callable[[Collection[ExecutionRecord]], None] = lambda _: None,
         announcements: Announcements | None = None,
     ) -> None:
         self._announcements = announcements
+        self._gate = gate
         self._database = database
         self._vault = vault
         self._published = published
@@ -172,11 +176,15 @@ class RecordWriter:
         sealers = {
             tenant_id: await self._vault.sealer(tenant_id) for tenant_id in {record.tenant_id for record in records}
         }
+        closed = [_key(record) for record in records if record.closed_at is not None]
         async with self._database.transaction(*sealers) as connection:
+            await self._gate.lock(connection, {tenant_id for tenant_id, _ in closed})
             written = await write_records(connection, records, sealers, self._upsert)
             endings = [_ending(record, record.closed_at) for record in written if record.closed_at is not None]
             if endings and self._announcements is not None:
                 await self._announcements.tell_ends(connection, sealers, endings)
+            is_stirred = bool(closed) and await self._gate.release(connection, closed)
+        self._gate.stir(is_stirred)
         self._published(written)
 
 

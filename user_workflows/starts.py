@@ -6,11 +6,11 @@ point and still starts one execution.
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
+import structlog
 from msgspec import Struct
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, or_, select, update
 from temporalio.client import Client
 from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -19,9 +19,13 @@ from temporalio.service import RPCError
 from internal_jobs.promotion.record import reopen_on
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
+from user_workflows.admission.caps import Rate
+from user_workflows.admission.letters import open_letters
+from user_workflows.admission.reception import Entrant, Reception, place_of
 from user_workflows.beginnings import (
     Begin,
     StartRequest,
+    as_entrant,
     first_event,
     first_row,
     generation_of,
@@ -32,6 +36,7 @@ from user_workflows.beginnings import (
 )
 from user_workflows.callers import restore_trigger
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
+from user_workflows.errors import EngineUnavailable
 from user_workflows.generated.types import generated_type
 from user_workflows.inbox.store import insert_event
 from user_workflows.interpreter.messages import (
@@ -64,6 +69,8 @@ RETRYABLE = ("failed", "timedOut")
 #: the id of a retry is that of the run before, which has failed
 _REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
 
+_log = structlog.get_logger(__name__)
+
 
 class Started(Struct, frozen=True, kw_only=True):
     """The execution that a request stands for."""
@@ -71,6 +78,10 @@ class Started(Struct, frozen=True, kw_only=True):
     id: str
     #: as it was inserted; ``None`` where an earlier request with the same key has started it
     row: Mapping[str, Any] | None
+    #: whether it has a slot; else it waits at the gate, or has been turned away there
+    is_inside: bool = True
+    #: after it, where starts per minute are capped
+    rate: Rate | None = None
 
 
 class Starts:
@@ -80,6 +91,7 @@ class Starts:
         database, vault: hold the rows.
         workflows: what is started.
         temporal: carries it.
+        reception: of the gate.
         history_limit: events after which a run of an execution hands over to the next.
         park_after: seconds that everything has to wait at least, for an execution to be parked.
         generated: types of versions whose executions run on generated code.
@@ -92,6 +104,7 @@ class Starts:
         vault: Vault,
         workflows: Workflows,
         temporal: Client,
+        reception: Reception,
         history_limit: int = HISTORY_LIMIT,
         park_after: float = PARK_AFTER,
         generated: Collection[str] = (),
@@ -103,6 +116,8 @@ class Starts:
         self._vault = vault
         self._workflows = workflows
         self._temporal = temporal
+        #: of the gate that they pass
+        self.reception = reception
         # Built once, as all that is carried out for each start.
         insert = database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
         self._insert_new = insert.returning(executions.c.id)
@@ -127,6 +142,8 @@ class Starts:
         Raises:
             NotFound: no such workflow or version of this tenant.
             Conflict: nothing is published.
+            OverCap: the workflow refuses starts over a cap, and whoever asks can be told so.
+            InputTooLarge: the input is larger than a cap allows.
             EngineUnavailable: Temporal cannot be reached; with a `key` the start is repeated by the sweep.
         """
         request = StartRequest(
@@ -147,6 +164,7 @@ class Starts:
         Raises:
             NotFound: one names no workflow or version of this tenant; nothing was started.
             Conflict: of one nothing is published; nothing was started.
+            OverCap, InputTooLarge: one is refused by the gate; nothing was started.
             EngineUnavailable: Temporal cannot be reached; those with a `key` are started by the sweep.
         """
         wanted = dict.fromkeys(
@@ -154,16 +172,16 @@ class Starts:
         )
         plans = {key: await self._workflows.plan(tenant_id, *key) for key in wanted}
         versions = [request.published or plans[request.workflow_id, request.version] for request in requests]
-        made = await self._insert(tenant_id, requests, [published.version for published in versions])
+        made, replaced = await self._insert(tenant_id, requests, [published.version for published in versions])
         room = asyncio.Semaphore(MAX_CONCURRENT)
 
         async def hand_over(request: StartRequest, published: PublishedPlan, started: Started) -> None:
             async with room:
-                if started.row is not None:
-                    start = self._first(tenant_id, started.id, request, published)
-                    await self._submit(start, delay=request.delay, is_urgent=request.is_urgent)
-                else:
+                if started.row is None:
                     await self.repeat(tenant_id, started.id)
+                elif started.is_inside:
+                    start = self._first(tenant_id, started.id, request, published)
+                    await self._submit(start, is_urgent=request.is_urgent)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -172,6 +190,10 @@ class Starts:
         except BaseExceptionGroup as failed:
             # The first is as good as all: what was not tried any more has its row.
             raise failed.exceptions[0] from None
+        from_queue = [one.id for one in made if one.row and one.is_inside and one.row["admission"] == "waiting"]
+        await self.reception.confirm(tenant_id, from_queue)
+        for execution_id in replaced:
+            await self._make_room(tenant_id, execution_id)
         return made
 
     def _first(
@@ -215,11 +237,12 @@ class Starts:
             generation=generation_of(row.generation, begin.acts_for),
             seed=begin.seed,
             earlier=begin.earlier,
+            received=open_letters(sealer, row),
             history_limit=self._history_limit,
             park_after=self._park_after,
         )
         if row.generation == 1:
-            await self._submit(start, delay=(row.due_at - now()).total_seconds())
+            await self._submit(start)
         elif await self._has_ended(start, row.ended_run_id):
             await self._submit(start, reuse=_REUSE)
 
@@ -243,8 +266,12 @@ class Starts:
         sealer = await self._vault.sealer(tenant_id)
         mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
         async with self._database.transaction(tenant_id) as connection:
+            workflow = (await connection.execute(select(executions.c.workflow_id).where(*mine))).scalar_one()
+            entrant = Entrant(id=execution_id, workflow_id=workflow, due_at=now(), payload=None, is_new=False)
+            ticket = await self.reception.enter(connection, tenant_id, [entrant])
             row = (await connection.execute(select(executions).where(*mine).with_for_update())).one()
             if row.status not in RETRYABLE:
+                await self.reception.receive(connection, ticket, [])
                 return False
             earlier = Earlier(
                 started_at=row.started_at or row.created_at,
@@ -270,8 +297,11 @@ class Starts:
                     result_sealed=None,
                     error_type=None,
                     closed_at=None,
-                    due_at=now(),
+                    due_at=entrant.due_at,
                     checked_at=now(),
+                    replaced_by=None,
+                    letters_sealed=None,
+                    **place_of(ticket, entrant.due_at),
                 )
             )
             await connection.execute(
@@ -282,7 +312,12 @@ class Starts:
                 )
             )
             await reopen_on(connection, tenant_id, execution_id)
+            received = await self.reception.receive(connection, ticket, [entrant])
+        self.reception.gate.stir()
         await self.repeat(tenant_id, execution_id)
+        await self.reception.confirm(tenant_id, received.inside)
+        for replaced in received.replaced:
+            await self._make_room(tenant_id, replaced)
         return True
 
     async def is_scheduled(self, tenant_id: str, workflow_id: str, trigger_id: str) -> bool:
@@ -301,11 +336,23 @@ class Starts:
         async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).first() is not None
 
-    async def _insert(self, tenant_id: str, requests: Sequence[StartRequest], versions: Sequence[int]) -> list[Started]:
-        """Insert a row for each, in one transaction; tell which row stands for each."""
+    async def _insert(
+        self, tenant_id: str, requests: Sequence[StartRequest], versions: Sequence[int]
+    ) -> tuple[list[Started], Sequence[str]]:
+        """Insert a row for each, in one transaction; tell which row stands for each, and who makes room for them."""
         sealer = await self._vault.sealer(tenant_id)
         rows = [first_row(sealer, request, version) for request, version in zip(requests, versions, strict=True)]
+        # What is awaited shares the slot of who awaits it.
+        entrants = {
+            row["id"]: as_entrant(request, row)
+            for request, row in zip(requests, rows, strict=True)
+            if row["awaited_by"] is None
+        }
         async with self._database.transaction(tenant_id) as connection:
+            ticket = await self.reception.enter(connection, tenant_id, [*entrants.values()])
+            for row in rows:
+                if row["id"] in entrants:
+                    row.update(place_of(ticket, row["due_at"]))
             made = set((await connection.execute(self._insert_new, rows)).scalars())
             tags = [
                 {"tenant_id": tenant_id, "execution_id": row["id"], "tag": tag}
@@ -327,21 +374,45 @@ class Starts:
                 executions.c.tenant_id == tenant_id, executions.c.start_key.in_(known)
             )
             holders = {row.start_key: row.id for row in await connection.execute(first)} if known else {}
+            received = await self.reception.receive(
+                connection, ticket, [each for id, each in entrants.items() if id in made]
+            )
             started = [
-                Started(id=row["id"], row=row) if row["id"] in made else Started(id=holders[row["start_key"]], row=None)
+                Started(
+                    id=row["id"],
+                    row=row,
+                    is_inside=row["id"] not in entrants or row["id"] in received.inside,
+                    rate=received.rate,
+                )
+                if row["id"] in made
+                else Started(id=holders[row["start_key"]], row=None, rate=received.rate)
                 for row in rows
             ]
             for request, one in zip(requests, started, strict=True):
                 if request.joining is not None:
                     await request.joining(connection, one.id)
-        return started
+        self.reception.gate.stir()
+        return started, received.replaced
 
     async def _queued(self, tenant_id: str, execution_id: str) -> "Row[Any] | None":
         query = select(executions).where(
-            executions.c.tenant_id == tenant_id, executions.c.id == execution_id, executions.c.status == "queued"
+            executions.c.tenant_id == tenant_id,
+            executions.c.id == execution_id,
+            # Paused before it began, if at all.
+            executions.c.status.in_(("queued", "paused")),
+            or_(executions.c.admission.is_(None), executions.c.admission.not_in(("waiting", "delayed"))),
         )
         async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).one_or_none()
+
+    async def _make_room(self, tenant_id: str, execution_id: str) -> None:
+        """Cancel an execution in whose place another one waits; what is not canceled now, the sweep cancels."""
+        handle = self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
+        try:
+            async with reaching_temporal():
+                await handle.cancel(rpc_timeout=RPC_TIMEOUT)
+        except (EngineUnavailable, RPCError) as error:
+            _log.info("execution.notReplacedYet", execution_id=execution_id, error=str(error))
 
     async def _has_ended(self, start: StartExecution, ended_run_id: str | None) -> bool:
         """Return whether the run that is to be followed is the last, and over."""
@@ -358,13 +429,12 @@ class Starts:
         self,
         start: StartExecution,
         *,
-        delay: float | None = None,
         is_urgent: bool = False,
         reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
     ) -> None:
         tier = await self._tiers.of(start.tenant_id)
         kind, queue = self._carrier(start, tier)
-        is_urgent = is_urgent and delay is None and self._urgency.take(start.tenant_id)
+        is_urgent = is_urgent and self._urgency.take(start.tenant_id)
         async with reaching_temporal():
             try:
                 await self._temporal.start_workflow(
@@ -373,7 +443,6 @@ class Starts:
                     id=workflow_id(start.tenant_id, start.execution_id),
                     task_queue=queue,
                     id_reuse_policy=reuse,
-                    start_delay=timedelta(seconds=delay) if delay is not None and delay > 0 else None,
                     priority=Priority(
                         priority_key=INTERACTIVE if is_urgent else ORDINARY,
                         fairness_key=start.tenant_id,
@@ -388,9 +457,10 @@ class Starts:
     def _carrier(self, start: StartExecution, tier: Tier) -> tuple[str, str]:
         """Return the workflow type that carries an execution, and its task queue.
 
-        What keeps a part of another execution is interpreted: generated code always runs from its beginning.
+        What keeps a part of another execution, or was told something before it began, is interpreted: generated code
+        always runs from its beginning.
         """
         written = generated_type(start.workflow_id, start.version)
-        if written in self._generated and start.seed is None:
+        if written in self._generated and start.seed is None and not start.received:
             return written, written
         return EXECUTION, tier.task_queue

@@ -38,6 +38,16 @@ executions = Table(
     Column("start_key", String(255)),
     #: the execution that waits for its end
     Column("awaited_by", String(40)),
+    #: where it is at the gate, see `user_workflows.admission`; absent: it is closed, or shares the slot of its caller
+    Column("admission", String(10)),
+    #: when it was let in as a start
+    Column("admitted_at", Instant),
+    #: since when it is parked, or was and waits to go on
+    Column("parked_at", Instant),
+    #: the start in whose favour it is canceled
+    Column("replaced_by", String(40)),
+    #: signals that came before it began
+    Column("letters_sealed", LargeBinary),
     #: ``{type, id}``, and of what another execution started ``{executionId, callers, isAwaited}``
     Column("trigger", JSON, nullable=False),
     Column("input_sealed", LargeBinary, nullable=False),
@@ -47,7 +57,7 @@ executions = Table(
     Column("result_sealed", LargeBinary),
     Column("error_type", String(100)),
     Column("created_at", Instant, nullable=False),
-    #: when a delayed execution is due; its creation otherwise
+    #: when a delayed execution is due; its creation otherwise; its place in the queue
     Column("due_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("closed_at", Instant),
@@ -71,6 +81,16 @@ executions = Table(
         sqlite_where=text("awaited_by IS NOT NULL"),
         postgresql_where=text("awaited_by IS NOT NULL"),
     ),
+    Index(
+        "ix_executions_admission",
+        "admission",
+        "tenant_id",
+        "due_at",
+        "workflow_id",
+        sqlite_where=text("admission IS NOT NULL"),
+        postgresql_where=text("admission IS NOT NULL"),
+    ),
+    Index("ix_executions_admitted_at", "tenant_id", "admitted_at"),
 )
 
 execution_tags = Table(

@@ -7,6 +7,7 @@ from typing import TypeVar
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
+from user_workflows.admission.gate import Gate
 from user_workflows.client import is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable
 from user_workflows.interpreter.messages import workflow_id
@@ -27,11 +28,13 @@ class Waiting:
 
     Args:
         temporal: knows when one is over.
+        gate: knows which have not begun.
         wakeups: tell of what is committed.
     """
 
-    def __init__(self, temporal: Client, wakeups: Wakeups) -> None:
+    def __init__(self, temporal: Client, gate: Gate, wakeups: Wakeups) -> None:
         self._temporal = temporal
+        self._gate = gate
         self._wakeups = wakeups
 
     async def until(
@@ -74,6 +77,11 @@ class Waiting:
     async def _is_over(self, tenant_id: str, execution_id: str, delay: float) -> bool:
         """Return true when Temporal has ended an execution or knows none, and false where it cannot be reached."""
         await asyncio.sleep(delay)
+        pause = HEAD_START
+        # What waits at the gate Temporal does not know, or knows only an earlier end of: it is asked afterwards.
+        while await self._gate.is_expected(tenant_id, execution_id):
+            await asyncio.sleep(pause)
+            pause = min(pause * _GROWTH, _LONGEST_PAUSE)
         try:
             async with reaching_temporal():
                 await self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id)).result()

@@ -26,6 +26,7 @@ from user_workflows.activities.executions import CallActivities
 from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.step import step_activities
+from user_workflows.admission.promoter import Promoter
 from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
 from user_workflows.builds import Builds
@@ -86,7 +87,7 @@ async def run_worker(
     With no cached executions, each is replayed from its history whenever it goes on, as after the loss of a worker.
     """
     published = _to_nobody if feed is None else feed.put
-    records = RecordWriter(database, vault, published, announcements)
+    records = RecordWriter(database, vault, starts.reception.gate, published, announcements)
     parker = Parker(temporal)
 
     async def tend(description: WorkflowExecutionDescription) -> None:
@@ -119,7 +120,8 @@ async def run_worker(
         calls.call,
         calls.start_error_workflow,
     ]
-    lasting = (records.run(), _sweep(reconciler, approvals), _take_over(builds, reconciler))
+    promoter = Promoter(database, starts.reception, temporal, starts.repeat)
+    lasting = (records.run(), promoter.run(), _sweep(reconciler, approvals), _take_over(builds, reconciler))
     background = [asyncio.create_task(work) for work in lasting]
     if feed is not None:
         background.append(asyncio.create_task(feed.run()))

@@ -13,6 +13,7 @@ from plugins.storage.ids import new_id
 from plugins.vault.credentials import Credentials
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import Vault
+from user_workflows.admission.drawn import draw_gate
 from user_workflows.call_cycles import find_cycles
 from user_workflows.changes import Change, Changes, Schedules
 from user_workflows.definition.calls import Called
@@ -164,6 +165,7 @@ class Workflows:
                 await insert_version(connection, sealer, workflow_id, version, plan)
                 await ensure_tokens(connection, self._database, sealer, workflow_id, definition.triggers)
                 await listen(connection, self._database, tenant_id, workflow_id, definition.triggers)
+                await draw_gate(connection, self._database, tenant_id, workflow_id, definition.concurrency)
         return version
 
     async def publish_version(self, tenant_id: str, workflow_id: str, version: int) -> Version:
@@ -176,7 +178,8 @@ class Workflows:
         """
         sealer = await self._vault.sealer(tenant_id)
         async with self._changes.begin(tenant_id, workflow_id) as change:
-            triggers = (await self._versions.plan(tenant_id, workflow_id, version)).definition.triggers
+            published = (await self._versions.plan(tenant_id, workflow_id, version)).definition
+            triggers = published.triggers
             drawn = (await self._versions.get(tenant_id, workflow_id, version)).definition
             if cycles := await self._cycles(tenant_id, workflow_id, drawn):
                 raise InvalidDefinition(cycles)
@@ -185,6 +188,7 @@ class Workflows:
                 await mark_published(connection, tenant_id, workflow_id, version)
                 await ensure_tokens(connection, self._database, sealer, workflow_id, triggers)
                 await listen(connection, self._database, tenant_id, workflow_id, triggers)
+                await draw_gate(connection, self._database, tenant_id, workflow_id, published.concurrency)
         return await self.version(tenant_id, workflow_id, version)
 
     async def versions(

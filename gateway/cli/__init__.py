@@ -39,6 +39,7 @@ _EPILOG = (
         "email": "gateway.cli.email:email",
         "tenant": "gateway.cli.tenant:tenant",
         "key": "gateway.cli.key:key",
+        "limits": "gateway.cli.limits:limits",
         "usage": "gateway.cli.usage:usage",
         "audit": "gateway.cli.audit:audit",
         "serve": "gateway.cli.process:serve",

@@ -3,6 +3,7 @@
 import click
 
 from gateway.cli.api import Api
+from gateway.cli.limits import show
 from gateway.cli.output import Output, moment, with_output
 from gateway.cli.program import program
 from gateway.cli.reach import with_admin_api
@@ -85,3 +86,30 @@ def rotate_key(api: Api, out: Output, *, tenant_id: str) -> None:
 def destroy_key(api: Api, tenant_id: str, version: int) -> None:
     """Destroy a retired data key that nothing needs any more."""
     api.delete(f"/v1/tenants/{tenant_id}/keys/{version}")
+
+
+@tenant.command("limits")
+@click.argument("tenant_id")
+@click.option("--concurrent-executions", type=click.IntRange(1), help="Executions that are under way at a time.")
+@click.option("--starts-per-minute", type=click.IntRange(1))
+@click.option("--payload-bytes", type=click.IntRange(1), help="Of one input, as JSON.")
+@click.option("--monthly-executions", type=click.IntRange(1))
+@click.option("--jobs-per-minute", type=click.IntRange(1))
+@click.option("--reset", is_flag=True, help="Take the installation's caps, but for those given.")
+@with_admin_api
+@with_output
+def tenant_limits(api: Api, out: Output, *, tenant_id: str, reset: bool, **given: int | None) -> None:
+    """Show the caps of a tenant, or change those given; a change holds at once."""
+    path = f"/v1/tenants/{tenant_id}/limits"
+    found = api.get(path)
+    caps = {_camel(name): value for name, value in given.items() if value is not None}
+    if caps or reset:
+        now = {**found["caps"], "jobsPerMinute": found["jobsPerMinute"]}
+        kept = {name: cap["limit"] for name, cap in now.items() if cap["source"] == "tenant" and not reset}
+        found = api.put(path, kept | caps)
+    show(out, found, raw=found)
+
+
+def _camel(option: str) -> str:
+    first, *others = option.split("_")
+    return first + "".join(other.title() for other in others)

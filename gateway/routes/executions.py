@@ -20,6 +20,7 @@ from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.errors import BadRequest, BodyFault, InvalidBody
 from gateway.idempotency.middleware import effect_key, read_key, scoped_key
+from gateway.rates import rate_headers
 from gateway.routes.dry_run import DryRun
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
@@ -126,9 +127,10 @@ async def start_execution(
         raise BadRequest(f"The pins {detail}.", errors=[BodyFault("/pins", detail)])
     # The workflow is part of the key: one that was used with another workflow is another one.
     asked = _request(request, workflow_id, start, effect_key(request, workflow_id))
-    (execution,) = await executions.start_many(principal.tenant_id, [structs.replace(asked, is_urgent=True)])
+    launch = await executions.launch(principal.tenant_id, [structs.replace(asked, is_urgent=True)])
+    (execution,) = launch.executions
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
-    headers = {"Location": f"/v1/executions/{execution.id}"}
+    headers = {"Location": f"/v1/executions/{execution.id}", **rate_headers(launch.rate)}
     wait = preferred_wait(request.headers.getall("prefer", []))
     if wait is None:
         return Response(execution, status_code=HTTP_202_ACCEPTED, headers=headers)
@@ -150,11 +152,11 @@ async def start_batch(
     principal: NamedDependency[Principal],
     workflows: NamedDependency[Workflows],
     executions: NamedDependency[Executions],
-) -> StartedBatch:
+) -> Response[StartedBatch]:
     """Start up to 1,000 executions, all of them or none."""
     await _refuse_unknown_versions(workflows, principal.tenant_id, workflow_id, data.items)
     key = read_key(request)
-    started = await executions.start_many(
+    launch = await executions.launch(
         principal.tenant_id,
         [
             _request(
@@ -166,7 +168,8 @@ async def start_batch(
             for index, item in enumerate(data.items)
         ],
     )
-    return StartedBatch([Started(execution.id, execution.status) for execution in started])
+    started = StartedBatch([Started(execution.id, execution.status) for execution in launch.executions])
+    return Response(started, headers=rate_headers(launch.rate))
 
 
 @get("/v1/executions", opt=requires("executions.read"))

@@ -28,6 +28,9 @@ from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
 from tests.servers import own_namespace
 from tests.user_workflows.reference.plugins import PLUGINS
+from user_workflows.admission.caps import Caps
+from user_workflows.admission.gate import Gate
+from user_workflows.admission.reception import Reception
 from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
 from user_workflows.builds import Builds
@@ -72,7 +75,7 @@ class Bulk(Struct, forbid_unknown_fields=True):
     packs: bool = False
 
 
-class Gate(Struct, forbid_unknown_fields=True):
+class Door(Struct, forbid_unknown_fields=True):
     name: str
 
 
@@ -115,13 +118,13 @@ def make_plugins(gates: Gates, keys: list[tuple[str, int, str]]) -> list[Plugin]
         return {"attempt": ctx.attempt} | ({} if config.value is UNSET else {"value": config.value})
 
     @plugin("test.gate", version="1.0.0", effect="read")
-    async def gate(config: Gate, ctx: Context) -> str:
+    async def gate(config: Door, ctx: Context) -> str:
         gates.arrival(config.name).set()
         await gates.at(config.name).wait()
         return config.name
 
     @plugin("test.stubborn", version="1.0.0", effect="read")
-    async def stubborn(config: Gate, ctx: Context) -> None:
+    async def stubborn(config: Door, ctx: Context) -> None:
         gates.arrival(config.name).set()
         try:
             await asyncio.Event().wait()
@@ -228,6 +231,7 @@ async def open_lane(
     forgetful: bool = False,
     history_limit: int = HISTORY_LIMIT,
     park_after: float = PARK_AFTER,
+    caps: Caps | None = None,
     build: str = "test",
     queue: str = EXECUTION_QUEUE,
     works: bool = True,
@@ -245,6 +249,7 @@ async def open_lane(
         forgetful: replay each execution whenever it goes on, as after the loss of a worker.
         history_limit: events after which a run of an execution hands over to the next.
         park_after: seconds that everything has to wait at least, for an execution to be parked.
+        caps: of its tenant.
         build: of its worker.
         queue: that it serves.
         works: with a worker; without, another process must open one.
@@ -269,18 +274,19 @@ async def open_lane(
         egress=egress,
     )
     workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
+    # Without Redis: what is enqueued is a row, and is looked at as one.
+    jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
+    webhooks = Webhooks(database=database, vault=vault, jobs=jobs)
+    announcements = Announcements(webhooks)
     starts = Starts(
         database=database,
         vault=vault,
         workflows=workflows,
         temporal=temporal,
+        reception=Reception(database, vault, Gate(database, caps), announcements),
         history_limit=history_limit,
         park_after=park_after,
     )
-    # Without Redis: what is enqueued is a row, and is looked at as one.
-    jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
-    webhooks = Webhooks(database=database, vault=vault, jobs=jobs)
-    announcements = Announcements(webhooks)
     executions = Executions(
         database=database,
         vault=vault,

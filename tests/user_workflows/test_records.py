@@ -14,6 +14,7 @@ from sqlalchemy import Row, select, text
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
+from user_workflows.admission.gate import Gate
 from user_workflows.announcements import Announcements
 from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord, StepRecord
 from user_workflows.records import RecordWriter, merge, step_place
@@ -59,7 +60,8 @@ async def writing(
             "checked_at": AT,
         }
         await connection.execute(executions.insert().values(row))
-    writer = RecordWriter(database, vault, (written if written is not None else []).append, announcements)
+    published = (written if written is not None else []).append
+    writer = RecordWriter(database, vault, Gate(database), published, announcements)
     loop = asyncio.create_task(writer.run())
     try:
         yield writer

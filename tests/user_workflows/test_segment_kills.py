@@ -30,6 +30,7 @@ from plugins.vault.keys import MasterKey, Vault
 from tests.user_workflows.drawing import edges, node
 from user_workflows.activities import heartbeats
 from user_workflows.activities.segment import SegmentActivity
+from user_workflows.admission.gate import Gate
 from user_workflows.definition.validate import validate
 from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
 from user_workflows.plan.compile import compile_plan
@@ -119,7 +120,7 @@ async def at_work(effect: Effect, folder: Path) -> AsyncIterator[tuple[World, Se
         registry=world.registry, ledger=Ledger(database, vault), credentials=Credentials(database, vault), egress=egress
     )
     try:
-        yield world, SegmentActivity(host, RecordWriter(database, vault)), database, tenant.id
+        yield world, SegmentActivity(host, RecordWriter(database, vault, Gate(database))), database, tenant.id
     finally:
         await egress.close()
         await database.close()

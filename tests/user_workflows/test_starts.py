@@ -57,7 +57,13 @@ async def cut(database: Database, temporal_address: str, tmp_path: Path) -> Asyn
         absent = await connect(
             lane.vault, Blobs(lane.database), {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port_now()}"}, lazy=True
         )
-        starts = Starts(database=database, vault=lane.vault, workflows=lane.workflows, temporal=absent)
+        starts = Starts(
+            database=database,
+            vault=lane.vault,
+            workflows=lane.workflows,
+            temporal=absent,
+            reception=lane.starts.reception,
+        )
         reconciler = Reconciler(database=database, vault=lane.vault, temporal=lane.temporal, starts=lane.starts)
         yield Cut(lane, starts, reconciler, database)
 

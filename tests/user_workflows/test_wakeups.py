@@ -65,7 +65,7 @@ async def test_what_is_committed_wakes_and_the_loss_of_redis_is_survived(
 ) -> None:
     server = valkey_server(tmp_path)
     wakeups = Wakeups(server.url)
-    waiting, commits = Waiting(lane.temporal, wakeups), Commits()
+    waiting, commits = Waiting(lane.temporal, lane.starts.reception.gate, wakeups), Commits()
     redis = Redis.from_url(server.url, retry=Retry(NoBackoff(), 0))
     try:
         with running(server):
@@ -124,13 +124,13 @@ async def test_without_redis_the_end_is_heard_of(lane: Lane) -> None:
     execution = await lane.start(workflow)
     async with listening("redis://127.0.0.1:1") as wakeups:
         commits = Commits()
-        waiting = Waiting(lane.temporal, wakeups)
+        waiting = Waiting(lane.temporal, lane.starts.reception.gate, wakeups)
         assert await waiting.until(commits.look, lane.tenant_id, execution.id, timeout=PATIENCE) is True
         assert not commits.looks
 
 
 async def test_the_time_may_be_up_before(lane: Lane, execution_id: str) -> None:
     commits = Commits()
-    waiting = Waiting(lane.temporal, Wakeups())
+    waiting = Waiting(lane.temporal, lane.starts.reception.gate, Wakeups())
     assert await waiting.until(commits.look, lane.tenant_id, execution_id, timeout=0.3, pause=0.01) is False
     assert commits.looks

@@ -6,7 +6,6 @@ CODES: Mapping[str, str] = {
     "definition.invalid": "a value is not of the type or form that its key needs",
     "definition.missing": "a required key is absent",
     "definition.noNodes": "there is nothing to run",
-    "definition.notYet": "kept, but not acted on by this release",
     "definition.tooDeep": "the JSON nests too deep",
     "definition.tooLarge": "the JSON is too large",
     "definition.tooManyNodes": "there are too many nodes",

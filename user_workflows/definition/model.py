@@ -77,7 +77,15 @@ class Trigger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
 
 class Concurrency(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    limit: Annotated[int, Meta(ge=1)]
+    """Caps of one workflow, beside those of its tenant, and what becomes of starts over any of them."""
+
+    #: executions that are under way at a time
+    limit: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    starts_per_minute: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    #: of one input, as JSON
+    payload_bytes: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    #: since the first of the month, in UTC
+    monthly_executions: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     policy: Literal["queue", "reject", "replaceOldest", "skip"] = "queue"
 
 

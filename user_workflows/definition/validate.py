@@ -24,9 +24,6 @@ from user_workflows.definition.types import check_types
 #: How deep the JSON of a definition may nest: generous for configs, safe for everything that walks it.
 MAX_JSON_DEPTH = 64
 
-#: keys that are kept with the definition, but that this engine does not act on yet
-_NOT_YET = ("concurrency",)
-
 
 class Validation(Struct, frozen=True, kw_only=True):
     """The outcome: a definition that can be published, or what stands against it."""
@@ -112,7 +109,3 @@ def _check_shape(raw: Any, faults: Faults) -> Definition | None:
 def _check_whole(raw: dict[str, Any], faults: Faults) -> None:
     if fault := range_fault(raw.get("timeout")):
         faults.add("definition.invalid", ("timeout",), f'"timeout" {fault}')
-    for key in _NOT_YET:
-        if raw.get(key) is not None:
-            message = f"{key!r} is kept, but not acted on by this release"
-            faults.add("definition.notYet", (key,), message, severity="warning")

@@ -17,6 +17,9 @@ StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "sk
 EXECUTION = "execution"
 PARKED = "execution.parked"
 
+#: the signal by which a parked execution that waits for a slot is told that it has one
+ADMITTED = "admitted"
+
 #: Temporal warns at 10,240 events of one run, and what is under way when a run drains still adds some.
 HISTORY_LIMIT = 4_000
 
@@ -122,6 +125,8 @@ class StartExecution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     earlier: Earlier | None = None
     #: of a further run: the state that the one before it came to
     carried: "Carried | None" = None
+    #: signals that came before it began, in order
+    received: "tuple[Received, ...]" = ()
     #: events after which a run drains and hands over to the next
     history_limit: int = HISTORY_LIMIT
     #: what waits longer than so many seconds may be parked

@@ -38,6 +38,7 @@ from user_workflows.interpreter.messages import (
     Closing,
     Earlier,
     ExecutionStatus,
+    Received,
     StartExecution,
     StepOutcome,
 )
@@ -119,6 +120,7 @@ class Interpreter:
             self._take_up(carried)
         elif start.seed is not None:
             self._walk.graph.plant(start.seed, start.trigger.payload, workflow.now())
+        self._hear(start.received)
 
     @workflow.run
     async def run(self, start: StartExecution) -> Any:
@@ -232,6 +234,9 @@ class Interpreter:
     def _take_up(self, carried: Carried) -> None:
         self._walk.graph.edited = carried.edited
         self._walk.restore(carried.graph)
+        self._hear(carried.received)
+
+    def _hear(self, letters: Sequence[Received]) -> None:
         handlers: dict[str, Callable[..., None]] = {
             "signal": self.on_signal,
             "tell": self.on_tell,
@@ -240,7 +245,7 @@ class Interpreter:
             "skip": self.on_skip,
             "compensate": self.on_compensate,
         }
-        for received in carried.received:
+        for received in letters:
             if (handler := handlers.get(received.name)) is not None:
                 handler(*received.args)
 
@@ -262,7 +267,7 @@ class Interpreter:
             history_events=self._figures.final_length(),
             billable_actions=self._figures.billable_actions + self._effort.rests,
         )
-        return structs.replace(self._start, seed=None, earlier=earlier, carried=carried)
+        return structs.replace(self._start, seed=None, earlier=earlier, carried=carried, received=())
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         with too_large_fails_step():

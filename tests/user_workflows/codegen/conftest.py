@@ -42,9 +42,14 @@ async def pair(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) 
         )
         written: set[str] = set()
         starts = Starts(
-            database=database, vault=lane.vault, workflows=lane.workflows, temporal=lane.temporal, generated=written
+            database=database,
+            vault=lane.vault,
+            workflows=lane.workflows,
+            temporal=lane.temporal,
+            reception=lane.starts.reception,
+            generated=written,
         )
-        records = RecordWriter(database, lane.vault)
+        records = RecordWriter(database, lane.vault, starts.reception.gate)
         writing = asyncio.create_task(records.run())
         yield Pair(lane, folder, starts, written, records)
         writing.cancel()

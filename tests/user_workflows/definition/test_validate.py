@@ -416,10 +416,16 @@ def test_good_triggers_have_no_faults(trigger: Any) -> None:
     assert check(drawn(node("a"), triggers=[{"id": "t", **trigger}])).faults == ()
 
 
-def test_what_this_release_does_not_act_on_is_said_in_a_warning() -> None:
-    validation = check(drawn(node("a"), concurrency={"limit": 1}))
-    assert validation.valid
-    assert [fault.pointer for fault in validation.faults] == ["/concurrency"]
+def test_a_workflow_has_caps_and_a_policy() -> None:
+    assert check(drawn(node("a"), concurrency={"limit": 1, "policy": "replaceOldest"})).faults == ()
+    assert check(drawn(node("a"), concurrency={"policy": "skip"})).faults == ()
+    wrong = check(drawn(node("a"), concurrency={"limit": 0, "startsPerMinute": 0, "policy": "wait", "most": 1}))
+    assert {fault.pointer for fault in wrong.faults} == {
+        "/concurrency/limit",
+        "/concurrency/startsPerMinute",
+        "/concurrency/policy",
+        "/concurrency/most",
+    }
 
 
 def test_limits_have_faults_of_their_own() -> None:

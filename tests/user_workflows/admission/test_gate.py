@@ -1,0 +1,333 @@
+"""The gate on real databases and a real Temporal: never more inside than the caps allow, and nobody is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select, update
+
+from plugins.storage.database import Database, now
+from plugins.storage.tenants import create_tenant
+from tests.user_workflows.drawing import node
+from tests.user_workflows.lane import Lane, open_lane
+from user_workflows.admission.caps import Caps
+from user_workflows.admission.standing import INSIDE
+from user_workflows.admission.tables import tenant_gates
+from user_workflows.admission.tenant_caps import TenantCaps
+from user_workflows.beginnings import StartRequest
+from user_workflows.errors import InputTooLarge, OverCap
+from user_workflows.execution_views import Execution
+from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.store import executions
+
+
+@pytest.fixture
+async def lane(database: Database, temporal_address: str, tmp_path: Path) -> AsyncIterator[Lane]:
+    """A lane whose tenant may have two executions at a time."""
+    async with open_lane(database, temporal_address, tmp_path, caps=Caps(concurrent_executions=2)) as opened:
+        yield opened
+
+
+async def cap(lane: Lane, **caps: int) -> None:
+    await TenantCaps(lane.database, lane.starts.reception.gate).put(lane.tenant_id, Caps(**caps))
+
+
+async def holding(lane: Lane, name: str = "door", **definition: Any) -> str:
+    """Publish a workflow whose executions stay until the door is opened."""
+    return await lane.publish({"nodes": [node("hold", "test.gate", name=name)], **definition})
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def look(lane: Lane, execution: Execution) -> Execution:
+    return await lane.executions.get(lane.tenant_id, execution.id)
+
+
+async def is_running(lane: Lane, execution: Execution) -> bool:
+    return (await look(lane, execution)).status == "running"
+
+
+async def counts(lane: Lane) -> tuple[int, int, int, int]:
+    """Return who is inside and who waits, as counted in the tenant's row and as found among the executions."""
+    inside = select(func.count()).where(executions.c.admission.in_(INSIDE)).scalar_subquery()
+    waiting = select(func.count()).where(executions.c.admission == "waiting").scalar_subquery()
+    # One statement sees one state.
+    query = select(tenant_gates.c.inside, tenant_gates.c.waiting, inside, waiting)
+    async with lane.database.across.read() as connection:
+        row = (await connection.execute(query)).one_or_none()
+    return (0, 0, 0, 0) if row is None else tuple(row)  # type: ignore[return-value]
+
+
+async def test_who_finds_no_slot_waits_in_line_and_is_let_in_when_one_is_free(lane: Lane) -> None:
+    workflow = await holding(lane)
+    started = [await lane.start(workflow) for _ in range(4)]
+    await until(lambda: is_running(lane, started[1]))
+
+    third, fourth = [await look(lane, each) for each in started[2:]]
+    assert (third.status, fourth.status) == ("queued", "queued")
+    assert third.queue is not None
+    assert fourth.queue is not None
+    assert (third.queue.position, fourth.queue.position) == (1, 2)
+    assert third.queue.reason == "the tenant has its 2 executions under way"
+    assert await counts(lane) == (2, 2, 2, 2)
+
+    lane.gates.at("door").set()
+    finished = [await lane.finish(each) for each in started]
+    assert [each.status for each in finished] == ["completed"] * 4
+    assert finished[2].started_at <= finished[3].started_at  # type: ignore[operator]
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_many_at_once_are_never_more_than_the_cap(lane: Lane) -> None:
+    workflow = await lane.publish({"nodes": [node("a", "test.unsteady", name="x")]})
+    requests = [StartRequest(workflow_id=workflow, trigger=TriggerCall(type="manual"))] * 4
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            counted, _, found, _ = await counts(lane)
+            assert counted == found
+            most = max(most, found)
+            await asyncio.sleep(0.005)
+
+    watching = asyncio.create_task(watch())
+    batches = await asyncio.gather(*(lane.executions.start_many(lane.tenant_id, requests) for _ in range(5)))
+    finished = [await lane.finish(each) for batch in batches for each in batch]
+    assert not watching.done(), watching.exception()
+    watching.cancel()
+    assert {each.status for each in finished} == {"completed"}
+    assert most == 2
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_a_cap_of_one_workflow_lets_others_pass(lane: Lane) -> None:
+    narrow = await holding(lane, concurrency={"limit": 1})
+    first, second = await lane.start(narrow), await lane.start(narrow)
+    other = await lane.start(await holding(lane, "other"))
+    await until(lambda: is_running(lane, other))
+    waiting = await look(lane, second)
+    assert waiting.queue is not None
+    assert waiting.queue.reason == "the workflow has its 1 executions under way"
+    lane.gates.at("door").set()
+    assert (await lane.finish(first)).status == (await lane.finish(second)).status == "completed"
+    lane.gates.at("other").set()
+    await lane.finish(other)
+
+
+async def test_a_workflow_that_rejects_refuses_what_is_over_a_cap(lane: Lane) -> None:
+    workflow = await holding(lane, concurrency={"limit": 1, "policy": "reject"})
+    held = await lane.start(workflow, key="first")
+    with pytest.raises(OverCap) as refused:
+        await lane.start(workflow)
+    assert refused.value.retry_after is None
+    assert (await lane.start(workflow, key="first")).id == held.id, "what has been let in is no new start"
+    assert await counts(lane) == (1, 0, 1, 0), "nothing of a refused start stays"
+    fired = await lane.executions.start(lane.tenant_id, workflow, trigger=TriggerCall(type="cron", id="daily"))
+    assert (fired.status, fired.error and fired.error.type) == ("canceled", "admission.rejected")
+    await lane.executions.terminate(lane.tenant_id, held.id)
+
+
+async def test_a_workflow_that_skips_records_what_it_skips(lane: Lane) -> None:
+    workflow = await holding(lane, concurrency={"limit": 1, "policy": "skip"})
+    held, skipped = await lane.start(workflow), await lane.start(workflow)
+    assert (skipped.status, skipped.error and skipped.error.type) == ("canceled", "admission.skipped")
+    assert (await lane.executions.wait(lane.tenant_id, skipped.id, 5)).status == "canceled"
+    lane.gates.at("door").set()
+    await lane.finish(held)
+    assert (await lane.finish(await lane.start(workflow))).status == "completed"
+
+
+async def test_a_workflow_that_replaces_keeps_the_newest(lane: Lane) -> None:
+    workflow = await holding(lane, concurrency={"limit": 1, "policy": "replaceOldest"})
+    first = await lane.start(workflow)
+    async with asyncio.timeout(30):
+        await lane.gates.arrival("door").wait()
+    second = await lane.start(workflow)
+    third = await lane.start(workflow)
+    assert (await lane.finish(first)).status == "canceled"
+    replaced = await lane.finish(second)
+    assert (replaced.status, replaced.error and replaced.error.type) in (
+        ("canceled", "admission.replaced"),
+        ("canceled", "execution.canceled"),
+    )
+    lane.gates.at("door").set()
+    assert (await lane.finish(third)).status == "completed"
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_caps_change_live(lane: Lane) -> None:
+    workflow = await holding(lane)
+    started = [await lane.start(workflow) for _ in range(4)]
+    await cap(lane, concurrent_executions=3)
+    await until(lambda: is_running(lane, started[2]))
+    assert (await look(lane, started[3])).queue is not None
+    await cap(lane, concurrent_executions=1)
+    lane.gates.at("door").set()
+    assert {(await lane.finish(each)).status for each in started} == {"completed"}
+
+
+async def test_starts_per_minute_wait_for_the_clock_and_no_longer(lane: Lane) -> None:
+    workflow = await lane.publish({"nodes": [node("a", values={})], "concurrency": {"policy": "reject"}})
+    queueing = await lane.publish({"nodes": [node("a", values={})]})
+    await cap(lane, concurrent_executions=10, starts_per_minute=2)
+    before = now()
+    for _ in range(2):
+        await lane.finish(await lane.start(workflow))
+    with pytest.raises(OverCap) as refused:
+        await lane.start(workflow)
+    assert refused.value.retry_after is not None
+    assert 60 - (now() - before).total_seconds() <= refused.value.retry_after <= 60
+    waiting = await lane.start(queueing)
+    place = (await look(lane, waiting)).queue
+    assert place is not None
+    assert place.until is not None
+    assert place.reason == "the tenant has had its 2 starts within a minute"
+    # A minute goes by for those that were let in.
+    async with lane.database.across.transaction() as connection:
+        await connection.execute(update(executions).values(admitted_at=executions.c.admitted_at))
+        await connection.execute(
+            update(executions)
+            .where(executions.c.admitted_at.is_not(None))
+            .values(admitted_at=now() - timedelta(seconds=60))
+        )
+    assert (await lane.finish(waiting)).status == "completed"
+
+
+async def test_a_month_has_its_executions(lane: Lane) -> None:
+    workflow = await lane.publish({"nodes": [node("a", values={})], "concurrency": {"policy": "reject"}})
+    await cap(lane, monthly_executions=1)
+    await lane.finish(await lane.start(workflow))
+    with pytest.raises(OverCap) as refused:
+        await lane.start(workflow)
+    present = now()
+    assert refused.value.retry_after is not None
+    assert (present + timedelta(seconds=refused.value.retry_after + 1)).day == 1
+    async with lane.database.across.transaction() as connection:
+        await connection.execute(update(tenant_gates).values(month="2020-01"))
+    assert (await lane.finish(await lane.start(workflow))).status == "completed"
+
+
+async def test_an_input_has_a_size(lane: Lane) -> None:
+    workflow = await lane.publish({"nodes": [node("a", values={})], "concurrency": {"payloadBytes": 20}})
+    with pytest.raises(InputTooLarge, match="takes 22 bytes as JSON, and the workflow takes 20 at most"):
+        await lane.start(workflow, input="x" * 20)
+    await cap(lane, payload_bytes=10)
+    with pytest.raises(InputTooLarge, match="the tenant takes 10 at most"):
+        await lane.start(workflow, input="x" * 15)
+    assert (await lane.finish(await lane.start(workflow, input="x"))).status == "completed"
+
+
+async def test_who_waits_can_be_told_canceled_and_terminated(lane: Lane) -> None:
+    workflow = await holding(lane)
+    inside = [await lane.start(workflow) for _ in range(2)]
+    told = await lane.start(await lane.publish({"nodes": [node("hear", "wait", signal="go")]}))
+    canceled, terminated = await lane.start(workflow), await lane.start(workflow)
+    await lane.executions.signal(lane.tenant_id, told.id, "go", {"n": 1})
+    await lane.executions.cancel(lane.tenant_id, canceled.id)
+    await lane.executions.terminate(lane.tenant_id, terminated.id)
+    assert (await look(lane, canceled)).status == "canceled"
+    assert (await look(lane, terminated)).status == "terminated"
+    assert await counts(lane) == (2, 1, 2, 1)
+    lane.gates.at("door").set()
+    assert (await lane.finish(told)).output == {"hear": {"n": 1}}
+    for each in inside:
+        await lane.finish(each)
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_what_another_awaits_shares_its_slot(lane: Lane) -> None:
+    await cap(lane, concurrent_executions=1)
+    leaf = await lane.publish({"nodes": [node("a", values={"n": 1})], "concurrency": {"limit": 1}})
+    middle = await lane.publish({"nodes": [node("call", "workflow.call", workflowId=leaf)]})
+    outer = await lane.publish({"nodes": [node("call", "workflow.call", workflowId=middle)]})
+    finished = [await lane.finish(each) for each in [await lane.start(outer) for _ in range(3)]]
+    assert [each.output for each in finished] == [{"call": {"call": {"a": {"n": 1}}}}] * 3
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_what_nobody_awaits_needs_a_slot_of_its_own(lane: Lane) -> None:
+    await cap(lane, concurrent_executions=1)
+    leaf = await lane.publish({"nodes": [node("a", values={"n": 1})]})
+    nodes = [node("call", "workflow.call", workflowId=leaf, mode="detach"), node("hold", "test.gate", name="door")]
+    parent = await lane.start(await lane.publish({"nodes": nodes, "edges": [{"source": "call", "target": "hold"}]}))
+    async with asyncio.timeout(30):
+        await lane.gates.arrival("door").wait()
+    assert await counts(lane) == (1, 1, 1, 1)
+    lane.gates.at("door").set()
+    await lane.finish(parent)
+    child = (await lane.steps(parent))["call"].output
+    assert (await lane.finish(await lane.executions.get(lane.tenant_id, child))).status == "completed"
+
+
+async def test_a_retry_and_a_rerun_queue_like_everybody(lane: Lane) -> None:
+    failing = {"nodes": [node("bad", "test.unsteady", name="again", failures=1, retry={"maxAttempts": 1})]}
+    failed = await lane.run(failing)
+    assert failed.status == "failed"
+    inside = [await lane.start(await holding(lane)) for _ in range(2)]
+    await lane.controls.retry(lane.tenant_id, failed.id)
+    again = await look(lane, failed)
+    assert (again.status, again.queue and again.queue.position) == ("queued", 1)
+    rerun = await lane.controls.rerun(lane.tenant_id, failed.id, from_node="bad")
+    assert (await look(lane, rerun)).queue is not None
+    assert await counts(lane) == (2, 2, 2, 2)
+    lane.gates.at("door").set()
+    for each in inside:
+        await lane.finish(each)
+    assert (await lane.finish(failed)).status == "completed"
+    await lane.finish(rerun)
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_what_is_put_off_takes_its_slot_when_it_is_due(lane: Lane) -> None:
+    inside = [await lane.start(await holding(lane)) for _ in range(2)]
+    delayed = await lane.start(await lane.publish({"nodes": [node("a", values={})]}), delay=0.3)
+    place = (await look(lane, delayed)).queue
+    assert place is not None
+    assert place.reason.startswith("it was put off until")
+
+    async def waits_for_a_slot() -> bool:
+        place = (await look(lane, delayed)).queue
+        return place is not None and place.reason == "the tenant has its 2 executions under way"
+
+    await until(waits_for_a_slot)
+    lane.gates.at("door").set()
+    for each in inside:
+        await lane.finish(each)
+    assert (await lane.finish(delayed)).status == "completed"
+
+
+async def test_a_start_costs_one_statement_more_than_its_row(lane: Lane) -> None:
+    workflow = await lane.publish({"nodes": [node("a", values={})]})
+    await lane.finish(await lane.start(workflow))
+    statements: list[str] = []
+
+    @event.listens_for(lane.database.engine.sync_engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(("INSERT INTO executions", "UPDATE tenant_gates")):
+            statements.append(" ".join(statement.split()[:3]))
+
+    started = await lane.start(workflow)
+    event.remove(lane.database.engine.sync_engine, "before_cursor_execute", note)
+    assert statements[:2] == ["UPDATE tenant_gates SET", "INSERT INTO executions"]
+    await lane.finish(started)
+
+
+async def test_tenants_do_not_wait_for_each_other(lane: Lane) -> None:
+    async with lane.database.across.transaction() as connection:
+        other = await create_tenant(connection, "Other")
+    inside = [await lane.start(await holding(lane)) for _ in range(3)]
+    workflow = await lane.workflows.create(other.id, name="x", definition={"nodes": [node("a", values={})]})
+    await lane.workflows.publish(other.id, workflow.id)
+    started = await lane.executions.start(other.id, workflow.id, trigger=TriggerCall(type="manual"))
+    assert (await lane.executions.wait(other.id, started.id, 30)).status == "completed"
+    lane.gates.at("door").set()
+    for each in inside:
+        await lane.finish(each)

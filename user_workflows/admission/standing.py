@@ -1,0 +1,141 @@
+"""How a tenant, or a workflow, stands with its caps at one moment. Read under the tenant's lock, it stays true."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from user_workflows.admission.caps import Caps, Obstacle, Policy, Rate, Scope, month_of, next_month, read_caps
+from user_workflows.admission.tables import workflow_gates
+from user_workflows.store import executions
+
+MINUTE = timedelta(seconds=60)
+
+#: where an execution is that has a slot: let in and not yet handed over, handed over, ended by force with steps that
+#: may still act
+INSIDE = ("admitted", "held", "ending")
+
+
+class Asks(Struct, frozen=True, kw_only=True):
+    """What an execution asks of the gate, besides a slot."""
+
+    #: to count as a start: not when it wakes
+    is_start: bool = True
+    #: to count for the month: not when it is tried again
+    is_new: bool = True
+
+
+class Standing(Struct, kw_only=True):
+    scope: Scope
+    caps: Caps
+    policy: Policy = "queue"
+    inside: int
+    month_count: int
+    #: starts within the last minute, as far as they are capped
+    starts: int = 0
+    #: when the oldest of them is a minute old
+    next_start_at: datetime | None = None
+
+    def obstacle(self, asks: Asks, at: datetime) -> Obstacle | None:
+        """Return what keeps an execution outside; of several, what lasts longest."""
+        caps = self.caps
+        if asks.is_start and asks.is_new and _is_full(self.month_count, caps.monthly_executions):
+            return self._obstacle("monthlyExecutions", caps.monthly_executions, next_month(at))
+        if _is_full(self.inside, caps.concurrent_executions):
+            return self._obstacle("concurrentExecutions", caps.concurrent_executions, None)
+        if asks.is_start and _is_full(self.starts, caps.starts_per_minute):
+            return self._obstacle("startsPerMinute", caps.starts_per_minute, self.next_start_at or at + MINUTE)
+        return None
+
+    def let_in(self, asks: Asks) -> None:
+        self.inside += 1
+        self.starts += int(asks.is_start)
+        self.month_count += int(asks.is_start and asks.is_new)
+
+    def _obstacle(self, cap: Any, limit: int | None, until: datetime | None) -> Obstacle:
+        return Obstacle(cap=cap, scope=self.scope, limit=limit or 0, until=until)
+
+
+async def rate_of(connection: AsyncConnection, tenant_id: str, cap: int, at: datetime) -> Rate:
+    """Return how a tenant stands whose starts per minute are capped."""
+    starts, next_start_at = await _starts(connection, cap, tenant_id, None, at)
+    reset = 0.0 if next_start_at is None else (next_start_at - at).total_seconds()
+    return Rate(limit=cap, remaining=cap - starts, reset=max(0.0, reset))
+
+
+async def tenant_standing(connection: AsyncConnection, row: Row[Any], defaults: Caps, at: datetime) -> Standing:
+    """Return how a tenant stands, whose gate is `row`."""
+    caps = read_caps(row).over(defaults)
+    starts, next_start_at = await _starts(connection, caps.starts_per_minute, row.tenant_id, None, at)
+    return Standing(
+        scope="tenant",
+        caps=caps,
+        inside=row.inside,
+        month_count=_count(row, at),
+        starts=starts,
+        next_start_at=next_start_at,
+    )
+
+
+async def workflow_standings(
+    connection: AsyncConnection, tenant_id: str, workflow_ids: list[str], at: datetime
+) -> dict[str, Standing]:
+    """Return how those of these workflows stand that have caps, or a policy."""
+    found = {}
+    rows = await connection.execute(_GATES, {"tenant_id": tenant_id, "ids": workflow_ids})
+    for row in rows.all():
+        caps = read_caps(row)
+        inside = 0
+        if caps.concurrent_executions is not None:
+            one = {"tenant_id": tenant_id, "workflow_id": row.workflow_id}
+            inside = (await connection.execute(_INSIDE, one)).scalar_one()
+        starts, next_start_at = await _starts(connection, caps.starts_per_minute, tenant_id, row.workflow_id, at)
+        found[row.workflow_id] = Standing(
+            scope="workflow",
+            caps=caps,
+            policy=row.policy,
+            inside=inside,
+            month_count=_count(row, at),
+            starts=starts,
+            next_start_at=next_start_at,
+        )
+    return found
+
+
+_GATES = select(workflow_gates).where(
+    workflow_gates.c.tenant_id == bindparam("tenant_id"),
+    workflow_gates.c.workflow_id.in_(bindparam("ids", expanding=True)),
+)
+
+_INSIDE = select(func.count()).where(
+    executions.c.tenant_id == bindparam("tenant_id"),
+    executions.c.admission.in_(INSIDE),
+    executions.c.workflow_id == bindparam("workflow_id"),
+)
+
+
+async def _starts(
+    connection: AsyncConnection, cap: int | None, tenant_id: str, workflow_id: str | None, at: datetime
+) -> tuple[int, datetime | None]:
+    """Count the starts of the last minute, up to the cap, and tell when the oldest of them is a minute old."""
+    if cap is None:
+        return 0, None
+    latest = select(executions.c.admitted_at).where(
+        executions.c.tenant_id == tenant_id, executions.c.admitted_at > at - MINUTE
+    )
+    if workflow_id is not None:
+        latest = latest.where(executions.c.workflow_id == workflow_id)
+    counted = latest.order_by(executions.c.admitted_at.desc()).limit(cap).subquery()
+    row = (await connection.execute(select(func.count(), func.min(counted.c.admitted_at)).select_from(counted))).one()
+    return row[0], None if row[1] is None else row[1] + MINUTE
+
+
+def _count(row: Row[Any], at: datetime) -> int:
+    count: int = row.month_count
+    return count if row.month == month_of(at) else 0
+
+
+def _is_full(count: int, cap: int | None) -> bool:
+    return cap is not None and count >= cap
