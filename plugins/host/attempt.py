@@ -35,8 +35,8 @@ class Attempt(Struct, kw_only=True):
     scrubber: Scrubber
     #: restricted by every credential
     http: EgressClient
-    #: slot → restricted by its credential alone
-    ways: dict[str, EgressClient] = field(default_factory=dict)
+    #: slot → restricted by its credential alone; ``None`` → by none
+    ways: dict[str | None, EgressClient] = field(default_factory=dict)
     replayed: bool = False
     started: float
 

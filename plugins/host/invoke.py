@@ -194,8 +194,8 @@ class Host:
                     f"{plugin.id} has no credential slot {name!r}; it has {', '.join(slots) or 'none'}",
                     type="credential.unknownSlot",
                 )
+        attempt.ways = dict.fromkeys((None, *slots), self._egress)
         for name, slot in slots.items():
-            attempt.ways[name] = self._egress
             credential_id = call.credentials.get(name)
             if credential_id is None:
                 if not slot.optional:

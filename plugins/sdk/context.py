@@ -37,7 +37,7 @@ class Context:
         loop: asyncio.AbstractEventLoop,
         checkpoint: Any = None,
         save_checkpoint: Callable[[Any], Awaitable[None]] | None = None,
-        ways: Mapping[str, EgressClient] | None = None,
+        ways: Mapping[str | None, EgressClient] | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         #: set on Temporal, ``None`` in a job
@@ -105,8 +105,8 @@ class Context:
         except KeyError:
             raise Permanent(f"no credential is bound to slot {name!r}", type="credential.missing") from None
 
-    def http_for(self, slot: str) -> EgressClient:
-        """Return the way out that the credential in `slot` alone restricts, any host where nothing is bound to it.
+    def http_for(self, slot: str | None) -> EgressClient:
+        """Return the way out that the credential in `slot` alone restricts; of ``None``, or of an empty slot, no other.
 
         For a call that talks to several parties: nothing of another slot may go this way.
         """

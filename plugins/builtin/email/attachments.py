@@ -94,7 +94,8 @@ async def _content(attachment: Attachment, pointer: str, room: int, ctx: Context
 
 async def _fetch(url: str, pointer: str, room: int, ctx: Context) -> tuple[str, bytes]:
     try:
-        response = await ctx.http.request("GET", url, max_bytes=max(room, 1))
+        # The mail server's login does not go there.
+        response = await ctx.http_for(None).request("GET", url, max_bytes=max(room, 1))
         if not 200 <= response.status < 300:
             raise status_error(response)
     except Transient as error:

@@ -11,6 +11,7 @@ from plugins import (
     BearerCredential,
     Context,
     Effect,
+    Permanent,
     Plugin,
     Transient,
     plugin,
@@ -48,6 +49,35 @@ async def test_bound_credentials_are_lent(bench: Bench) -> None:
 
     auth = await bind(bench, "bearer", {"token": TOKEN})
     assert (await bench.invoke(lent(use), credentials={"auth": auth})).output is True
+
+
+async def test_each_credential_restricts_a_way_of_its_own(bench: Bench, target: Target) -> None:
+    """What talks to several parties reaches each as far as the credential for that party allows."""
+    target.answer("/x", 200)
+
+    async def reached(config: Config, ctx: Context) -> dict[str, Any]:
+        ways = {
+            "auth": ctx.http_for("auth"),
+            "login": ctx.http_for("login"),
+            "none": ctx.http_for(None),
+            "all": ctx.http,
+        }
+        found: dict[str, Any] = {}
+        for name, way in ways.items():
+            try:
+                found[name] = (await way.request("GET", target.url + "/x")).status
+            except Permanent as error:
+                found[name] = error.type
+        return found
+
+    here, elsewhere = f"127.0.0.1:{target.port}", "api.example.com"
+    auth = await bind(bench, "bearer", {"token": TOKEN}, allowed_hosts=[here])
+    login = await bind(bench, "basic", {"username": "a", "password": "b"}, allowed_hosts=[elsewhere])
+    both = await bench.invoke(lent(reached), credentials={"auth": auth, "login": login})
+    refused = "credential.hostNotAllowed"
+    assert both.output == {"auth": 200, "login": refused, "none": 200, "all": refused}
+    one = await bench.invoke(lent(reached), credentials={"auth": auth})
+    assert one.output == {"auth": 200, "login": 200, "none": 200, "all": 200}
 
 
 async def test_a_call_without_the_right_credentials_is_refused_before_anything_happens(bench: Bench) -> None:
