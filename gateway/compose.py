@@ -55,6 +55,7 @@ from user_workflows.admission.tenant_caps import TenantCaps
 from user_workflows.announcements import Announcements
 from user_workflows.approvals import Approvals
 from user_workflows.client import connect
+from user_workflows.closure import Closure
 from user_workflows.controls import Controls
 from user_workflows.events import Events
 from user_workflows.executions import Executions
@@ -85,6 +86,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     credentials: Credentials
     authorizations: Authorizations
     renewal: Renewal
+    closure: Closure
     answers: Answers
     #: by the name of the part: asks it whether it is there
     probes: Probes
@@ -198,6 +200,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             credentials=credentials,
             authorizations=Authorizations(database, vault, provider, settings.public_url + OAUTH_CALLBACK),
             renewal=Renewal(database, vault),
+            closure=Closure(database, temporal),
             answers=Answers(database, vault),
             probes={
                 "database": lambda: _ask(database),

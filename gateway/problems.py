@@ -32,7 +32,14 @@ from internal_jobs.errors import (
     ScheduleNotFound,
 )
 from plugins.mail.errors import InvalidMailSetting, TemplateNotFound
-from plugins.vault.errors import CredentialNotFound, InvalidCredential, KeyNeeded, KeyNotFound, NotAuthorizable
+from plugins.vault.errors import (
+    CredentialNotFound,
+    InvalidCredential,
+    KeyNeeded,
+    KeyNotFound,
+    KeysDestroyed,
+    NotAuthorizable,
+)
 from user_workflows.admission.caps import Rate
 from user_workflows.errors import (
     Conflict,
@@ -276,6 +283,8 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     DeliveryConflict: lambda error: Description("conflict", _sentence(str(error))),
     JobConflict: lambda error: Description("conflict", _sentence(str(error))),
     # credentials
+    # Its principal is still known for some seconds.
+    KeysDestroyed: lambda _: Description("unauthenticated", "This API key is not valid."),
     KeyNotFound: lambda error: Description("not-found", _sentence(str(error))),
     KeyNeeded: lambda error: Description("conflict", _sentence(str(error))),
     CredentialNotFound: lambda error: Description("not-found", f"There is no credential {error.credential_id}."),

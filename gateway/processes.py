@@ -21,6 +21,7 @@ from gateway.handover import ApiHandover
 from gateway.renewal import renew_plugin
 from gateway.retention import keep_purging, purge_plugin
 from gateway.settings import Settings
+from gateway.shredding import shred_plugin
 from gateway.telemetry.logs import configure_logs
 from internal_jobs.cell import run_cell
 from internal_jobs.engines import Engines
@@ -178,7 +179,13 @@ def _engines(settings: Settings) -> Engines:
 def _chores(platform: Platform) -> tuple[Registry, Host]:
     """Every job type that there is, the installation's own included, and what runs them."""
     registry = Registry(
-        [*platform.registry, purge_plugin(platform), renew_plugin(platform), *platform.webhooks.chores()]
+        [
+            *platform.registry,
+            purge_plugin(platform),
+            renew_plugin(platform),
+            shred_plugin(platform),
+            *platform.webhooks.chores(),
+        ]
     )
     host = Host(
         registry=registry,

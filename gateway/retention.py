@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.compose import Platform
 from gateway.installation import INSTALLATION, register_installation
 from gateway.renewal import ask_for_renewals
+from gateway.shredding import ask_for_shredding
 from internal_jobs.client import JobRequest
 from plugins.sdk.context import Context
 from plugins.sdk.errors import Permanent
@@ -68,8 +69,10 @@ async def keep_purging(platform: Platform) -> None:
     while True:
         try:
             await ask_for_purge(platform)
-            # What a renewal left behind that was cut off.
-            await ask_for_renewals(platform, int(now().timestamp()) // INTERVAL)
+            # What was cut off and not taken up again.
+            period = int(now().timestamp()) // INTERVAL
+            await ask_for_renewals(platform, period)
+            await ask_for_shredding(platform, period)
             pause = INTERVAL
         except (SQLAlchemyError, OSError) as error:
             log.warning("retention.notEnqueued", error=type(error).__name__, retry_in=PAUSE)

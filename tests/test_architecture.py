@@ -69,6 +69,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "internal_jobs": (
         "internal_jobs.cell",
         "internal_jobs.client",
+        "internal_jobs.closure",
         "internal_jobs.cron",
         "internal_jobs.dead_letters.client",
         "internal_jobs.dead_letters.model",
@@ -96,6 +97,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.approvals",
         "user_workflows.beginnings",
         "user_workflows.client",
+        "user_workflows.closure",
         "user_workflows.codec",
         "user_workflows.codegen.export",
         "user_workflows.codegen.load",
@@ -165,6 +167,7 @@ ACROSS: dict[str, str] = {
     "plugins.host.ledger": "effects",
     "user_workflows.executions": "executions",
     "user_workflows.inbox.inbox": "inbound events",
+    "plugins.storage.tenants": "tenants that are being shredded",
     # keys, wrapped again
     "plugins.vault.keys": "data keys",
 }

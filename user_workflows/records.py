@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
+from plugins.vault.errors import KeysDestroyed
 from plugins.vault.keys import Vault
 from user_workflows.admission.gate import Gate
 from user_workflows.announcements import Announcements, Ending
@@ -166,6 +167,9 @@ class RecordWriter:
     async def _write_or_return(self, records: Sequence[ExecutionRecord]) -> list[tuple[ExecutionRecord, Exception]]:
         try:
             await self._write(records)
+        except KeysDestroyed as error:
+            # Nobody can read it any more, and nobody shall: the tenant was shredded.
+            return [] if len(records) == 1 else [(record, error) for record in records]
         except Exception as error:
             return [(record, error) for record in records]
         return []

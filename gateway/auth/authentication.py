@@ -21,6 +21,7 @@ from gateway.errors import Forbidden, Unauthenticated
 from gateway.installation import INSTALLATION
 from plugins.storage.database import Database, now
 from plugins.storage.last_used import LastUsed
+from plugins.storage.tenants import find_tenant
 
 #: seconds that a key once found is trusted without asking the database: the longest that one still works after it has
 #: expired or was revoked by another process
@@ -89,11 +90,15 @@ class Authenticator:
         """Trust a key no longer, from now on, in this process."""
         self._known = {known: entry for known, entry in self._known.items() if entry[0].id != key_id}
 
+    def forget_tenant(self, tenant_id: str) -> None:
+        """Trust no key of a tenant any longer, from now on, in this process."""
+        self._known = {known: entry for known, entry in self._known.items() if entry[0].tenant_id != tenant_id}
+
     async def _find(self, key: str) -> tuple[Principal, float]:
         """Return whose this is, and for how many seconds to trust in it."""
         if key.startswith(PREFIX):
             service = await self._service_tokens.redeem(key)
-            if service is None:
+            if service is None or await find_tenant(self._database, service.principal.tenant_id) is None:
                 raise Unauthenticated("This service token is not valid, or not any more.")
             return service.principal, min(TRUST, (service.expires_at - now()).total_seconds())
         if self._tokens.is_token(key):

@@ -40,6 +40,7 @@ _ADMINISTER = frozenset(
         "usage.read",
         "vault.read",
         "vault.rotate",
+        "tenants.shred",
     }
 )
 

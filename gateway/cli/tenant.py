@@ -1,8 +1,11 @@
 """``gateway tenant …``, with the administrator's key."""
 
+import time
+
 import click
 
 from gateway.cli.api import Api
+from gateway.cli.errors import Failed
 from gateway.cli.limits import show
 from gateway.cli.output import Output, moment, with_output
 from gateway.cli.program import program
@@ -113,3 +116,26 @@ def tenant_limits(api: Api, out: Output, *, tenant_id: str, reset: bool, **given
 def _camel(option: str) -> str:
     first, *others = option.split("_")
     return first + "".join(other.title() for other in others)
+
+
+@tenant.command()
+@click.argument("tenant_id", metavar="TENANT")
+@click.confirmation_option(prompt="End all that this tenant has going, and make everything of it unreadable for good?")
+@click.option("--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds to wait.")
+@with_admin_api
+@with_output
+def shred(api: Api, out: Output, *, tenant_id: str, wait: float) -> None:
+    """Shred a tenant: it is absent at once; its executions are ended, its keys destroyed, its rows deleted.
+
+    The command may be repeated, to see how far it is; what it began goes on without it.
+    """
+    path = f"/v1/tenants/{tenant_id}"
+    found = api.delete(path)
+    deadline = time.monotonic() + wait
+    while found.get("shreddedAt") is None and time.monotonic() < deadline:
+        time.sleep(0.5)
+        found = api.get(path)
+    shown = {"id": tenant_id, "closed": moment(found["closedAt"]), "shredded": moment(found.get("shreddedAt"))}
+    out.fields(shown, raw=found)
+    if found.get("shreddedAt") is None:
+        raise Failed("It is closed, and not shredded yet: is a jobs worker running?")

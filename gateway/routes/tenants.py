@@ -2,17 +2,22 @@
 
 from datetime import datetime
 
-from litestar import get, post, put
+from litestar import delete, get, post, put
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
+from litestar.status_codes import HTTP_202_ACCEPTED
 from msgspec import Struct
 
+from gateway.auth.authentication import Authenticator
 from gateway.auth.permissions import requires
 from gateway.errors import Absent
+from gateway.installation import INSTALLATION
+from gateway.shredding import begin_shredding
 from gateway.text import Name
 from plugins.storage.database import Database
 from plugins.storage.ids import new_id
-from plugins.storage.tenants import Tenant, create_tenant, find_tenant
+from plugins.storage.tenants import Tenant, create_tenant, find_tenant, read_tenant
 from user_workflows.tiers import Tier, Tiers
 
 
@@ -24,6 +29,10 @@ class TenantBody(Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     name: str
     created_at: datetime
+    #: since when it is being shredded
+    closed_at: datetime | None
+    #: when that was done
+    shredded_at: datetime | None
 
 
 @post("/v1/tenants", opt=requires("tenants.write"))
@@ -37,7 +46,27 @@ async def make_tenant(data: JSONBody[NewTenant], database: NamedDependency[Datab
 @get("/v1/tenants/{tenant_id:str}", opt=requires("tenants.read"))
 async def show_tenant(tenant_id: FromPath[str], database: NamedDependency[Database]) -> TenantBody:
     """Show a tenant."""
-    return _body(await _require(database, tenant_id))
+    return _body(await _read(database, tenant_id))
+
+
+@delete("/v1/tenants/{tenant_id:str}", opt=requires("tenants.shred"), status_code=HTTP_202_ACCEPTED)
+async def shred_tenant(
+    tenant_id: FromPath[str],
+    state: State,
+    database: NamedDependency[Database],
+    authenticator: NamedDependency[Authenticator],
+) -> TenantBody:
+    """Shred a tenant for good: it is absent at once, and what it has is unreadable as soon as `shreddedAt` says so.
+
+    Its keys and tokens are unknown, its webhooks lead nowhere; executions, schedules and jobs are ended, its data keys
+    destroyed, its rows deleted. Repeated, it changes nothing.
+    """
+    await _read(database, tenant_id)
+    if tenant_id == INSTALLATION:
+        raise Absent(f"There is no tenant {tenant_id}.")
+    await begin_shredding(state.platform, tenant_id)
+    authenticator.forget_tenant(tenant_id)
+    return _body(await _read(database, tenant_id))
 
 
 @get("/v1/tenants/{tenant_id:str}/tier", opt=requires("tenants.read"))
@@ -66,6 +95,13 @@ async def put_tier(
     return data
 
 
+async def _read(database: Database, tenant_id: str) -> Tenant:
+    tenant = await read_tenant(database, tenant_id)
+    if tenant is None:
+        raise Absent(f"There is no tenant {tenant_id}.")
+    return tenant
+
+
 async def _require(database: Database, tenant_id: str) -> Tenant:
     tenant = await find_tenant(database, tenant_id)
     if tenant is None:
@@ -74,7 +110,13 @@ async def _require(database: Database, tenant_id: str) -> Tenant:
 
 
 def _body(tenant: Tenant) -> TenantBody:
-    return TenantBody(id=tenant.id, name=tenant.name, created_at=tenant.created_at)
+    return TenantBody(
+        id=tenant.id,
+        name=tenant.name,
+        created_at=tenant.created_at,
+        closed_at=tenant.closed_at,
+        shredded_at=tenant.shredded_at,
+    )
 
 
-ROUTES = [make_tenant, show_tenant, show_tier, put_tier]
+ROUTES = [make_tenant, show_tenant, shred_tenant, show_tier, put_tier]

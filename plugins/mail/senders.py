@@ -15,18 +15,20 @@ from plugins.sdk.errors import Permanent
 from plugins.storage.database import Database, metadata
 from plugins.storage.tenants import tenants
 from plugins.vault.keys import Vault
+from plugins.vault.renewal import sealed_as
 
 email_senders = Table(
     "email_senders",
     metadata,
     Column("tenant_id", String(40), ForeignKey(tenants.c.id), primary_key=True),
     # the tenant's own word
-    Column("sender_sealed", LargeBinary),
+    Column("sender_sealed", LargeBinary, info=sealed_as(lambda _: _SENDER)),
     # the administrator's: two columns, so that neither overwrites the other
-    Column("granted_sealed", LargeBinary),
+    Column("granted_sealed", LargeBinary, info=sealed_as(lambda _: _GRANTED)),
 )
 
-_SENDER, _GRANTED = "email.sender", "email.granted"
+_SENDER: str = "email.sender"
+_GRANTED: str = "email.granted"
 
 Mailbox = Annotated[str, Meta(min_length=1, max_length=1000)]
 

@@ -15,13 +15,14 @@ from plugins.storage.database import Database, Instant, metadata, now
 from plugins.storage.tenants import tenants
 from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
+from plugins.vault.renewal import sealed_as
 
 email_templates = Table(
     "email_templates",
     metadata,
     Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
     Column("name", String(200), nullable=False),
-    Column("content_sealed", LargeBinary, nullable=False),
+    Column("content_sealed", LargeBinary, nullable=False, info=sealed_as(lambda row: _place(row.name))),
     Column("updated_at", Instant, nullable=False),
     PrimaryKeyConstraint("tenant_id", "name"),
 )

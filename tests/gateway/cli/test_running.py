@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import httpx
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
@@ -167,3 +168,19 @@ def test_the_demo_can_be_shown_again_without_a_new_version(gateway_up: RunningUp
     assert answer.exit_code == 0, answer.output
     assert "version 1)" in answer.stdout
     assert "Receipt: alerts@example.com was told about AAPL" in answer.stdout
+
+
+def test_a_tenant_is_shredded_and_its_key_is_unknown(gateway_up: RunningUp) -> None:
+    """By the jobs worker that `up` runs."""
+    tenant = json.loads(call(gateway_up, "tenant", "create", "Gone", "--json").stdout)["id"]
+    made = call(gateway_up, "key", "create-for", tenant, "--name", "test", "--json").stdout
+    theirs = {"Authorization": f"Bearer {json.loads(made)['key']}"}
+    with httpx.Client(base_url=gateway_up.ready().url, headers=theirs) as api:
+        workflow = api.post("/v1/workflows", json={"name": "Waiting", "definition": WAITING}).json()["id"]
+        api.post(f"/v1/workflows/{workflow}/versions")
+        assert api.post(f"/v1/workflows/{workflow}/executions", json={}).status_code == 202
+        shredded = call(gateway_up, "tenant", "shred", tenant, "--yes", "--json")
+        assert shredded.exit_code == 0, shredded.output
+        assert json.loads(shredded.stdout)["shreddedAt"]
+        assert api.get("/v1/me").status_code == 401
+    assert call(gateway_up, "tenant", "rotate-key", tenant).exit_code == 3
