@@ -16,7 +16,7 @@ from plugins.storage.isolation import grant, isolate
 #: the role of PostgreSQL that processes use
 PROCESSES = "gateway"
 
-pytest_plugins = ["tests.servers", "tests.running_up"]
+pytest_plugins = ["tests.past_the_guard", "tests.servers", "tests.running_up"]
 
 
 @pytest.fixture(scope="session")

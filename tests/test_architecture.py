@@ -188,13 +188,30 @@ HOMES: dict[str, tuple[str, ...]] = {
     "httpcore": ("plugins.egress",),
     "socket": ("plugins.egress",),
     "ssl": ("plugins.egress", "plugins.builtin.email.failures", "plugins.builtin.sync.postgres"),
-    "aiohttp": (),
-    "requests": (),
-    "urllib3": (),
-    "urllib.request": (),
-    "http.client": (),
-    "ftplib": (),
-    "smtplib": (),
+    **dict.fromkeys(
+        (
+            "aiohttp",
+            "anyio",
+            "ftplib",
+            "http.client",
+            "imaplib",
+            "nntplib",
+            "poplib",
+            "pycurl",
+            "requests",
+            "smtplib",
+            "socketserver",
+            "telnetlib",
+            "trio",
+            "urllib.request",
+            "urllib3",
+            "websockets",
+            "xmlrpc",
+        ),
+        (),
+    ),
+    # the installation's own store, and nothing that a tenant names
+    "redis": ("internal_jobs", "user_workflows", "gateway"),
     "aiosmtplib": ("plugins.builtin.email",),
     "minijinja": ("plugins.builtin.email.template",),
     "idna": ("plugins.builtin.email.mailbox",),
@@ -209,6 +226,15 @@ HOMES: dict[str, tuple[str, ...]] = {
     "jsonschema": ("user_workflows.definition.forms",),
     "pickle": (),
 }
+
+#: calls that open a connection, whatever they are imported from
+CONNECTIONS = frozenset({
+    "create_connection", "create_datagram_endpoint", "create_unix_connection", "open_connection",
+    "open_unix_connection", "sock_connect",
+})  # fmt: skip
+
+#: the modules that may open connections; `up` looks whether the servers that it starts answer
+CONNECTING = ("plugins.egress", "gateway.up")
 
 STANDARD_AND_PURE = frozenset({
     "abc", "base64", "binascii", "bisect", "collections", "collections.abc", "contextlib", "copy", "dataclasses",
@@ -406,7 +432,28 @@ def tenants(module: str, tree: ast.Module) -> Iterator[str]:
             yield f"{module}:{node.lineno} reaches across tenants"
 
 
-RULES: tuple[Rule, ...] = (floors, doors, homes, purity, imports_at_the_top, names, environment, tenants)
+def connections(module: str, tree: ast.Module) -> Iterator[str]:
+    """Only the egress guard opens connections; others are given sockets that it has opened."""
+    if within(module, CONNECTING):
+        return
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or dotted(node.func).split(".")[-1] not in CONNECTIONS:
+            continue
+        if "sock" not in {keyword.arg for keyword in node.keywords}:
+            yield f"{module}:{node.lineno} calls {dotted(node.func)}"
+
+
+RULES: tuple[Rule, ...] = (
+    floors,
+    doors,
+    homes,
+    connections,
+    purity,
+    imports_at_the_top,
+    names,
+    environment,
+    tenants,
+)
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -466,6 +513,11 @@ FAULTS: list[tuple[Rule, str, str, str]] = [
     (homes, "user_workflows.plan.compile", "import networkx as nx", "at home in user_workflows.plan.graph"),
     (homes, "user_workflows.executions", "from litestar import get", "at home in gateway"),
     (homes, "plugins.egress.client", "import smtplib", "at home in no module"),
+    (homes, "plugins.builtin.http", "import websockets.client", "at home in no module"),
+    (homes, "plugins.builtin.http", "from redis.asyncio import Redis", "at home in internal_jobs"),
+    (connections, "plugins.builtin.http", "await asyncio.open_connection('x', 1)", "calls asyncio.open_connection"),
+    (connections, "gateway.auth.tokens", "await loop.create_connection(P, 'x', 1)", "calls loop.create_connection"),
+    (connections, "internal_jobs.runner", "await loop.sock_connect(s, a)", "calls loop.sock_connect"),
     (purity, "user_workflows.interpreter.state", "import random", "may not"),
     (purity, "user_workflows.interpreter.state", "from time import monotonic", "may not"),
     (purity, "user_workflows.interpreter.state", "from user_workflows.records import Records", "may not"),

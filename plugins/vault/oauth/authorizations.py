@@ -124,14 +124,14 @@ class Authorizations:
             raise AuthorizationFailed(refusal.code) from None
         values: dict[str, Any] = {
             "grant_sealed": seal_grant(sealer, row.id, grant),
-            "grant_version": row.grant_version + 1,
+            "grant_version": credentials.c.grant_version + 1,
             "status": "ok",
             "renewing_by": None,
             "renewing_until": None,
             "updated_at": now(),
         }
         # The client may have been replaced while the provider answered.
-        kept = (*is_credential(tenant_id, row.id), credentials.c.data_sealed == row.data_sealed)
+        kept = (*is_credential(tenant_id, row.id), credentials.c.rotated_at.is_not_distinct_from(row.rotated_at))
         async with self._database.transaction(tenant_id) as connection:
             if (await connection.execute(update(credentials).where(*kept).values(values))).rowcount == 0:
                 raise UnknownAuthorization
