@@ -38,6 +38,8 @@ class Attempt(Struct, kw_only=True):
     #: slot → restricted by its credential alone; ``None`` → by none
     ways: dict[str | None, EgressClient] = field(default_factory=dict)
     replayed: bool = False
+    #: the attempt that saved the latest checkpoint: from it on attempts are counted anew
+    advanced_in: int = 1
     started: float
 
     def failure(self, error: PluginError) -> Failure:
@@ -49,7 +51,7 @@ class Attempt(Struct, kw_only=True):
             message=message,
             status=error.status,
             attempt=self.call.attempt,
-            retry_in=next_delay(self.call.retry, self.effect, self.call.attempt, error),
+            retry_in=next_delay(self.call.retry, self.effect, self.call.attempt - self.advanced_in + 1, error),
         )
 
     def observe(self, outcome: str, **facts: Any) -> None:

@@ -225,7 +225,7 @@ class Host:
         is_cancelled: Callable[[], bool],
     ) -> Outcome:
         call, over = attempt.call, threading.Event()
-        checkpoint = None if hold is None else await _stored(self._ledger.checkpoint(hold))
+        checkpoint = None if hold is None else await self._checkpoint(attempt, hold)
         context = Context(
             tenant_id=call.tenant_id,
             execution_id=call.execution_id,
@@ -248,7 +248,7 @@ class Host:
             is_cancelled=lambda: over.is_set() or is_cancelled(),
             loop=asyncio.get_running_loop(),
             checkpoint=checkpoint,
-            save_checkpoint=None if hold is None else lambda value: self._save(hold, value),
+            save_checkpoint=None if hold is None else lambda value: self._save(attempt, hold, value),
             ways=attempt.ways,
         )
         try:
@@ -290,7 +290,14 @@ class Host:
             except Exception as error:
                 log.warning("effect.notRenewed", key=attempt.key, plugin=attempt.call.plugin, trace=_trace(error))
 
-    async def _save(self, hold: Hold, value: Any) -> None:
+    async def _checkpoint(self, attempt: Attempt, hold: Hold) -> Any:
+        kept = await _stored(self._ledger.checkpoint(hold))
+        if kept is None:
+            return None
+        attempt.advanced_in = kept["attempt"]
+        return kept["value"]
+
+    async def _save(self, attempt: Attempt, hold: Hold, value: Any) -> None:
         try:
             encoded = msgspec.json.encode(value)
         except (TypeError, ValueError, RecursionError) as error:
@@ -300,8 +307,10 @@ class Host:
                 f"a checkpoint of {len(encoded):,} bytes is too large; at most {MAX_CHECKPOINT:,} are kept",
                 type="checkpoint.invalid",
             )
-        if not await _stored(self._ledger.save(hold, msgspec.Raw(encoded))):
+        kept = {"attempt": attempt.call.attempt, "value": msgspec.Raw(encoded)}
+        if not await _stored(self._ledger.save(hold, kept)):
             raise Transient("another attempt has taken this call over", type="effect.takenOver")
+        attempt.advanced_in = attempt.call.attempt
 
     async def _settle(self, attempt: Attempt, plugin: Plugin, hold: Hold, error: PluginError) -> None:
         """Leave the row as the failure demands (design §8, Effect ledger)."""

@@ -177,10 +177,10 @@ class Ledger:
             return None
         return (await self._vault.sealer(hold.tenant_id)).open_json(hold.checkpoint_sealed, _checkpoint_place(hold.key))
 
-    async def save(self, hold: Hold, encoded: msgspec.Raw) -> bool:
+    async def save(self, hold: Hold, value: Any) -> bool:
         """Save a checkpoint in the row; return whether `hold` was still good for it."""
         sealer = await self._vault.sealer(hold.tenant_id)
-        return await self._settle(hold, checkpoint_sealed=sealer.seal_json(encoded, _checkpoint_place(hold.key)))
+        return await self._settle(hold, checkpoint_sealed=sealer.seal_json(value, _checkpoint_place(hold.key)))
 
     async def finish(self, hold: Hold, outcome: Outcome) -> bool:
         """Store what the call gave; return whether `hold` was still good for it."""

@@ -75,7 +75,8 @@ class Context:
         """Keep how far the call has come: whatever happens, the next attempt finds `value` in `checkpoint`.
 
         It is durable when this returns, on both engines alike. Save what is done already, and do what comes between
-        two checkpoints so that doing it again does no harm. A redo on purpose begins without one.
+        two checkpoints so that doing it again does no harm. A redo on purpose begins without one. Who saves comes
+        further: of the attempts that a call may make, those after a new checkpoint are counted anew.
 
         Args:
             value: JSON-able, at most 256 KiB.

@@ -11,6 +11,7 @@ import pytest
 
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.worker import WorkerOptions
+from plugins.host.retry import Retry
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import Vault
@@ -111,3 +112,25 @@ async def test_a_canceled_sync_stops_between_two_pages_and_tells_how_far_it_was(
         rows = await shop.rows()
         assert len(rows) % 10 == 0
         assert rows == catalogue.records[: len(rows)]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_sync_that_outlasts_its_timeout_goes_on_for_as_long_as_it_comes_further(
+    database: Database, vault: Vault, jobs: Jobs, tenant: str, postgres_url: str, worker: "asyncio.Task[None]"
+) -> None:
+    async with open_shop(postgres_url) as shop, open_catalogue(400, size=10, pause=0.1) as catalogue:
+        credential = await Credentials(database, vault).create(
+            tenant, type="database", name="shop", data={"url": shop.url}
+        )
+        request = JobRequest(
+            type="data.sync",
+            payload=payload(catalogue),
+            credentials={"database": credential.id},
+            timeout="1s",
+            retry=Retry(max_attempts=3, initial_interval="50ms"),
+        )
+        job = await jobs.enqueue(tenant, request)
+        done = await reach(jobs, tenant, job.id, seconds=60)
+        assert done.status == "completed", done.error
+        assert done.attempts > 3
+        assert await shop.rows() == catalogue.records

@@ -6,6 +6,7 @@ from typing import Any
 from plugins import Context, Plugin, Transient, plugin
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
+from plugins.host.retry import Retry
 from plugins.testing import run
 from tests.plugins.host.bench import Bench
 from tests.plugins.host.plays import Acts, Config, pure
@@ -47,6 +48,23 @@ async def test_a_redo_on_purpose_begins_without_one(bench: Bench) -> None:
     count = counts(until_failing_at=3, error=Transient("not now", type="test.notNow"))
     await bench.fail(count)
     assert (await bench.invoke(count, generation=2, attempt=2)).output == [0, 1, 2, 3, 4]
+
+
+async def test_attempts_are_counted_anew_from_each_that_came_further(bench: Bench) -> None:
+    """A long way with many stumbles is gone to its end; one that leads nowhere is given up as soon as any."""
+
+    @plugin("test.step", version="1.0.0", effect="idempotent")
+    async def step(config: Config, ctx: Context) -> str:
+        come = ctx.checkpoint or 0
+        if come == 6:
+            raise Transient("stuck", type="test.stuck")
+        await ctx.save_checkpoint(come + 1)
+        raise Transient("not yet", type="test.notYet")
+
+    given_up = [(await bench.fail(step, attempt=attempt)).retry_in is None for attempt in range(1, 11)]
+    assert given_up == [False] * 6 + [False, False, True, True], "four attempts are those since the last step"
+    once = await bench.fail(step, attempt=1, step="once", retry=Retry(max_attempts=1))
+    assert once.retry_in is None, "who wants no retry gets none"
 
 
 async def test_a_checkpoint_is_sealed(bench: Bench) -> None:
