@@ -48,6 +48,7 @@ _PARTS = (
     "responses",
     "approvals",
     "watch",
+    "payloads",
     "events",
     "tickets",
     "tiers",

@@ -62,6 +62,7 @@ from user_workflows.executions import Executions
 from user_workflows.explainer import Explainer
 from user_workflows.feed import FeedReader, FeedWriter
 from user_workflows.inbox.inbox import Inbox
+from user_workflows.payloads import Payloads
 from user_workflows.promotions import Promotions
 from user_workflows.rehearsal.rehearsals import Rehearsals
 from user_workflows.responses import Responses
@@ -116,6 +117,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     #: publishes what this process commits, if it runs it
     feed: FeedWriter
     watch: Watch
+    payloads: Payloads
     events: Events
     tickets: Tickets
     tiers: Tiers
@@ -260,6 +262,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             ),
             feed=FeedWriter(redis, vault),
             watch=Watch(executions=executions, feed=FeedReader(redis, vault)),
+            payloads=Payloads(vault, Blobs(database)),
             events=Events(workflows=workflows, executions=executions),
             tickets=Tickets(vault),
             tiers=Tiers(database),

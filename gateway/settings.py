@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -80,6 +81,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     public_url: str = "http://127.0.0.1:8000"
     #: how the processes of this installation reach its API
     api_url: str = "http://127.0.0.1:8000"
+    #: where Temporal's UI is, to which owners may show what is sealed; ``None``: to nobody
+    temporal_ui_origin: str | None = None
     log_format: LogFormat = "json"
     log_level: LogLevel = "info"
     #: where a worker serves ``/metrics``; ``None``: nowhere
@@ -207,6 +210,13 @@ def _web_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("write an origin, such as https://temporal.example.com, without a path")
+    return text
+
+
 def _smtp_url(text: str) -> str:
     parse_smtp_url(text)
     return text
@@ -282,6 +292,7 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "host": str,
     "port": _port,
     "public_url": _web_url,
+    "temporal_ui_origin": _origin,
     "api_url": _web_url,
     "log_format": _one_of(LogFormat),
     "log_level": _one_of(LogLevel),

@@ -119,6 +119,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.interpreter.messages",
         "user_workflows.interpreter.queues",
         "user_workflows.interpreter.responses",
+        "user_workflows.payloads",
         "user_workflows.plan.compile",
         "user_workflows.plan.forecast",
         "user_workflows.plan.model",

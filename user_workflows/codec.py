@@ -37,6 +37,8 @@ from user_workflows.interpreter.errors import PAYLOAD_TOO_LARGE
 
 _ENCODING = b"binary/gateway-v1"
 _CLAIM = b"binary/gateway-claim-v1"
+#: what this codec opens
+SEALED = frozenset({_ENCODING, _CLAIM})
 _PLACE = "temporal"
 _CLAIM_PLACE = "temporal.claim"
 #: what the server itself says in plain, e.g. why it canceled an activity: "ACTIVITY_ID_NOT_STARTED"
@@ -160,7 +162,7 @@ class TenantCodec(PayloadCodec, WithSerializationContext):
 
     async def _decode(self, payload: Payload) -> Payload:
         encoding = payload.metadata.get("encoding")
-        if encoding not in (_ENCODING, _CLAIM):
+        if encoding not in SEALED:
             if _SERVERS_WORD.fullmatch(payload.data):
                 return payload
             raise CodecError("a payload on Temporal is not sealed")

@@ -25,7 +25,16 @@ _EDIT = _RUN | {
     "mails.read",
     "mails.write",
 }
-_OWN = _EDIT | {"keys.read", "keys.write", "jobs.limit", "audit.read", "usage.read", "vault.read", "vault.rotate"}
+_OWN = _EDIT | {
+    "keys.read",
+    "keys.write",
+    "jobs.limit",
+    "audit.read",
+    "usage.read",
+    "vault.read",
+    "vault.rotate",
+    "payloads.read",
+}
 _SERVE = _VIEW | {"executions.start", "jobs.write", "webhooks.publish"}
 _ADMINISTER = frozenset(
     {

@@ -25,6 +25,7 @@ from gateway.routes import (
     plugins,
     steps,
     streams,
+    temporal,
     tenant_keys,
     tenant_limits,
     tenants,
@@ -66,4 +67,5 @@ ROUTES = [
     *endpoints.ROUTES,
     *deliveries.ROUTES,
     *usage.ROUTES,
+    *temporal.ROUTES,
 ]

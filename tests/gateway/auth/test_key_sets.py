@@ -1,0 +1,72 @@
+"""Ten minutes of an issuer: a flood of unknown keys, an outage and a rotation. No valid token is refused (T26)."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from gateway.auth import key_sets
+from gateway.auth.key_sets import KeySet
+from plugins.egress.client import EgressClient
+from plugins.egress.guard import Guard
+from tests.gateway.auth.test_tokens import jwk
+from tests.plugins.target import Request, open_target
+
+OLD, NEW = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+MINUTE = 60.0
+
+
+async def test_an_issuer_is_asked_twice_a_minute_at_most_whatever_happens(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(key_sets, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    fetches: list[float] = []
+    refused: list[float] = []
+    async with open_target() as target:
+        published: dict[str, Any] = {"keys": [jwk(OLD, "old")]}
+
+        async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+            fetches.append(clock.now)
+            body = key_sets.msgspec.json.encode(published)
+            # Down from the second minute to the eighth.
+            status = 503 if 2 * MINUTE <= clock.now < 8 * MINUTE else 200
+            writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+
+        target.script("/keys", answer)
+        egress = EgressClient(Guard(allow=[f"127.0.0.1:{target.port}"]))
+        keys = KeySet("https://id.example.com", f"{target.url}/keys", egress)
+        asked = 0
+        for second in range(12 * 60):
+            clock.now = float(second)
+            if second == 9 * MINUTE:
+                # Published before it signs, as issuers do.
+                published["keys"].append(jwk(NEW, "new"))
+            flood = [keys.find(f"unknown-{second}-{number}") for number in range(20)]
+            valid = ["old"] if second < 10 * MINUTE else ["old", "new"]
+            found = await asyncio.gather(*(keys.find(id) for id in valid), *flood)
+            asked += len(found)
+            refused += [clock.now for key in found[: len(valid)] if key is None]
+            assert set(found[len(valid) :]) == {None}
+        await egress.close()
+    most = max(sum(start <= moment < start + MINUTE for moment in fetches) for start in range(12 * 60))
+    with capsys.disabled():
+        print(
+            f"\nJWKS: {asked} look-ups in 12 minutes, {len(fetches)} fetches, at most {most} a minute,"
+            f" {len(refused)} valid keys refused"
+        )
+    assert refused == []
+    assert most <= 2
+    assert len(fetches) > 10
+
+
+async def test_a_thousand_unknown_keys_at_once_are_one_fetch() -> None:
+    async with open_target() as target:
+        target.answer("/keys", body={"keys": [jwk(OLD, "old")]})
+        egress = EgressClient(Guard(allow=[f"127.0.0.1:{target.port}"]))
+        keys = KeySet("https://id.example.com", f"{target.url}/keys", egress)
+        found = await asyncio.gather(*(keys.find(f"x{number}") for number in range(1_000)), keys.find("old"))
+        await egress.close()
+        assert (len(target.requests), found[-1] is None, set(found[:-1])) == (1, False, {None})
