@@ -44,7 +44,7 @@ fuzz: $(VENV)/.dev ## compare 200,000 random expressions with Google's CEL; `mak
 kills: $(VENV)/.dev ## kill workers under random definitions for ten minutes; ARGS="--minutes 60 --number 1"
 	$(BIN)/python -m tests.user_workflows.reference.kills $(ARGS)
 
-chaos: $(VENV)/.dev ## kill, suspend and empty what jobs run on, for about five minutes; ARGS="--seed 7" repeats one
+chaos: $(VENV)/.dev ## kill, suspend, empty, fill and restart what jobs run on, for five minutes; ARGS="--seed 7" repeats one
 	$(BIN)/python -m tests.chaos.jobs $(ARGS)
 
 record: $(VENV)/.dev ## record a history of every feature that has none yet, for tests/replay

@@ -25,6 +25,7 @@ from gateway.shredding import shred_plugin
 from gateway.telemetry.logs import configure_logs
 from internal_jobs.cell import run_cell
 from internal_jobs.engines import Engines
+from internal_jobs.eviction import refuse_eviction
 from internal_jobs.promotion.promoter import Handover
 from internal_jobs.schedules.scheduler import Scheduler
 from internal_jobs.worker import run_worker as run_jobs_worker
@@ -133,6 +134,9 @@ async def run_internal_jobs_worker(settings: Settings, *, cell: int | None = Non
     Args:
         settings: of this installation.
         cell: run only what a worker hands over, and answer it on the pipe of this number.
+
+    Raises:
+        UnsafeRedis: Redis drops messages when its memory is full, and the settings do not allow that.
     """
     begin(settings, "internal-jobs")
     if cell is not None:
@@ -148,6 +152,7 @@ async def run_internal_jobs_worker(settings: Settings, *, cell: int | None = Non
             )
         return
     stop = _stop_on_signals()
+    await refuse_eviction(settings.redis_url, anyway=settings.redis_may_evict)
     async with AsyncExitStack() as stack:
         platform = await stack.enter_async_context(open_platform(settings))
         for work in (keep_purging(platform), _schedule(platform), platform.webhooks.keep_settling()):

@@ -59,6 +59,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     database_owner_url: str | None = None
     #: ``redis://…``, ``rediss://…`` or ``unix://…``
     redis_url: str
+    #: start on a Redis that drops messages when its memory is full: their jobs are delayed, not lost
+    redis_may_evict: bool = False
     master_key_file: Path
     #: what may be reached besides the global internet: CIDRs, addresses, hosts, ``.domain``; a port may follow
     egress_allow: tuple[str, ...] = ()
@@ -280,6 +282,7 @@ _VARIABLES: dict[str, Callable[[str], Any]] = {
     "database_url": _database_url,
     "database_owner_url": _database_url,
     "redis_url": _redis_url,
+    "redis_may_evict": _flag,
     "master_key_file": Path,
     "egress_allow": _egress_rules,
     "egress_deny": _egress_rules,

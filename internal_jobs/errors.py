@@ -12,6 +12,7 @@ JobsError
 ├── InvalidEvent      an event that cannot be sent; says where and why
 ├── DeliveryNotFound  no such delivery of this tenant
 ├── DeliveryConflict  the delivery's status does not allow it
+├── UnsafeRedis   a worker will not start on a Redis that drops messages
 └── JobConflict   the job's status does not allow it
 """
 
@@ -111,3 +112,14 @@ class DeliveryNotFound(JobsError):
 
 class DeliveryConflict(JobsError):
     """The delivery's status, or its endpoint's, does not allow what was asked."""
+
+
+class UnsafeRedis(JobsError):
+    """Redis drops messages when its memory is full."""
+
+    def __init__(self, policy: str) -> None:
+        super().__init__(
+            f"the maxmemory-policy of Redis is {policy}: messages vanish when memory runs out. Set it to noeviction; "
+            "where that cannot be, GATEWAY_REDIS_MAY_EVICT=true accepts that jobs then start seconds later"
+        )
+        self.policy = policy

@@ -75,6 +75,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "internal_jobs.dead_letters.model",
         "internal_jobs.enqueue",
         "internal_jobs.errors",
+        "internal_jobs.eviction",
         "internal_jobs.jobs",
         "internal_jobs.engines",
         "internal_jobs.limits",

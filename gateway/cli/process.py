@@ -9,6 +9,7 @@ from gateway.cli.environment import read_settings
 from gateway.cli.errors import Failed
 from gateway.processes import run_internal_jobs_worker, run_user_workflows_worker
 from gateway.processes import serve as serve_api
+from internal_jobs.errors import UnsafeRedis
 from user_workflows.codegen.load import ModuleFault
 
 
@@ -44,4 +45,7 @@ def user_workflows(modules: tuple[Path, ...], queue: str | None) -> None:
 @click.option("--cell", type=int, hidden=True)
 def internal_jobs(cell: int | None) -> None:
     """Run internal jobs, on Dramatiq."""
-    asyncio.run(run_internal_jobs_worker(read_settings(), cell=cell))
+    try:
+        asyncio.run(run_internal_jobs_worker(read_settings(), cell=cell))
+    except UnsafeRedis as error:
+        raise Failed(str(error)) from error

