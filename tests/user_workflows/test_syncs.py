@@ -50,7 +50,7 @@ async def test_a_step_goes_on_from_its_checkpoint_when_its_worker_is_killed(
             heartbeat_timeout=2.0,
         )
         sync = {
-            **{"id": "copy", "pluginId": "data.sync", "config": payload(catalogue), "timeout": "5s"},
+            **{"id": "copy", "pluginId": "data.sync", "config": payload(catalogue), "timeout": "3s"},
             "credentials": {"database": credential.id},
         }
         workers = [await start_worker(orders)]
