@@ -10,6 +10,7 @@ from gateway.app import create_app
 from gateway.compose import Platform
 from gateway.settings import Settings
 from tests.gateway.application import Headers, new_tenant
+from user_workflows.inbox.event import RawEvent
 
 SCHEDULE = {"name": "x", "every": "1d", "job": {"type": "job.enqueue", "payload": {"type": "job.enqueue"}}}
 #: what a request needs in order to come as far as the object
@@ -26,8 +27,9 @@ BODIES: dict[str, Any] = {
     "replace_job_schedule": SCHEDULE,
     "change_endpoint": {"description": "x"},
 }
-#: parameters that name no tenant's object: the world's, the installation's, or within the object
-OTHERS = {"token", "node_id", "plugin_id", "tenant_id", "version"}
+#: parameters that name no tenant's object: the world's, the installation's, within the object, or a name that every
+#: tenant may give to an object of its own
+OTHERS = {"token", "node_id", "plugin_id", "tenant_id", "version", "template_name"}
 ABSENT = {
     "workflow_id": "wf_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "execution_id": "ex_01jd3x0v7k8m5qf2c9hz6w4t1b",
@@ -38,6 +40,7 @@ ABSENT = {
     "schedule_id": "sch_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "endpoint_id": "ep_01jd3x0v7k8m5qf2c9hz6w4t1b",
     "delivery_id": "dlv_01jd3x0v7k8m5qf2c9hz6w4t1b",
+    "event_id": "in_01jd3x0v7k8m5qf2c9hz6w4t1b",
 }
 
 
@@ -70,7 +73,12 @@ async def theirs(serving: tuple[Platform, httpx.AsyncClient]) -> dict[str, str]:
     endpoint = await client.post("/v1/endpoints", headers=owner, json={"url": "https://example.com/hook"})
     sent = await client.post("/v1/deliveries", headers=owner, json={"type": "invoice.paid"})
     credential = {"type": "bearer", "name": "x", "data": {"token": "x"}}
+    me = (await client.get("/v1/me", headers=owner)).json()
+    event = RawEvent(type="webhook", delivery_id="d", method="POST", headers={}, query={}, body=b"{}")
+    await platform.inbox.keep_unreadable(me["tenantId"], workflow.json()["id"], "hook", event, "key")
+    inbound = (await client.get("/v1/inbound-events", headers=owner)).json()["items"]
     return {
+        "event_id": inbound[0]["id"],
         "workflow_id": workflow.json()["id"],
         "execution_id": execution["id"],
         "job_id": (await client.post("/v1/jobs", headers=owner, json=job)).json()["id"],
@@ -79,7 +87,7 @@ async def theirs(serving: tuple[Platform, httpx.AsyncClient]) -> dict[str, str]:
         "delivery_id": sent.json()["items"][0]["id"],
         "schedule_id": (await client.post("/v1/job-schedules", headers=owner, json=SCHEDULE)).json()["id"],
         "replay_id": (await client.post("/v1/dead-letters/replay", headers=owner, json={})).json()["id"],
-        "key_id": (await client.get("/v1/me", headers=owner)).json()["keyId"],
+        "key_id": me["keyId"],
     }
 
 
