@@ -34,7 +34,13 @@ class DevKeys(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 async def bootstrap(
-    folder: DataFolder, *, database_url: str, master_key_file: Path, key_pepper_file: Path, admin_key: str | None
+    folder: DataFolder,
+    *,
+    database_url: str,
+    owner_url: str | None = None,
+    master_key_file: Path,
+    key_pepper_file: Path,
+    admin_key: str | None,
 ) -> DevKeys:
     """Bring the database up to date and return keys that work; keeps what an earlier start made.
 
@@ -46,7 +52,7 @@ async def bootstrap(
     try:
         MasterKey.load_or_create(master_key_file)
         pepper = _pepper(folder, key_pepper_file)
-        await migrate(database_url)
+        await migrate(database_url, owner_url=owner_url)
     except (MasterKeyError, SettingsError) as error:
         raise UpError(str(error)) from None
     except (SQLAlchemyError, CommandError, OSError) as error:

@@ -105,13 +105,15 @@ class Session:
             bootstrap(
                 self.folder,
                 database_url=settings["GATEWAY_DATABASE_URL"],
+                owner_url=settings.get("GATEWAY_DATABASE_OWNER_URL"),
                 master_key_file=Path(settings["GATEWAY_MASTER_KEY_FILE"]),
                 key_pepper_file=Path(settings["GATEWAY_KEY_PEPPER_FILE"]),
                 admin_key=settings.get("GATEWAY_ADMIN_KEY"),
             ),
             supervisor.start(*services.servers, timeout=_READY_TIMEOUT),
         )
-        settings = settings | {"GATEWAY_ADMIN_KEY": keys.admin_key}
+        # The processes need not know how the owner of the tables gets in.
+        settings = settings | {"GATEWAY_ADMIN_KEY": keys.admin_key, "GATEWAY_DATABASE_OWNER_URL": ""}
         processes = await plan_processes(settings, ports, host=options.host, port=port)
         self._progress("Starting the API and the workers")
         await supervisor.start(*processes, timeout=_READY_TIMEOUT)

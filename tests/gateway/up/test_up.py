@@ -121,8 +121,11 @@ async def test_servers_that_the_environment_names_are_used_and_the_example_runs_
 ) -> None:
     await create_database(postgres_url, "up")
     valkey, temporal = valkey_server(tmp_path / "valkey"), temporal_server(tmp_path / "temporal")
+    owner = make_url(postgres_url).set(database="up")
     environment = {
-        "GATEWAY_DATABASE_URL": make_url(postgres_url).set(database="up").render_as_string(hide_password=False),
+        # The processes under row-level security, as a role that owns nothing.
+        "GATEWAY_DATABASE_URL": owner.set(username="gateway").render_as_string(hide_password=False),
+        "GATEWAY_DATABASE_OWNER_URL": owner.render_as_string(hide_password=False),
         "GATEWAY_REDIS_URL": valkey.url,
         "TEMPORAL_ADDRESS": temporal.address,
     }
