@@ -96,12 +96,7 @@ def explain(node: PlanNode, around: Surroundings) -> Why:
 def _pending(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
     execution = around.execution
     if execution.status == "queued":
-        delayed = around.due_at is not None and around.due_at > execution.created_at
-        reason = (
-            f"the execution was put off until {around.due_at:%Y-%m-%dT%H:%M:%SZ}"
-            if delayed
-            else "the execution has not begun: no worker has taken it up yet"
-        )
+        reason = _why_not_begun(execution, around.due_at)
         return Why(status="queued", reason=reason, waiting_for=(), since=execution.created_at)
     obstacles = tuple(_open_edges(node, around))
     if obstacles:
@@ -111,6 +106,16 @@ def _pending(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
     else:
         reason = "nothing holds it up: it begins within moments"
     return Why(status="pending", reason=reason, waiting_for=obstacles, since=execution.started_at)
+
+
+def _why_not_begun(execution: Execution, due_at: datetime | None) -> str:
+    queue = execution.queue
+    if queue is None:
+        return "the execution has not begun: no worker has taken it up yet"
+    if due_at is not None and queue.until == due_at:
+        return f"the execution was put off until {due_at:%Y-%m-%dT%H:%M:%SZ}"
+    until = "" if queue.until is None else f", until {queue.until:%Y-%m-%dT%H:%M:%SZ}"
+    return f"the execution waits for a slot, as number {queue.position} in line: {queue.reason}{until}"
 
 
 def _running(node: PlanNode, step: Recorded, around: Surroundings) -> Why:

@@ -25,6 +25,7 @@ from user_workflows.activities.close import CloseActivities
 from user_workflows.activities.executions import CallActivities
 from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
+from user_workflows.activities.slots import SlotActivities
 from user_workflows.activities.step import step_activities
 from user_workflows.admission.promoter import Promoter
 from user_workflows.announcements import Announcements
@@ -103,6 +104,7 @@ async def run_worker(
         announcements=announcements,
     )
     segments, closing = SegmentActivity(host, records), CloseActivities(records, temporal)
+    slots = SlotActivities(starts.reception.gate)
     calls = CallActivities(starts)
     local: list[Callable[..., Any]] = [
         closing.cancel,
@@ -111,6 +113,8 @@ async def run_worker(
         segments.run,
         approvals.open,
         approvals.close,
+        slots.let_go,
+        slots.take_up,
     ]
     steps: list[Callable[..., Any]] = [
         *step_activities(registry, host, records),

@@ -161,8 +161,8 @@ class Gate:
             is_stirred |= await self._give_back(connection, tenant_id, inside[tenant_id], waiting[tenant_id])
         return is_stirred
 
-    async def let_go(self, tenant_id: str, execution_id: str) -> None:
-        """Give back the slot of an execution that is parked now.
+    async def let_go(self, tenant_id: str, execution_id: str) -> bool:
+        """Give back the slot of an execution that is parked now; return whether it gave one.
 
         It keeps it while executions that it awaits are open: they share it.
         """
@@ -179,11 +179,10 @@ class Gate:
         )
         async with self._database.transaction(tenant_id) as connection:
             await self.lock(connection, (tenant_id,))
-            if (await connection.execute(parked)).rowcount:
-                is_stirred = await self._give_back(connection, tenant_id, 1, 0)
-            else:
-                is_stirred = False
+            is_parked = (await connection.execute(parked)).rowcount > 0
+            is_stirred = is_parked and await self._give_back(connection, tenant_id, 1, 0)
         self.stir(is_stirred)
+        return is_parked
 
     async def take_up(self, tenant_id: str, execution_id: str) -> bool:
         """Take a slot again for an execution that wakes; return whether it has one, or else is in the queue now."""

@@ -127,7 +127,8 @@ class Handover:
         if not self.is_parking:
             go_on_in(EXECUTION, following)
         wake = self._wake()
-        go_on_in(PARKED, Parking(start=following, until=None if wake is None else wake.isoformat(), details=details))
+        until = None if wake is None else wake.isoformat()
+        go_on_in(PARKED, Parking(start=following, until=until, details=details, gives_slot=True))
 
 
 def go_on_in(workflow_type: str, message: StartExecution | Parking) -> NoReturn:

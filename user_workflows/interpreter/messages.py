@@ -142,6 +142,8 @@ class Parking(Struct, frozen=True, kw_only=True, omit_defaults=True):
     until: str | None = None
     #: the state of the graph, for Temporal's UI
     details: str = ""
+    #: whether it gives its slot back while it waits, and takes one again
+    gives_slot: bool = False
 
 
 class ExecutionError(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -1,19 +1,23 @@
 """The workflow type in which an execution waits for long: it keeps what it is told, and does nothing (design §6).
 
-A few events, of any build: what is parked holds no build of the worker back, however many months it waits.
+A few events, of any build: what is parked holds no build of the worker back, however many months it waits. Nor has it
+a slot meanwhile: it gives its own back, and takes one again before it goes on (design §12).
 """
 
-import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import NoReturn
 
 from msgspec import structs
 from temporalio import workflow
-from temporalio.common import RawValue, VersioningBehavior
+from temporalio.common import RawValue, RetryPolicy, VersioningBehavior
+from temporalio.exceptions import is_cancelled_exception
 
 from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.handover import go_on_in
 from user_workflows.interpreter.messages import (
+    ADMITTED,
     EXECUTION,
     PARKED,
     Carried,
@@ -24,6 +28,9 @@ from user_workflows.interpreter.messages import (
 )
 from user_workflows.interpreter.waits import seconds_until
 
+LET_GO = "admission.letGo"
+TAKE_UP = "admission.takeUp"
+
 
 @workflow.defn(name=PARKED, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class Parked:
@@ -32,6 +39,8 @@ class Parked:
     @workflow.init
     def __init__(self, parking: Parking) -> None:
         self._received: list[Received] = []
+        #: whether it was told that it has the slot that it waits for
+        self._is_admitted = False
         self._figures = Figures(parking.start.earlier)
 
     @workflow.run
@@ -41,16 +50,41 @@ class Parked:
         self._figures.count(int(parking.until is not None))
         is_cancel_requested = False
         try:
-            await workflow.wait_condition(lambda: bool(self._received), timeout=seconds_until(parking.until))
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
+            await self._wait(parking)
+        except BaseException as error:
+            if not is_cancelled_exception(error):
+                raise
+            # It ends, and needs no slot for that.
             is_cancel_requested = True
         go_on_in(EXECUTION, self._woken(parking.start, is_cancel_requested=is_cancel_requested))
+
+    async def _wait(self, parking: Parking) -> None:
+        if parking.gives_slot:
+            await self._ask(LET_GO, parking.start)
+        with suppress(TimeoutError):
+            await workflow.wait_condition(lambda: bool(self._received), timeout=seconds_until(parking.until))
+        if parking.gives_slot and not await self._ask(TAKE_UP, parking.start):
+            await workflow.wait_condition(lambda: self._is_admitted)
+
+    async def _ask(self, activity: str, start: StartExecution) -> bool:
+        """Ask the gate, and return its answer."""
+        answer: bool = await workflow.execute_local_activity(
+            activity,
+            args=[start.tenant_id, start.execution_id],
+            result_type=bool,
+            start_to_close_timeout=timedelta(seconds=30),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+        )
+        self._figures.count_marker()
+        self._figures.count()
+        return answer
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Keep whatever the interpreter understands, or one of a later release does."""
+        if name == ADMITTED:
+            self._is_admitted = True
+            return
         values = workflow.payload_converter().from_payloads([arg.payload for arg in args])
         self._received.append(Received(name=name, args=tuple(values)))
 

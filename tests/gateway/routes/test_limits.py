@@ -3,7 +3,8 @@
 import httpx
 
 from plugins.host.perform import MAX_OUTPUT
-from tests.gateway.application import Headers
+from tests.gateway.application import ADMIN, Headers
+from tests.gateway.routes.test_executions import publish
 from user_workflows.codec import MAX_PAYLOAD
 from user_workflows.interpreter.loops import MAX_RESULTS
 
@@ -13,3 +14,60 @@ async def test_limits_of_what_executions_hold_are_shown(client: httpx.AsyncClien
     assert limits["stepOutputBytes"] == MAX_OUTPUT
     assert limits["foreachResultsBytes"] == MAX_RESULTS
     assert limits["payloadBytes"] == MAX_PAYLOAD
+
+
+async def test_the_administrator_caps_a_tenant_and_the_tenant_sees_it(api: httpx.AsyncClient, owner: Headers) -> None:
+    tenant = (await api.get("/v1/me", headers=owner)).json()["tenantId"]
+    path = f"/v1/tenants/{tenant}/limits"
+    caps = {"startsPerMinute": 2, "payloadBytes": 100, "jobsPerMinute": 60}
+    assert (await api.put(path, headers=owner, json=caps)).status_code == 403
+    capped = await api.put(path, headers=ADMIN, json=caps)
+    assert capped.status_code == 200, capped.text
+    wrong = await api.put(path, headers=ADMIN, json={"startsPerMinute": 0, "most": 1})
+    assert wrong.status_code == 422
+    assert {fault["pointer"] for fault in wrong.json()["errors"]} == {"/startsPerMinute", "/most"}
+
+    where = await publish(api, owner, {"nodes": [{"id": "a", "pluginId": "set", "config": {"values": {}}}]})
+    strict = await publish(
+        api,
+        owner,
+        {
+            "nodes": [{"id": "a", "pluginId": "set", "config": {"values": {}}}],
+            "concurrency": {"limit": 1, "policy": "reject"},
+        },
+    )
+    large = await api.post(f"{where}/executions", headers=owner, json={"input": "x" * 100})
+    assert (large.status_code, large.json()["type"]) == (413, "/problems/input-too-large")
+    first = await api.post(f"{where}/executions", headers=owner | {"Prefer": "wait=20"}, json={})
+    assert first.headers["ratelimit-policy"] == '"starts";q=2;w=60'
+    assert first.headers["ratelimit"].startswith('"starts";r=1;t=')
+    batch = await api.post(f"{where}/executions/batch", headers=owner, json={"items": [{}, {}]})
+    assert batch.headers["ratelimit"].startswith('"starts";r=0;t=')
+    queued = (await api.get(f"/v1/executions/{batch.json()['items'][1]['id']}", headers=owner)).json()
+    assert queued["queue"]["position"] == 1
+    assert queued["queue"]["reason"] == "the tenant has had its 2 starts within a minute"
+
+    refused = await api.post(f"{strict}/executions", headers=owner, json={})
+    assert (refused.status_code, refused.json()["type"]) == (429, "/problems/over-cap")
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["ratelimit"] == f'"starts";r=0;t={refused.headers["retry-after"]}'
+
+    shown = (await api.get("/v1/limits", headers=owner)).json()["tenant"]
+    assert shown["caps"]["startsPerMinute"] == {"limit": 2, "used": 2, "source": "tenant"}
+    assert shown["caps"]["payloadBytes"] == {"limit": 100, "used": None, "source": "tenant"}
+    assert shown["caps"]["concurrentExecutions"]["source"] == "installation"
+    assert shown["jobsPerMinute"] == {"limit": 60, "used": None, "source": "tenant"}
+    assert shown["queued"] == 1
+    (workflow,) = shown["workflows"]
+    assert (workflow["policy"], workflow["caps"]["concurrentExecutions"]["limit"]) == ("reject", 1)
+
+    lifted = await api.put(path, headers=ADMIN, json={})
+    assert lifted.json()["caps"]["startsPerMinute"] == {"limit": None, "used": None, "source": "installation"}
+    assert lifted.json()["queued"] == 0
+    again = await api.post(f"{where}/executions", headers=owner, json={})
+    assert "ratelimit" not in again.headers
+
+
+async def test_caps_of_no_tenant_are_not_there(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/tenants/ten_absent/limits", headers=ADMIN)).status_code == 404
+    assert (await client.put("/v1/tenants/ten_absent/limits", headers=ADMIN, json={})).status_code == 404

@@ -20,7 +20,8 @@ from user_workflows.admission.tenant_caps import TenantCaps
 from user_workflows.beginnings import StartRequest
 from user_workflows.errors import InputTooLarge, OverCap
 from user_workflows.execution_views import Execution
-from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.explainer import Explainer
+from user_workflows.interpreter.messages import TriggerCall, workflow_id
 from user_workflows.store import executions
 
 
@@ -77,6 +78,18 @@ async def test_who_finds_no_slot_waits_in_line_and_is_let_in_when_one_is_free(la
     assert (third.queue.position, fourth.queue.position) == (1, 2)
     assert third.queue.reason == "the tenant has its 2 executions under way"
     assert await counts(lane) == (2, 2, 2, 2)
+    explainer = Explainer(
+        database=lane.database,
+        vault=lane.vault,
+        workflows=lane.workflows,
+        executions=lane.executions,
+        temporal=lane.temporal,
+    )
+    why = await explainer.why(lane.tenant_id, fourth.id, "hold")
+    assert why.status == "queued"
+    assert why.reason == (
+        "the execution waits for a slot, as number 2 in line: the tenant has its 2 executions under way"
+    )
 
     lane.gates.at("door").set()
     finished = [await lane.finish(each) for each in started]
@@ -331,3 +344,64 @@ async def test_tenants_do_not_wait_for_each_other(lane: Lane) -> None:
     lane.gates.at("door").set()
     for each in inside:
         await lane.finish(each)
+
+
+async def test_what_is_parked_has_no_slot_and_takes_one_again_to_go_on(
+    database: Database, temporal_address: str, tmp_path: Path
+) -> None:
+    caps = Caps(concurrent_executions=1)
+    async with open_lane(database, temporal_address, tmp_path, caps=caps, park_after=0.5) as lane:
+        waiting = await lane.start(await lane.publish({"nodes": [node("hear", "wait", signal="go")]}))
+        held = await lane.start(await holding(lane))
+        assert (await look(lane, held)).queue is not None
+        await park(lane, waiting)
+        await until(lambda: is_running(lane, held))
+        assert await counts(lane) == (1, 0, 1, 0)
+
+        await lane.executions.signal(lane.tenant_id, waiting.id, "go", 1)
+
+        async def wants_a_slot() -> bool:
+            return (await look(lane, waiting)).queue is not None
+
+        await until(wants_a_slot)
+        assert (await look(lane, waiting)).status == "running"
+        assert await counts(lane) == (1, 1, 1, 1)
+        lane.gates.at("door").set()
+        assert (await lane.finish(held)).status == "completed"
+        finished = await lane.finish(waiting)
+        assert (finished.status, finished.output) == ("completed", {"hear": 1})
+        assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_what_is_parked_needs_no_slot_to_be_canceled(
+    database: Database, temporal_address: str, tmp_path: Path
+) -> None:
+    caps = Caps(concurrent_executions=1)
+    async with open_lane(database, temporal_address, tmp_path, caps=caps, park_after=0.5) as lane:
+        waiting = await lane.start(await lane.publish({"nodes": [node("hear", "wait", signal="go")]}))
+        await park(lane, waiting)
+        held = await lane.start(await holding(lane))
+        await until(lambda: is_running(lane, held))
+        await lane.executions.cancel(lane.tenant_id, waiting.id)
+        assert (await lane.finish(waiting)).status == "canceled"
+        assert await counts(lane) == (1, 0, 1, 0)
+        lane.gates.at("door").set()
+        await lane.finish(held)
+
+
+async def park(lane: Lane, execution: Execution) -> None:
+    """Let an execution that waits be parked, and give its slot back."""
+    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
+    admission = select(executions.c.admission).where(executions.c.id == execution.id)
+
+    async def is_waiting() -> bool:
+        return (await lane.steps(execution))["hear"].status == "waiting"
+
+    async def is_parked() -> bool:
+        async with lane.database.across.read() as connection:
+            return (await connection.execute(admission)).scalar_one() == "parked"
+
+    await until(is_waiting)
+    # Once: asked again, it would wake.
+    await handle.signal("park")
+    await until(is_parked)
