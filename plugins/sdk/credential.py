@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 
 class Secret:
-    """A string that refuses to be shown: its repr is redacted, JSON and pickle refuse it."""
+    """A string that refuses to be shown: its repr is redacted, and JSON, pickle and copy refuse it."""
 
     __slots__ = ("_value",)
 
@@ -23,6 +23,9 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled or copied")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a Secret has no state to be read")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and hmac.compare_digest(other._value.encode(), self._value.encode())

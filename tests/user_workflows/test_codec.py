@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
+from temporalio.exceptions import ApplicationError
 
 from plugins.storage.blobs import Blobs, blobs, delete_blobs
 from plugins.storage.database import Database, metadata
 from plugins.storage.tenants import create_tenant
 from plugins.vault.errors import Unreadable
 from plugins.vault.keys import MasterKey, Vault
-from user_workflows.codec import CLAIM_BYTES, BlobGone, CodecError, TenantCodec
+from user_workflows.codec import CLAIM_BYTES, BlobGone, CodecError, TenantCodec, data_converter
 
 PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'{"secret":"canary"}')
 
@@ -69,6 +71,29 @@ async def test_plain_payloads_are_refused_both_ways(codec: TenantCodec) -> None:
         await of(codec, "ten_a").decode([PLAIN])
     with pytest.raises(CodecError, match="no tenant"):
         await codec.encode([PLAIN])
+
+
+async def test_a_failure_is_sealed_with_its_message_stack_details_and_causes(database: Database, vault: Vault) -> None:
+    context = WorkflowSerializationContext(namespace="default", workflow_id="ten_a/ex_1")
+    converter = data_converter(vault, Blobs(database)).with_context(context)
+    failure = Failure()
+    try:
+        try:
+            raise ValueError("canary-cause")
+        except ValueError as cause:
+            canary_in_the_stack = ApplicationError("canary-message", {"canary": "details"}, type="http.500")
+            raise canary_in_the_stack from cause
+    except ApplicationError as error:
+        await converter.encode_failure(error, failure)
+    travelling = failure.SerializeToString()
+    assert b"canary" not in travelling
+    assert b"http.500" in travelling, "types stay readable, for whoever operates"
+    read = await converter.decode_failure(failure)
+    assert isinstance(read, ApplicationError)
+    assert (read.message, read.details) == ("canary-message", ({"canary": "details"},))
+    assert "canary-cause" in str(read.__cause__)
+    assert read.failure is not None
+    assert "canary_in_the_stack" in read.failure.stack_trace
 
 
 async def test_the_servers_own_words_pass(codec: TenantCodec) -> None:

@@ -3,12 +3,14 @@ import io
 import json
 import logging
 import pickle
+import pprint
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
+import rich.pretty
 import structlog
 
 from plugins import BasicCredential, BearerCredential, Secret
@@ -39,6 +41,11 @@ def test_equal_secrets_are_equal_and_no_secret_equals_its_text() -> None:
         lambda secret: repr(BearerCredential(token=secret)),
         lambda secret: repr({"nested": [BasicCredential(username="ada", password=secret)]}),
         lambda secret: "".join(traceback.format_exception(ValueError(secret))),
+        lambda secret: json.dumps({"secret": secret}, default=str),
+        lambda secret: pprint.pformat([secret]),
+        lambda secret: rich.pretty.pretty_repr({"secret": secret}),
+        lambda secret: f"{secret=}",
+        "%s".__mod__,
     ],
 )
 def test_no_way_of_showing_a_secret_shows_it(show: Callable[[Secret], str]) -> None:
@@ -57,6 +64,14 @@ def test_no_way_of_showing_a_secret_shows_it(show: Callable[[Secret], str]) -> N
         copy.deepcopy,
         lambda secret: msgspec.json.encode(BearerCredential(token=secret)),
         lambda secret: pickle.dumps(BearerCredential(token=secret)),
+        lambda secret: pickle.dumps({"nested": [secret]}, protocol=0),
+        lambda secret: copy.deepcopy(BearerCredential(token=secret)),
+        lambda secret: secret.__getstate__(),
+        lambda secret: "".join([secret]),
+        lambda secret: "prefix " + secret,
+        bytes,
+        list,
+        len,
     ],
 )
 def test_no_encoder_takes_a_secret(write: Callable[[Any], object]) -> None:
