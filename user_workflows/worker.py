@@ -47,6 +47,10 @@ from user_workflows.triggers.fire import Fire, FireActivity
 #: how long running steps may finish after SIGTERM; then they are handed to another worker
 DRAIN = timedelta(seconds=8)
 
+#: workflow tasks that a worker has taken at a time: enough to keep it busy. Those that it has not wait on the server,
+#: where fairness orders them; those that it has share its processor, whosever they are.
+DECISIONS = 20
+
 #: seconds between two sweeps for records that have fallen behind
 SWEEP_INTERVAL = 15.0
 
@@ -160,6 +164,7 @@ def _execution_worker(
         activities=activities,
         interceptors=[LendEmit(records)],
         max_cached_workflows=cached,
+        max_concurrent_workflow_tasks=DECISIONS,
         deployment_config=builds.config,
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
         workflow_runner=UnsandboxedWorkflowRunner(),

@@ -35,9 +35,10 @@ from user_workflows.records import OUTAGE, RecordWriter
 #: the most bytes of JSON that a heartbeat carries
 CHECKPOINT_BYTES = 256 * 1024
 
-#: segments of one tenant, and of all, that a worker runs locally at a time: local work bypasses the server's fairness
-LOCAL_PER_TENANT = 16
-LOCAL_IN_ALL = 64
+#: segments of one tenant, and of all, that a worker runs locally at a time: local work bypasses the server's fairness,
+#: and each holds one of the workflow tasks that the worker takes, of which some must be left to decide
+LOCAL_PER_TENANT = 12
+LOCAL_IN_ALL = 14
 
 #: seconds after its start in which a worker asks whether the one before it was lost over a local segment
 WARY = 120.0
