@@ -107,10 +107,12 @@ async def settle_on(connection: AsyncConnection, sealers: Mapping[str, Sealer], 
 
 
 async def reopen_on(connection: AsyncConnection, tenant_id: str, execution_id: str) -> None:
-    """Let a job follow its execution again, which is retried."""
-    query = select(jobs).where(jobs.c.promoted_to == execution_id, jobs.c.tenant_id == tenant_id)
-    row = (await connection.execute(query.where(jobs.c.status.in_(("dead", "canceled", "expired"))))).one_or_none()
-    if row is None:
+    """Let a job follow its execution again, which is retried, as a new effect."""
+    mine = (jobs.c.promoted_to == execution_id, jobs.c.tenant_id == tenant_id)
+    # Counted here too, so that a later redo of the job is another effect again.
+    redone = update(jobs).where(*mine).values(generation=jobs.c.generation + 1).returning(jobs)
+    row = (await connection.execute(redone)).one_or_none()
+    if row is None or row.status not in ("dead", "canceled", "expired"):
         return
     try:
         async with connection.begin_nested():

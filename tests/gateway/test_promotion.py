@@ -12,13 +12,17 @@ from internal_jobs.client import JobRequest
 from internal_jobs.engines import Engines
 from internal_jobs.promotion.promoter import HandoverUnavailable
 from plugins.storage.database import Database
-from tests.gateway.application import settings_over
+from tests.gateway.application import new_tenant, settings_over
 from tests.gateway.promotion_lane import PromotionLane, open_lane
-from tests.plugins.target import open_target
+from tests.plugins.target import Request, open_target
 from tests.servers import own_namespace
 from user_workflows.errors import EngineUnavailable
 
 QUICK = {"maxAttempts": 2, "initialInterval": "20ms"}
+SLOW = {"maxAttempts": 5, "initialInterval": "1h", "maxInterval": "1h"}
+
+#: of what is not about SQL: on one of the two databases
+ONCE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -77,6 +81,7 @@ async def test_cancelling_the_job_stops_its_execution_and_the_other_way_round(la
             assert execution["status"] == "canceled"
 
 
+@ONCE
 async def test_a_type_may_be_set_to_the_other_lane_and_a_job_may_ask_for_it(lane: PromotionLane) -> None:
     lane.target.answer("/hook", 200, {"done": True})
     async with lane.workflows_worker(), lane.jobs_worker(engines=Engines(by_type={"http.request": "temporal"})):
@@ -87,6 +92,7 @@ async def test_a_type_may_be_set_to_the_other_lane_and_a_job_may_ask_for_it(lane
     assert (by_itself["status"], by_itself["promotedTo"]) == ("completed", None)
 
 
+@ONCE
 async def test_a_final_error_is_a_dead_letter_whatever_should_follow_on_exhaustion(lane: PromotionLane) -> None:
     lane.target.answer("/hook", 410)
     async with lane.jobs_worker():
@@ -136,6 +142,7 @@ async def test_a_start_that_temporal_missed_is_made_up_for(lane: PromotionLane) 
     assert len(lane.target.requests) == 1
 
 
+@ONCE
 async def test_what_no_execution_can_do_is_a_dead_letter_that_says_so(lane: PromotionLane) -> None:
     async with lane.jobs_worker(engines=Engines(by_type={"house.chore": "temporal"})):
         # Not by the API, which knows no such type: by another service, or a worker's own chores.
@@ -143,6 +150,90 @@ async def test_what_no_execution_can_do_is_a_dead_letter_that_says_so(lane: Prom
         told = await lane.reach(job.id)
     assert (told["status"], told["error"]["type"]) == ("dead", "job.notPromotable")
     assert "house.chore" in told["error"]["message"]
+
+
+async def test_a_newer_job_with_the_singleton_key_stops_the_execution_and_then_begins(lane: PromotionLane) -> None:
+    lane.target.answer("/old", 503)
+    lane.target.answer("/new", 200)
+    async with lane.workflows_worker(), lane.jobs_worker():
+        old = await lane.enqueue("/old", lane="temporal", retry=SLOW, singletonKey="nightly")
+        await lane.reach(old, "promoted")
+        assert await lane.enqueue("/new", singletonKey="nightly") == old
+        new = await lane.enqueue("/new", singletonKey="nightly", singletonWins="newest")
+        assert (await lane.reach(new))["status"] == "completed"
+        assert (await lane.get(f"/v1/jobs/{old}"))["status"] == "canceled"
+
+
+@ONCE
+async def test_a_ttl_ends_the_execution_too(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 503)
+    async with lane.workflows_worker(), lane.jobs_worker():
+        job = await lane.reach(await lane.enqueue(lane="temporal", retry=SLOW, ttl="3s"))
+        execution = await lane.get(f"/v1/executions/{job['promotedTo']}")
+    assert (job["status"], execution["status"]) == ("expired", "canceled")
+
+
+async def test_a_job_follows_its_execution_through_a_retry_and_starts_over_as_another(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 410)
+    lane.target.answer("/hook", 410)
+    lane.target.answer("/hook", 200)
+    async with lane.workflows_worker(), lane.jobs_worker():
+        job_id = await lane.enqueue(lane="temporal")
+        dead = await lane.reach(job_id)
+        assert (dead["status"], dead["error"]["type"], dead["attempts"]) == ("dead", "http.410", 1)
+        retried = await lane.client.post(f"/v1/executions/{dead['promotedTo']}/retry")
+        assert retried.status_code == 202, retried.text
+        await lane.until(lambda: lane.get(f"/v1/jobs/{job_id}"), lambda job: job["attempts"] == 2)
+        again = await lane.reach(job_id)
+        assert (again["status"], again["promotedTo"]) == ("dead", dead["promotedTo"])
+        assert (await lane.client.post(f"/v1/jobs/{job_id}/retry")).status_code == 202
+        over = await lane.reach(job_id)
+    assert (over["status"], over["attempts"]) == ("completed", 1)
+    assert over["promotedTo"] != dead["promotedTo"]
+    # Each was asked for as a new effect.
+    assert len({request.headers["idempotency-key"] for request in lane.target.requests}) == 3
+
+
+@ONCE
+async def test_an_unsafe_call_is_not_made_again_without_consent_on_either_engine(lane: PromotionLane) -> None:
+    async def hang_up(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    lane.target.script("/hook", hang_up)
+    payload = {"method": "POST", "url": f"{lane.target.url}/hook"}
+    async with lane.workflows_worker(), lane.jobs_worker():
+        for options in ({"onExhausted": "promote"}, {"lane": "temporal"}):
+            job = await lane.reach(await lane.enqueue(payload=payload, **options))
+            assert (job["status"], job["attempts"]) == ("dead", 1)
+    assert len(lane.target.requests) == 2
+
+
+@ONCE
+async def test_the_credentials_of_a_job_go_with_it(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 200)
+    secret = {"type": "bearer", "name": "api", "data": {"token": "t0ps3cret"}}
+    credential = (await lane.client.post("/v1/credentials", json=secret)).json()["id"]
+    async with lane.workflows_worker(), lane.jobs_worker():
+        job = await lane.reach(await lane.enqueue(lane="temporal", credentials={"auth": credential}))
+    assert job["status"] == "completed"
+    assert lane.target.requests[0].headers["authorization"] == "Bearer t0ps3cret"
+
+
+@ONCE
+async def test_another_tenant_finds_no_job_to_promote_and_a_token_does_one_thing(lane: PromotionLane) -> None:
+    job_id = await lane.enqueue(lane="temporal")
+    other = await new_tenant(lane.platform)
+    for path in ("promote", "timeline"):
+        answer = await lane.client.request(
+            "GET" if path == "timeline" else "POST", f"/v1/jobs/{job_id}/{path}", headers=other
+        )
+        assert answer.status_code == 404
+    token = await lane.platform.service_tokens.mint(lane.tenant_id, "executions.start", name="test")
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert (await lane.client.post(f"/v1/jobs/{job_id}/promote", headers=bearer)).status_code == 409
+    assert (await lane.client.get(f"/v1/jobs/{job_id}", headers=bearer)).status_code == 403
+    forged = {"Authorization": f"Bearer {token}x"}
+    assert (await lane.client.get(f"/v1/jobs/{job_id}", headers=forged)).status_code == 401
 
 
 class Nobody:
