@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.auth.service_tokens import ServiceTokens
-from internal_jobs.promotion.promoter import HandoverRefused, HandoverUnavailable
+from internal_jobs.promotion.promoter import AWAY, HandoverRefused, HandoverUnavailable
 from plugins.egress.client import EgressClient, Response
 from plugins.sdk.errors import PluginError
 from plugins.vault.errors import VaultError
@@ -13,6 +13,9 @@ from plugins.vault.errors import VaultError
 NAME = "internal-jobs"
 #: seconds for one request
 TIMEOUT = 15.0
+
+#: the longest that it is left alone because it says so
+LONGEST = 60.0
 
 #: what was asked for is done, or not wanted any more
 _NEEDLESS = frozenset({404, 409})
@@ -67,7 +70,15 @@ class ApiHandover:
         if 200 <= answer.status < 300 or answer.status in _NEEDLESS:
             return
         said = f"the API answered {answer.status}: {_reason(answer)}"
-        raise HandoverRefused(said) if answer.status in _FINAL else HandoverUnavailable(said)
+        if answer.status in _FINAL:
+            raise HandoverRefused(said)
+        raise HandoverUnavailable(said, retry_in=_retry_after(answer))
+
+
+def _retry_after(answer: Response) -> float:
+    """Return the seconds that the API asks for, as when the tenant is over a cap."""
+    told = answer.headers.get("retry-after", "")
+    return min(float(told), LONGEST) if told.isascii() and told.isdigit() else AWAY
 
 
 def _reason(answer: Response) -> str:

@@ -15,7 +15,7 @@ async def end_jobs(database: Database, tenant_id: str) -> None:
 
     Nobody works on what is left: the loops of workers pass by. It may be repeated.
     """
-    open_jobs = update(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.status.in_((*WAITS, "running")))
+    open_jobs = update(jobs).where(jobs.c.tenant_id == tenant_id, jobs.c.status.in_((*WAITS, "running", "promoted")))
     async with database.transaction(tenant_id) as connection:
         for table in (job_schedules, job_replays, job_inbox, endpoints):
             await connection.execute(delete(table).where(table.c.tenant_id == tenant_id))

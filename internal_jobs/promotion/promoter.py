@@ -41,7 +41,11 @@ class HandoverError(Exception):
 
 
 class HandoverUnavailable(HandoverError):
-    """It is away, or busy: the same may be asked again."""
+    """It is away, or busy: the same may be asked again, after so many seconds."""
+
+    def __init__(self, message: str, *, retry_in: float = AWAY) -> None:
+        super().__init__(message)
+        self.retry_in = retry_in
 
 
 class HandoverRefused(HandoverError):
@@ -122,8 +126,8 @@ class Promoter:
                 else:
                     await self._handover.stop(row.tenant_id, row.promoted_to)
             except HandoverUnavailable as error:
-                _log.warning("jobs.promotion_waits", reason=error.message, retry_in=AWAY)
-                await self._put(row, available_at=moment(self._database, AWAY))
+                _log.warning("jobs.promotion_waits", reason=error.message, retry_in=error.retry_in)
+                await self._put(row, available_at=moment(self._database, error.retry_in))
             except HandoverRefused as error:
                 _log.warning("jobs.promotion_refused", reason=error.message)
                 await self._refuse(row, error.message)
