@@ -15,6 +15,8 @@ from internal_jobs.webhooks.deliveries import Parcel
 from internal_jobs.webhooks.endpoints import OpenedEndpoint
 from plugins import BearerCredential, Context, DatabaseCredential, PluginError, Secret, SmtpCredential
 from plugins.builtin import BUILTINS, builtins
+from plugins.builtin.email.desk import Desk
+from plugins.builtin.email.template import Template
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.sdk.conform import Nonconforming, conform
@@ -37,7 +39,8 @@ def plugin(
     """The way by a built-in plugin, run as the host runs it."""
 
     async def go(egress: EgressClient, url: str) -> object:
-        (found,) = (each for each in builtins(quotes={"default": url}) if each.id == id)
+        made = builtins(quotes={"default": url}, desk=Desk(template=greeting))
+        (found,) = (each for each in made if each.id == id)
         return await found(conform(found.config, config(url)), context(egress, credentials(url)))
 
     return go
@@ -112,6 +115,14 @@ def mail(**more: Any) -> dict[str, Any]:
     return {"to": "ann@example.com", "from": "gateway@example.com", "subject": "x", "text": "x"} | more
 
 
+def templated(**more: Any) -> dict[str, Any]:
+    return {"to": "ann@example.com", "from": "gateway@example.com", "template": "greeting"} | more
+
+
+async def greeting(tenant_id: str, name: str) -> Template:
+    return Template(subject="x", text="x")
+
+
 SYNC_SOURCE = {"type": "http", "url": "https://public.example.com/"}
 
 WAYS: dict[str, Way] = {
@@ -125,6 +136,10 @@ WAYS: dict[str, Way] = {
     "email.send, its server": plugin("email.send", lambda url: mail(), mail_server),
     "email.send, an attachment": plugin(
         "email.send", lambda url: mail(attachments=[{"filename": "a", "url": url}]), mail_server
+    ),
+    "email.sendTemplate, its server": plugin("email.sendTemplate", lambda url: templated(), mail_server),
+    "email.sendTemplate, an attachment": plugin(
+        "email.sendTemplate", lambda url: templated(attachments=[{"filename": "a", "url": url}]), mail_server
     ),
     "stock.price": plugin("stock.price", lambda url: {"symbol": "AAPL"}),
     "data.sync, its source": plugin(
