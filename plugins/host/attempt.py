@@ -51,8 +51,13 @@ class Attempt(Struct, kw_only=True):
             message=message,
             status=error.status,
             attempt=self.call.attempt,
-            retry_in=next_delay(self.call.retry, self.effect, self.call.attempt - self.advanced_in + 1, error),
+            retry_in=next_delay(self.call.retry, self.effect, self._counted(), error),
         )
+
+    def _counted(self) -> int:
+        """Return which attempt this is of those that count. One that was promoted counts from one by itself."""
+        attempt = self.call.attempt
+        return attempt - self.advanced_in + 1 if attempt >= self.advanced_in else attempt
 
     def observe(self, outcome: str, **facts: Any) -> None:
         """Count the attempt and log its one line."""

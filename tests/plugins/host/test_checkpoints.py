@@ -63,6 +63,8 @@ async def test_attempts_are_counted_anew_from_each_that_came_further(bench: Benc
 
     given_up = [(await bench.fail(step, attempt=attempt)).retry_in is None for attempt in range(1, 11)]
     assert given_up == [False] * 6 + [False, False, True, True], "four attempts are those since the last step"
+    promoted = [(await bench.fail(step, attempt=attempt)).retry_in is None for attempt in range(1, 5)]
+    assert promoted == [False, False, False, True], "whoever begins to count anew is not taken for an early attempt"
     once = await bench.fail(step, attempt=1, step="once", retry=Retry(max_attempts=1))
     assert once.retry_in is None, "who wants no retry gets none"
 
