@@ -86,6 +86,16 @@ class Authenticator:
             self._last_used.note(principal.tenant_id, principal.id)
         return principal
 
+    async def admit(self, principal: Principal) -> Principal:
+        """Return who shows a ticket, unless there is no such tenant any more.
+
+        Raises:
+            Unauthenticated: its tenant is being shredded.
+        """
+        if await self._is_closed(principal):
+            raise Unauthenticated("This ticket is not valid here, or not any more; ask for a new one.")
+        return principal
+
     def forget(self, key_id: str) -> None:
         """Trust a key no longer, from now on, in this process."""
         self._known = {known: entry for known, entry in self._known.items() if entry[0].id != key_id}
@@ -94,11 +104,14 @@ class Authenticator:
         """Trust no key of a tenant any longer, from now on, in this process."""
         self._known = {known: entry for known, entry in self._known.items() if entry[0].tenant_id != tenant_id}
 
+    async def _is_closed(self, principal: Principal) -> bool:
+        return await find_tenant(self._database, principal.tenant_id) is None
+
     async def _find(self, key: str) -> tuple[Principal, float]:
         """Return whose this is, and for how many seconds to trust in it."""
         if key.startswith(PREFIX):
             service = await self._service_tokens.redeem(key)
-            if service is None or await find_tenant(self._database, service.principal.tenant_id) is None:
+            if service is None or await self._is_closed(service.principal):
                 raise Unauthenticated("This service token is not valid, or not any more.")
             return service.principal, min(TRUST, (service.expires_at - now()).total_seconds())
         if self._tokens.is_token(key):
@@ -140,7 +153,7 @@ async def _principal(authenticator: Authenticator, scope: Scope) -> Principal:
         ticket = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")
         if ticket:
             tickets: Tickets = scope["litestar_app"].state.platform.tickets
-            return await tickets.redeem(ticket[0], scope["path"])
+            return await authenticator.admit(await tickets.redeem(ticket[0], scope["path"]))
     return await authenticator.authenticate(authorization)
 
 

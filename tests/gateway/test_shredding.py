@@ -183,12 +183,19 @@ async def test_nothing_of_a_shredded_tenant_can_be_read_and_another_one_notices_
     assert (len(rows) > 20, len(history) > 3) == (True, True)
     (known,) = [key for key in await keys_left(engine) if opens(history[0], key, gone.tenant_id, ["temporal"])]
 
+    asked = {"executionId": gone.running}
+    ticket = (await api.post("/v1/stream-tickets", headers=gone.headers, json=asked)).json()["ticket"]
+    service = await engine.service_tokens.mint(gone.tenant_id, "executions.start", name="test")
+
     closed = await api.delete(f"/v1/tenants/{gone.tenant_id}", headers=ADMIN)
     assert (closed.status_code, closed.json()["shreddedAt"]) == (202, None)
     unknown = await api.get("/v1/me", headers={"Authorization": "Bearer gw_0_unknown"})
     refused = await api.get("/v1/me", headers=gone.headers)
     assert (refused.status_code, refused.content) == (unknown.status_code, unknown.content)
     assert (await api.post(gone.hook)).status_code == 404
+    stream = await api.get(f"/v1/executions/{gone.running}/events", params={"ticket": ticket})
+    started = await api.post("/v1/workflows/wf_0/executions", headers={"Authorization": f"Bearer {service}"})
+    assert (stream.status_code, started.status_code) == (401, 401)
 
     await shred(engine, gone.tenant_id)
     shown = (await api.get(f"/v1/tenants/{gone.tenant_id}", headers=ADMIN)).json()

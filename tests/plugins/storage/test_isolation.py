@@ -108,9 +108,12 @@ async def secured(database: Database) -> set[str]:
         return set((await connection.execute(text(query))).scalars())
 
 
-async def test_the_role_of_the_processes_owns_nothing_and_rewrites_no_trail(database: Database) -> None:
-    async with database.read("ten_a") as connection:
-        assert not await connection.run_sync(is_above_isolation)
+async def test_the_role_of_the_processes_owns_nothing_and_rewrites_no_trail(
+    database: Database, owned: Database
+) -> None:
+    for opened, is_above in ((database, False), (owned, True)):
+        async with opened.read("ten_a") as connection:
+            assert await connection.run_sync(is_above_isolation) is is_above
     for statement in (
         "ALTER TABLE blobs DISABLE ROW LEVEL SECURITY",
         "DROP POLICY tenant ON blobs",
