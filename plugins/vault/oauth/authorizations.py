@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
+import structlog
 from msgspec import Struct
 from sqlalchemy import select, update
 from sqlalchemy.engine import Row
@@ -21,6 +22,8 @@ from plugins.vault.oauth.client import OAuth2Client
 from plugins.vault.oauth.grant import seal_grant
 from plugins.vault.oauth.provider import Provider, Refused
 from plugins.vault.table import BY_ID, credentials, data_place, is_credential, state_place
+
+log = structlog.get_logger(__name__)
 
 #: how long a person may take
 LIFETIME = timedelta(minutes=10)
@@ -135,6 +138,7 @@ class Authorizations:
         async with self._database.transaction(tenant_id) as connection:
             if (await connection.execute(update(credentials).where(*kept).values(values))).rowcount == 0:
                 raise UnknownAuthorization
+        log.info("credential.authorized", tenant_id=tenant_id, credential_id=row.id)
         return tenant_id, row.id
 
     async def _taken(self, tenant_id: str, state: str) -> Row[Any] | None:

@@ -128,7 +128,7 @@ class Grants:
             _refuse_unusable(holder, row)
             grant = open_grant(sealer, row)
             token = grant.access_token
-            if token is not None and grant.is_good(now()) and (token != rejected or _is_young(grant)):
+            if token is not None and grant.is_good(now()) and (token != rejected or _is_last(holder, grant)):
                 return token
             if (lease := await self._take(holder, row)) is not None:
                 renewed = await self._ask(holder, row, grant, lease)
@@ -228,8 +228,10 @@ def _refuse_unusable(holder: Holder, row: Row[Any]) -> None:
         )
 
 
-def _is_young(grant: Grant) -> bool:
-    return grant.obtained_at is not None and (now() - grant.obtained_at).total_seconds() < YOUNG
+def _is_last(holder: Holder, grant: Grant) -> bool:
+    """Whether no other token can be had than this one, or would fare no better."""
+    is_young = grant.obtained_at is not None and (now() - grant.obtained_at).total_seconds() < YOUNG
+    return is_young or (holder.client.needs_a_person and grant.refresh_token is None)
 
 
 def _named(holder: Holder) -> dict[str, str]:

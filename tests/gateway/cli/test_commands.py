@@ -142,6 +142,22 @@ def test_a_key_is_made_shown_once_and_revoked(gateway: Gateway) -> None:
     assert gateway("job", "list", env=reader).exit_code == 4
 
 
+def test_a_person_is_shown_where_to_authorize_a_credential(gateway: Gateway) -> None:
+    client = {
+        "grantType": "authorization_code",
+        "tokenUrl": "https://id.example.com/token",
+        "authorizationUrl": "https://id.example.com/authorize",
+        "clientId": "gateway",
+        "clientSecret": "hunter2",
+    }
+    create = ("credential", "create", "--type", "oauth2", "--name", "Mail", "--data", "-", "--json")
+    made = json.loads(gateway(*create, stdin=json.dumps(client)).stdout)
+    assert "needsAuthorization" in gateway("credential", "list").stdout
+    begun = json.loads(gateway("credential", "authorize", made["id"], "--json").stdout)
+    assert begun["url"].startswith("https://id.example.com/authorize?response_type=code")
+    assert "clientSecret" in gateway("credential", "types").stdout
+
+
 def test_the_doctor_finds_the_installation_well(gateway: Gateway, tmp_path: Path) -> None:
     answer = gateway("doctor", "--data-dir", str(tmp_path), "--json")
     findings = json.loads(answer.stdout)

@@ -225,6 +225,19 @@ async def test_without_a_refresh_token_an_ended_one_needs_a_person(
     assert provider.asked == []
 
 
+async def test_a_token_that_cannot_be_renewed_stays_though_one_server_refuses_it(
+    database: Database, vault: Vault, store: Credentials, tenant_id: str, provider: OAuthProvider, way_out: EgressClient
+) -> None:
+    """Many providers grant tokens without an end; that one address answers 401 says nothing of the others."""
+    id = await create(store, tenant_id, provider.client(accessToken="endless"))
+    for _ in range(2):
+        with pytest.raises(CallFailed) as caught:
+            await invoke(host_over(database, vault, way_out, store), calling(provider, tenant_id, id))
+        assert caught.value.failure.type == "http.401"
+    assert (await store.get(tenant_id, id)).status == "ok"
+    assert provider.asked == []
+
+
 async def test_whoever_gives_up_does_not_take_the_renewal_from_the_others(
     store: Credentials, tenant_id: str, provider: OAuthProvider
 ) -> None:
