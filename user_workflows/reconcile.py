@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy import or_, select, update
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -167,6 +168,7 @@ class Reconciler:
             error=error,
             closed_at=description.close_time or now(),
             history_events=description.history_length,
+            busy_until=_busy_until(description),
         )
 
     async def _tend_to(self, description: WorkflowExecutionDescription) -> None:
@@ -238,6 +240,7 @@ class Reconciler:
         error: ExecutionError | None,
         closed_at: datetime,
         history_events: int | None = None,
+        busy_until: datetime | None = None,
     ) -> None:
         # Both before the record: while that is open, whoever finds it does all of this again.
         await self._stop_awaited(tenant_id, execution_id, at_once=status == "terminated")
@@ -279,7 +282,7 @@ class Reconciler:
                     error=error,
                 )
                 await self._announcements.tell_ends(connection, {tenant_id: sealer}, [ending])
-            is_stirred = await self._gate.release(connection, [(tenant_id, execution_id)])
+            is_stirred = await self._gate.release(connection, [(tenant_id, execution_id)], busy_until=busy_until)
         self._gate.stir(is_stirred)
         REPAIRED.labels(status).inc()
         _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
@@ -326,6 +329,22 @@ async def _result(handle: "WorkflowHandle[Any, Any]", status: ExecutionStatus) -
         if isinstance(cause, ApplicationError):
             return None, ExecutionError(type=cause.type or "execution.failed", message=cause.message)
         return None, ExecutionError(type=f"execution.{status}", message=str(cause))
+
+
+def _busy_until(description: WorkflowExecutionDescription) -> datetime | None:
+    """Return until when steps of an execution that was ended by force may act: they hear of it by a heartbeat, and what
+    sends none for as long as its timeout has timed out, as everywhere.
+    """
+    moments = []
+    for each in description.raw_description.pending_activities:
+        if each.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
+            continue
+        options, ended_at = each.activity_options, description.close_time or now()
+        limits = [each.last_started_time.ToDatetime(UTC) + options.start_to_close_timeout.ToTimedelta()]
+        if heartbeat := options.heartbeat_timeout.ToTimedelta():
+            limits.append(ended_at + heartbeat)
+        moments.append(min(limits))
+    return max(moments, default=None)
 
 
 #: what waits at the gate to begin is not compared with Temporal, which knows nothing of it

@@ -273,6 +273,7 @@ class Starts:
             if row.status not in RETRYABLE:
                 await self.reception.receive(connection, ticket, [])
                 return False
+            await self.reception.gate.end(connection, tenant_id, execution_id)
             earlier = Earlier(
                 started_at=row.started_at or row.created_at,
                 # Above whatever a step of the run before may still tell.

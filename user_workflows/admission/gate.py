@@ -143,13 +143,21 @@ class Gate:
         one = select(tenant_gates.c.tenant_id).where(tenant_gates.c.tenant_id.in_(tenant_ids))
         await connection.execute(one.order_by(tenant_gates.c.tenant_id).with_for_update())
 
-    async def release(self, connection: AsyncConnection, closed: Collection[tuple[str, str]]) -> bool:
+    async def release(
+        self, connection: AsyncConnection, closed: Collection[tuple[str, str]], *, busy_until: datetime | None = None
+    ) -> bool:
         """Give back what executions hold that are closed now, once; return whether others were let in for them.
 
         Args:
             connection: of the transaction that closes their records, which holds the `lock` of their tenants.
             closed: tenant and id of each.
+            busy_until: how long steps of them may still act, which were ended by force: so long they stay inside.
         """
+        if busy_until is not None and busy_until > now():
+            has_slot = executions.c.admission.in_(("admitted", "held"))
+            stay = update(executions).where(_KEYS, has_slot)
+            stay = stay.values(admission="ending", due_at=busy_until, parked_at=None)
+            await connection.execute(stay, {"keys": list(closed)})
         rows = (await connection.execute(_LEAVING, {"keys": list(closed)})).all()
         if not rows:
             return False
@@ -160,6 +168,12 @@ class Gate:
         for tenant_id in sorted({*inside, *waiting}):
             is_stirred |= await self._give_back(connection, tenant_id, inside[tenant_id], waiting[tenant_id])
         return is_stirred
+
+    async def end(self, connection: AsyncConnection, tenant_id: str, execution_id: str) -> None:
+        """Give back what is held for an execution that was ended by force: it is tried again, and comes anew."""
+        ending = update(executions).where(*_one(tenant_id, execution_id), executions.c.admission == "ending")
+        if (await connection.execute(ending.values(admission=None))).rowcount:
+            await connection.execute(_mine(tenant_id).values(inside=tenant_gates.c.inside - 1))
 
     async def let_go(self, tenant_id: str, execution_id: str) -> bool:
         """Give back the slot of an execution that is parked now; return whether it gave one.
@@ -266,6 +280,6 @@ _TAKE = (
 
 _KEYS = tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True))
 _LEAVING = select(executions.c.tenant_id, executions.c.id, executions.c.admission).where(
-    _KEYS, executions.c.admission.is_not(None), executions.c.closed_at.is_not(None)
+    _KEYS, executions.c.admission != "ending", executions.c.closed_at.is_not(None)
 )
 _LEAVE = update(executions).where(_KEYS).values(admission=None, parked_at=None)

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, update
+from msgspec import structs
+from sqlalchemy import URL, event, func, make_url, select, text, update
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from plugins.storage.database import Database, now
+from plugins.storage.database import Database, metadata, now
 from plugins.storage.tenants import create_tenant
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane, open_lane
@@ -25,11 +26,42 @@ from user_workflows.interpreter.messages import TriggerCall, workflow_id
 from user_workflows.store import executions
 
 
-@pytest.fixture
-async def lane(database: Database, temporal_address: str, tmp_path: Path) -> AsyncIterator[Lane]:
-    """A lane whose tenant may have two executions at a time."""
-    async with open_lane(database, temporal_address, tmp_path, caps=Caps(concurrent_executions=2)) as opened:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+async def shared(
+    request: pytest.FixtureRequest, temporal_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Lane]:
+    """A lane on either database, whose tenants may have two executions at a time."""
+    folder = tmp_path_factory.mktemp("gate")
+    url = f"sqlite:///{folder}/gateway.db"
+    if request.param == "postgresql":
+        server = make_url(request.getfixturevalue("postgres_url"))
+        url = await own_database(server)
+    database = Database(url)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    caps = Caps(concurrent_executions=2)
+    async with open_lane(database, temporal_address, folder, caps=caps, park_after=0.5) as opened:
         yield opened
+    await database.close()
+
+
+@pytest.fixture
+async def lane(shared: Lane) -> Lane:
+    """The lane of a tenant of its own, with its doors closed."""
+    async with shared.database.across.transaction() as connection:
+        tenant = await create_tenant(connection, "Acme")
+    shared.gates.close_all()
+    return structs.replace(shared, tenant_id=tenant.id)
+
+
+async def own_database(server: URL) -> str:
+    """Make an empty database on a PostgreSQL server, and return its URL."""
+    owner = create_async_engine(server.set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT")
+    async with owner.connect() as connection:
+        await connection.execute(text("DROP DATABASE IF EXISTS gate"))
+        await connection.execute(text("CREATE DATABASE gate"))
+    await owner.dispose()
+    return server.set(database="gate").render_as_string(hide_password=False)
 
 
 async def cap(lane: Lane, **caps: int) -> None:
@@ -57,10 +89,13 @@ async def is_running(lane: Lane, execution: Execution) -> bool:
 
 async def counts(lane: Lane) -> tuple[int, int, int, int]:
     """Return who is inside and who waits, as counted in the tenant's row and as found among the executions."""
-    inside = select(func.count()).where(executions.c.admission.in_(INSIDE)).scalar_subquery()
-    waiting = select(func.count()).where(executions.c.admission == "waiting").scalar_subquery()
+    mine = select(func.count()).where(executions.c.tenant_id == lane.tenant_id)
+    inside = mine.where(executions.c.admission.in_(INSIDE)).scalar_subquery()
+    waiting = mine.where(executions.c.admission == "waiting").scalar_subquery()
     # One statement sees one state.
-    query = select(tenant_gates.c.inside, tenant_gates.c.waiting, inside, waiting)
+    query = select(tenant_gates.c.inside, tenant_gates.c.waiting, inside, waiting).where(
+        tenant_gates.c.tenant_id == lane.tenant_id
+    )
     async with lane.database.across.read() as connection:
         row = (await connection.execute(query)).one_or_none()
     return (0, 0, 0, 0) if row is None else tuple(row)  # type: ignore[return-value]
@@ -119,6 +154,27 @@ async def test_many_at_once_are_never_more_than_the_cap(lane: Lane) -> None:
     assert {each.status for each in finished} == {"completed"}
     assert most == 2
     assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_who_is_ended_by_force_stays_inside_while_a_step_may_still_act(lane: Lane) -> None:
+    await cap(lane, concurrent_executions=1)
+    alone = {"id": "hold", "pluginId": "test.gate", "config": {"name": "door"}, "isolate": True}
+    acting = await lane.start(await lane.publish({"nodes": [alone]}))
+    async with asyncio.timeout(30):
+        await lane.gates.arrival("door").wait()
+    await lane.executions.terminate(lane.tenant_id, acting.id)
+    assert (await look(lane, acting)).status == "terminated"
+    following = await lane.start(await lane.publish({"nodes": [node("a", values={})]}))
+    assert await counts(lane) == (1, 1, 1, 1)
+    async with lane.database.across.transaction() as connection:
+        until = (
+            await connection.execute(select(executions.c.due_at).where(executions.c.admission == "ending"))
+        ).scalar_one()
+        assert now() < until < now() + timedelta(seconds=11), "as long as a heartbeat may be missing"
+        await connection.execute(update(executions).where(executions.c.admission == "ending").values(due_at=now()))
+    assert (await lane.finish(following)).status == "completed"
+    assert await counts(lane) == (0, 0, 0, 0)
+    lane.gates.at("door").set()
 
 
 async def test_a_cap_of_one_workflow_lets_others_pass(lane: Lane) -> None:
@@ -205,10 +261,9 @@ async def test_starts_per_minute_wait_for_the_clock_and_no_longer(lane: Lane) ->
     assert place.reason == "the tenant has had its 2 starts within a minute"
     # A minute goes by for those that were let in.
     async with lane.database.across.transaction() as connection:
-        await connection.execute(update(executions).values(admitted_at=executions.c.admitted_at))
         await connection.execute(
             update(executions)
-            .where(executions.c.admitted_at.is_not(None))
+            .where(executions.c.tenant_id == lane.tenant_id, executions.c.admitted_at.is_not(None))
             .values(admitted_at=now() - timedelta(seconds=60))
         )
     assert (await lane.finish(waiting)).status == "completed"
@@ -224,7 +279,9 @@ async def test_a_month_has_its_executions(lane: Lane) -> None:
     assert refused.value.retry_after is not None
     assert (present + timedelta(seconds=refused.value.retry_after + 1)).day == 1
     async with lane.database.across.transaction() as connection:
-        await connection.execute(update(tenant_gates).values(month="2020-01"))
+        await connection.execute(
+            update(tenant_gates).where(tenant_gates.c.tenant_id == lane.tenant_id).values(month="2020-01")
+        )
     assert (await lane.finish(await lane.start(workflow))).status == "completed"
 
 
@@ -346,47 +403,41 @@ async def test_tenants_do_not_wait_for_each_other(lane: Lane) -> None:
         await lane.finish(each)
 
 
-async def test_what_is_parked_has_no_slot_and_takes_one_again_to_go_on(
-    database: Database, temporal_address: str, tmp_path: Path
-) -> None:
-    caps = Caps(concurrent_executions=1)
-    async with open_lane(database, temporal_address, tmp_path, caps=caps, park_after=0.5) as lane:
-        waiting = await lane.start(await lane.publish({"nodes": [node("hear", "wait", signal="go")]}))
-        held = await lane.start(await holding(lane))
-        assert (await look(lane, held)).queue is not None
-        await park(lane, waiting)
-        await until(lambda: is_running(lane, held))
-        assert await counts(lane) == (1, 0, 1, 0)
+async def test_what_is_parked_has_no_slot_and_takes_one_again_to_go_on(lane: Lane) -> None:
+    await cap(lane, concurrent_executions=1)
+    waiting = await lane.start(await lane.publish({"nodes": [node("hear", "wait", signal="go")]}))
+    held = await lane.start(await holding(lane))
+    assert (await look(lane, held)).queue is not None
+    await park(lane, waiting)
+    await until(lambda: is_running(lane, held))
+    assert await counts(lane) == (1, 0, 1, 0)
 
-        await lane.executions.signal(lane.tenant_id, waiting.id, "go", 1)
+    await lane.executions.signal(lane.tenant_id, waiting.id, "go", 1)
 
-        async def wants_a_slot() -> bool:
-            return (await look(lane, waiting)).queue is not None
+    async def wants_a_slot() -> bool:
+        return (await look(lane, waiting)).queue is not None
 
-        await until(wants_a_slot)
-        assert (await look(lane, waiting)).status == "running"
-        assert await counts(lane) == (1, 1, 1, 1)
-        lane.gates.at("door").set()
-        assert (await lane.finish(held)).status == "completed"
-        finished = await lane.finish(waiting)
-        assert (finished.status, finished.output) == ("completed", {"hear": 1})
-        assert await counts(lane) == (0, 0, 0, 0)
+    await until(wants_a_slot)
+    assert (await look(lane, waiting)).status == "running"
+    assert await counts(lane) == (1, 1, 1, 1)
+    lane.gates.at("door").set()
+    assert (await lane.finish(held)).status == "completed"
+    finished = await lane.finish(waiting)
+    assert (finished.status, finished.output) == ("completed", {"hear": 1})
+    assert await counts(lane) == (0, 0, 0, 0)
 
 
-async def test_what_is_parked_needs_no_slot_to_be_canceled(
-    database: Database, temporal_address: str, tmp_path: Path
-) -> None:
-    caps = Caps(concurrent_executions=1)
-    async with open_lane(database, temporal_address, tmp_path, caps=caps, park_after=0.5) as lane:
-        waiting = await lane.start(await lane.publish({"nodes": [node("hear", "wait", signal="go")]}))
-        await park(lane, waiting)
-        held = await lane.start(await holding(lane))
-        await until(lambda: is_running(lane, held))
-        await lane.executions.cancel(lane.tenant_id, waiting.id)
-        assert (await lane.finish(waiting)).status == "canceled"
-        assert await counts(lane) == (1, 0, 1, 0)
-        lane.gates.at("door").set()
-        await lane.finish(held)
+async def test_what_is_parked_needs_no_slot_to_be_canceled(lane: Lane) -> None:
+    await cap(lane, concurrent_executions=1)
+    waiting = await lane.start(await lane.publish({"nodes": [node("hear", "wait", signal="go")]}))
+    await park(lane, waiting)
+    held = await lane.start(await holding(lane))
+    await until(lambda: is_running(lane, held))
+    await lane.executions.cancel(lane.tenant_id, waiting.id)
+    assert (await lane.finish(waiting)).status == "canceled"
+    assert await counts(lane) == (1, 0, 1, 0)
+    lane.gates.at("door").set()
+    await lane.finish(held)
 
 
 async def park(lane: Lane, execution: Execution) -> None:
