@@ -141,7 +141,10 @@ async def open_lane(settings: Settings, target: Target) -> AsyncIterator[Promoti
             await asyncio.sleep(0.01)
         http = EgressClient(Guard(allow=[f"127.0.0.1:{port}"]))
         headers = {"Authorization": f"Bearer {made.key}"}
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=headers, trust_env=False))
+        # A connection each: on a busy machine the server closes an idle one just when it is used again.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        asking = httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=30, limits=limits)
+        client = await stack.enter_async_context(asking)
         yield PromotionLane(platform, url, tenant.id, client, target, ApiHandover(url, platform.service_tokens, http))
         await http.close()
         await client.aclose()

@@ -12,7 +12,7 @@ from internal_jobs.client import JobRequest
 from internal_jobs.engines import Engines
 from internal_jobs.promotion.promoter import HandoverUnavailable
 from plugins.storage.database import Database
-from tests.gateway.application import new_tenant, settings_over
+from tests.gateway.application import ADMIN, new_tenant, settings_over
 from tests.gateway.promotion_lane import PromotionLane, open_lane
 from tests.plugins.target import Request, open_target
 from tests.servers import own_namespace
@@ -72,7 +72,10 @@ async def test_cancelling_the_job_stops_its_execution_and_the_other_way_round(la
         for side in ("job", "execution"):
             job_id = await lane.enqueue(onExhausted="promote", retry=QUICK)
             # The execution has failed once, and waits a minute for its next attempt.
-            job = await lane.until(lambda id=job_id: lane.get(f"/v1/jobs/{id}"), lambda job: job["attempts"] == 3)
+            job = await lane.until(
+                lambda id=job_id: lane.get(f"/v1/jobs/{id}"),
+                lambda job: (job["status"], job["attempts"]) == ("promoted", 3),
+            )
             assert (job["status"], job["error"]["type"]) == ("promoted", "http.503")
             path = f"/v1/jobs/{job_id}" if side == "job" else f"/v1/executions/{job['promotedTo']}"
             assert (await lane.client.post(f"{path}/cancel")).status_code == 202
@@ -234,6 +237,40 @@ async def test_another_tenant_finds_no_job_to_promote_and_a_token_does_one_thing
     assert (await lane.client.get(f"/v1/jobs/{job_id}", headers=bearer)).status_code == 403
     forged = {"Authorization": f"Bearer {token}x"}
     assert (await lane.client.get(f"/v1/jobs/{job_id}", headers=forged)).status_code == 401
+
+
+@ONCE
+async def test_the_gate_of_executions_holds_for_jobs_and_a_cancel_reaches_one_that_waits(lane: PromotionLane) -> None:
+    lane.target.answer("/busy", 503)
+    lane.target.answer("/hook", 200)
+    caps = f"/v1/tenants/{lane.tenant_id}/limits"
+    assert (await lane.client.put(caps, json={"concurrentExecutions": 1}, headers=ADMIN)).status_code == 200
+    async with lane.workflows_worker(), lane.jobs_worker():
+        busy = await lane.enqueue("/busy", lane="temporal", retry=SLOW)
+        await lane.until(lambda: lane.get(f"/v1/jobs/{busy}"), lambda job: job["error"] is not None)
+        waiting, unwanted = [await lane.enqueue(lane="temporal") for _ in range(2)]
+        for job_id in (waiting, unwanted):
+            job = await lane.reach(job_id, "promoted")
+            assert (await lane.get(f"/v1/executions/{job['promotedTo']}"))["status"] == "queued"
+        assert (await lane.client.post(f"/v1/jobs/{unwanted}/cancel")).status_code == 202
+        assert (await lane.reach(unwanted))["status"] == "canceled"
+        assert (await lane.client.post(f"/v1/jobs/{busy}/cancel")).status_code == 202
+        assert (await lane.reach(waiting))["status"] == "completed"
+    assert [request.path for request in lane.target.requests] == ["/busy", "/hook"]
+
+
+@ONCE
+async def test_a_job_over_the_cap_of_a_month_waits_for_a_higher_one(lane: PromotionLane) -> None:
+    lane.target.answer("/hook", 200)
+    caps = f"/v1/tenants/{lane.tenant_id}/limits"
+    assert (await lane.client.put(caps, json={"monthlyExecutions": 1}, headers=ADMIN)).status_code == 200
+    async with lane.workflows_worker(), lane.jobs_worker():
+        assert (await lane.reach(await lane.enqueue(lane="temporal")))["status"] == "completed"
+        over = await lane.enqueue(lane="temporal")
+        await lane.reach(over, "promoting", "promoted")
+        assert (await lane.client.put(caps, json={"monthlyExecutions": 9}, headers=ADMIN)).status_code == 200
+        await lane.client.post(f"/v1/jobs/{over}/promote")
+        assert (await lane.reach(over))["status"] == "completed"
 
 
 class Nobody:

@@ -83,5 +83,16 @@ def test_everything_that_is_wrong_is_named_at_once_without_its_secrets() -> None
     assert "hunter2" not in message
 
 
+def test_types_of_jobs_have_engines_and_may_be_promoted() -> None:
+    named = {"GATEWAY_JOB_LANES": "data.sync=temporal, email.send=dramatiq", "GATEWAY_PROMOTED_JOBS": "http.request,"}
+    settings = load(NEEDED | named)
+    assert settings.job_lanes == {"data.sync": "temporal", "email.send": "dramatiq"}
+    assert settings.promoted_jobs == {"http.request"}
+    assert settings.api_url == "http://127.0.0.1:8000"
+    assert load(NEEDED | {"GATEWAY_HOST": "0.0.0.0"}).api_url == "http://127.0.0.1:8000"
+    with pytest.raises(SettingsError, match=r"data\.sync=celery"):
+        load(NEEDED | {"GATEWAY_JOB_LANES": "data.sync=celery"})
+
+
 def test_settings_do_not_show_themselves() -> None:
     assert "hunter2" not in f"{load(NEEDED)!r} {load(NEEDED)}"
