@@ -7,12 +7,13 @@ executions that began under an older interpreter.
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.worker import (
@@ -170,6 +171,32 @@ async def runs(lane: Lane, execution: Execution) -> list[WorkflowHistory]:
         ended = histories[-1].events[-1].workflow_execution_continued_as_new_event_attributes
         run_id = ended.new_execution_run_id
     return histories
+
+
+def billed(histories: Sequence[WorkflowHistory]) -> int:
+    """Count the actions in the histories of all runs by the rules of docs.temporal.io/cloud/actions.
+
+    A start, each timer, signal and attempt of an activity; all local activities of one workflow task together.
+    """
+    actions = 0
+    for history in histories:
+        of_task: set[int] = set()
+        for event in history.events:
+            match event.event_type:
+                case (
+                    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED
+                    | EventType.EVENT_TYPE_TIMER_STARTED
+                    | EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+                ):
+                    actions += 1
+                case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+                    actions += event.activity_task_started_event_attributes.attempt
+                case EventType.EVENT_TYPE_MARKER_RECORDED:
+                    marker = event.marker_recorded_event_attributes
+                    if marker.marker_name == "core_local_activity":
+                        of_task.add(marker.workflow_task_completed_event_id)
+        actions += len(of_task)
+    return actions
 
 
 async def _park(lane: Lane, execution: Execution) -> None:

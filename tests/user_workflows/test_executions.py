@@ -273,7 +273,7 @@ async def test_a_foreign_execution_is_an_absent_one(lane: Lane) -> None:
         await lane.executions.get("ten_other", execution.id)
 
 
-@pytest.mark.parametrize(("plugin", "actions"), [("test.echo", 3), ("test.flaky", 4)])
+@pytest.mark.parametrize(("plugin", "actions"), [("test.echo", 2), ("test.flaky", 4)])
 async def test_the_figures_are_those_of_temporal(lane: Lane, plugin: str, actions: int) -> None:
     """Two pure steps share a local activity; two steps that act have activities of their own."""
     definition = {"nodes": [node("a", plugin), node("b", plugin)], "edges": edges("a>b")}

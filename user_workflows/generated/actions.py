@@ -53,8 +53,8 @@ async def call_plugin(
         on_unknown=on_unknown,
     )
     rendered = step.render(config)
-    step.graph.engine.figures.count()
-    result = await run_step(step.graph.engine.start, state, rendered)
+    engine = step.graph.engine
+    result = await run_step(engine.start, state, rendered, engine.figures)
     state.attempt = result.attempt
     return {result.port: result.output}
 
@@ -68,7 +68,7 @@ async def call_workflow(step: Step, config: Template) -> Ports:
     """
     engine = step.graph.engine
     rendered = step.render(config)
-    engine.figures.count(1 if rendered.get("mode") == "detach" else 2)
+    engine.figures.count()
     return await run_call(engine.start, step.graph, step.state, rendered, told=engine.told, tell=engine.tell)
 
 
@@ -81,8 +81,7 @@ async def wait(step: Step, config: Template) -> Ports:
     """
     engine = step.graph.engine
     rendered = step.render(config)
-    engine.figures.count()
-    return await run_wait(step.graph, step.state, rendered, engine.signals, engine.tell)
+    return await run_wait(step.graph, step.state, rendered, engine.signals, figures=engine.figures, tell=engine.tell)
 
 
 async def ask(step: Step, config: Template, *, form: Mapping[str, Any] | None = None) -> Ports:
@@ -99,15 +98,14 @@ async def ask(step: Step, config: Template, *, form: Mapping[str, Any] | None = 
     """
     engine = step.graph.engine
     rendered = step.render(config) | ({} if form is None else {"form": dict(form)})
-    engine.figures.count()
     return await run_approval(
         engine.start,
         step.graph,
         step.state,
         rendered,
         engine.told,
+        figures=engine.figures,
         tell=engine.tell,
-        on_marker=engine.figures.count_marker,
     )
 
 

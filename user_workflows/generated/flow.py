@@ -85,14 +85,17 @@ class Flow:
         return await self._ending.of(partial(self._walk_in_time, walk))
 
     async def _walk_in_time(self, walk: Callable[[Graph], Awaitable[Any]]) -> Any:
+        task = self._engine.figures.task
         telling = asyncio.create_task(self._tell_changes())
         try:
-            async with asyncio.timeout(self._start.plan.timeout):
+            async with asyncio.timeout(self._start.plan.timeout) as clock:
                 return await walk(self._graph)
         except ExecutionStopped as stopped:
             return stopped.output
         finally:
             telling.cancel()
+            if self._start.plan.timeout is not None:
+                self._engine.figures.count_timer(task, is_taken_back=not clock.expired())
 
     async def _tell_changes(self) -> None:
         journal = self._engine.journal
@@ -103,24 +106,30 @@ class Flow:
             await workflow.wait_condition(partial(_has_passed, journal, told))
 
     def _on_signal(self, name: str, payload: Any = None) -> None:
+        self._engine.figures.count()
         self._engine.signals.put(name, payload)
 
     def _on_tell(self, about: str, what: Any = None) -> None:
+        self._engine.figures.count()
         self._engine.told.put(about, what)
 
     def _on_pause(self) -> None:
+        self._engine.figures.count()
         self._engine.valve.close()
         self._tell_change()
 
     def _on_resume(self) -> None:
+        self._engine.figures.count()
         self._engine.valve.open()
         self._tell_change()
 
     def _on_skip(self, node_id: str) -> None:
+        self._engine.figures.count()
         if not self._ending.has_begun and (node := self._graph.nodes.get(node_id)) is not None:
             node.skip()
 
     def _on_compensate(self) -> None:
+        self._engine.figures.count()
         self._ending.undo_when_canceled()
 
     def _tell_change(self) -> None:

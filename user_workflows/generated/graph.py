@@ -168,10 +168,7 @@ class Graph:
 
     async def _work(self, state: NodeState, work: Work) -> Ports:
         with too_large_fails_step():
-            ports = await within_limit(state, work(Step(state, self, state.input)))
-        # That of the limit is a timer.
-        self.engine.figures.count(int(state.node.limit is not None))
-        return ports
+            return await within_limit(state, work(Step(state, self, state.input)), self.engine.figures)
 
     async def settled(self) -> None:
         """Wait until every node has settled; when the execution ends before, stop what runs.

@@ -16,6 +16,7 @@ from temporalio.common import RetryPolicy
 from plugins.sdk.duration import parse_duration
 from user_workflows.interpreter.control import Ports
 from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.messages import StartExecution, StepError
 from user_workflows.interpreter.node import NodeState, Waiting
 from user_workflows.interpreter.waits import Signals, seconds_until
@@ -65,8 +66,8 @@ async def run_approval(
     config: Mapping[str, Any],
     told: Signals,
     *,
+    figures: Figures,
     tell: Callable[[], None],
-    on_marker: Callable[[], None],
 ) -> Ports:
     """Wait until it is decided, or the deadline has passed, and return the port to leave by.
 
@@ -79,7 +80,7 @@ async def run_approval(
     if not state.kept:
         call = _opening(start, state, config)
         may_be_closed = await _call_locally(OPEN, call, f"{state.node.id}: links")
-        on_marker()
+        figures.count_local()
         state.kept = {
             "until": call.until,
             "links": len(call.approvers) or call.required,
@@ -89,6 +90,7 @@ async def run_approval(
             "closes": may_be_closed is True,
         }
     kept = state.kept
+    figures.count(int(kept["until"] is not None))
     try:
         async with asyncio.timeout(_at_least_zero(seconds_until(kept["until"]))):
             while (outcome := outcome_of(kept["decisions"], kept["links"], kept["required"])) is None:
@@ -99,15 +101,18 @@ async def run_approval(
                 is_late = came.pop("generation", start.generation) != start.generation
                 if not is_late and all(known["link"] != came["link"] for known in kept["decisions"]):
                     kept["decisions"] = [*kept["decisions"], came]
+        if kept["until"] is not None:
+            # Its timer is taken back in this workflow task.
+            figures.count_marker()
     except TimeoutError:
         if kept.get("closes"):
-            kept["decisions"] = await _close(start, state, on_marker)
+            kept["decisions"] = await _close(start, state, figures)
         decided = outcome_of(kept["decisions"], kept["links"], kept["required"])
         outcome = decided or config.get("onDeadline", "expired")
     return {outcome: {"decisions": [_shown(decision) for decision in kept["decisions"]]}}
 
 
-async def _close(start: StartExecution, state: NodeState, on_marker: Callable[[], None]) -> list[dict[str, Any]]:
+async def _close(start: StartExecution, state: NodeState, figures: Figures) -> list[dict[str, Any]]:
     """Let nobody decide any more, and return all that was decided: the record knows what nobody has told yet."""
     call = CloseApproval(
         tenant_id=start.tenant_id,
@@ -117,7 +122,7 @@ async def _close(start: StartExecution, state: NodeState, on_marker: Callable[[]
         generation=start.generation,
     )
     decisions: list[dict[str, Any]] = await _call_locally(CLOSE, call, f"{state.node.id}: deadline")
-    on_marker()
+    figures.count_local()
     return decisions
 
 

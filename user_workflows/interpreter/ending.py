@@ -190,14 +190,14 @@ class Ending:
         if error is not None and status != "canceled":
             self._figures.count(int(self._start.plan.error_workflow is not None))
             error = await start_error_workflow(self._start, error)
-        self._figures.count()
+        # The one that writes this record.
+        self._figures.count_local()
         record = self._emitter.final(
             status,
             at=workflow.now(),
             output=output,
             error=error,
-            # and the marker of this record
-            history_events=self._figures.final_length(markers=1),
+            history_events=self._figures.final_length(),
             billable_actions=self._figures.billable_actions + self._effort.rests,
         )
         try:

@@ -9,14 +9,15 @@ from temporalio import workflow
 from temporalio.exceptions import is_cancelled_exception
 
 from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.messages import StepError
 from user_workflows.interpreter.node import NodeState
 
 T = TypeVar("T")
 
 
-async def within_limit(state: NodeState, work: Awaitable[T]) -> T:
-    """Await the work of a node, and stop it when the node's limit has passed.
+async def within_limit(state: NodeState, work: Awaitable[T], figures: Figures) -> T:
+    """Await the work of a node, and stop it when the node's limit has passed, for which a timer is counted.
 
     Raises:
         StepFailed: it was stopped, and has come to rest.
@@ -24,6 +25,7 @@ async def within_limit(state: NodeState, work: Awaitable[T]) -> T:
     limit = state.node.limit
     if limit is None:
         return await work
+    task = figures.task
     begun = state.started_at or workflow.now()
     left = (begun + timedelta(seconds=limit) - workflow.now()).total_seconds()
     try:
@@ -35,6 +37,8 @@ async def within_limit(state: NodeState, work: Awaitable[T]) -> T:
         if not (clock.expired() and was_stopped) or _is_stopped_by_others():
             raise
         raise StepFailed(StepError(type="node.timeout", message=f"not done within {limit:g} s")) from ending
+    finally:
+        figures.count_timer(task, is_taken_back=not clock.expired())
 
 
 def _is_stopped_by_others() -> bool:

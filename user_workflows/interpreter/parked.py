@@ -86,6 +86,7 @@ class Parked:
             self._is_admitted = True
             return
         values = workflow.payload_converter().from_payloads([arg.payload for arg in args])
+        self._figures.count()
         self._received.append(Received(name=name, args=tuple(values)))
 
     def _woken(self, start: StartExecution, *, is_cancel_requested: bool) -> StartExecution:

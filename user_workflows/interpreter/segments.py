@@ -1,7 +1,7 @@
 """Segments: one activity that makes a chain of calls, called again until the chain is at its end."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, i
 from plugins.host.retry import DEFAULT
 from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
 from user_workflows.interpreter.errors import is_too_large
+from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.messages import StartExecution, StepOutcome
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.queues import step_priority, step_queue
@@ -40,9 +41,9 @@ _FIRST_TASK_EVENTS = 3
 
 
 async def run_segment(
-    start: StartExecution, walk: Walk, chain: Sequence[str], given: Any, *, on_marker: Callable[[], None]
-) -> tuple[Sequence[StepOutcome], int]:
-    """Run a chain of steps and return how they ended, and the billable actions that it took.
+    start: StartExecution, walk: Walk, chain: Sequence[str], given: Any, *, figures: Figures
+) -> Sequence[StepOutcome]:
+    """Run a chain of steps and return how they ended.
 
     First as a local activity, at the cost of one event; what takes longer goes on in an ordinary activity, and a long
     back-off is a timer: it holds no worker's slot. A chain that acts is an ordinary activity from its beginning: a
@@ -54,29 +55,27 @@ async def run_segment(
     call = _call(start, walk, graph, given)
     summary = " → ".join(node.label or node.id for node in graph.nodes)
     head = walk.graph.nodes[chain[0]]
-    actions = 0
     result = SegmentResult(outcomes=(), resume_in=0.0)
     if head.kept:
         result = msgspec.convert(head.kept["result"], SegmentResult)
     elif graph.acting is None:
         result = await _run_locally(call, summary)
-        on_marker()
-        actions = 1
+        figures.count_local()
     try:
         while result.resume_in is not None:
             stop_if_cancelled()
             if result.resume_in > 0:
+                figures.count()
                 await _back_off(head, result, result.resume_in)
-                actions += 1
             call = structs.replace(
                 call, outcomes=result.outcomes, attempt=result.attempt, is_careful=call.is_careful or result.is_careful
             )
-            actions += 1
+            figures.count()
             result = await _run_remotely(call, summary)
     except (Exception, asyncio.CancelledError) as error:
         if graph.acting is None or not result.outcomes or not is_cancelled_exception(error):
             raise
-    return result.outcomes, actions
+    return result.outcomes
 
 
 async def _back_off(head: NodeState, result: SegmentResult, seconds: float) -> None:

@@ -10,6 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from plugins.host.retry import DEFAULT
 from user_workflows.interpreter.activity_calls import StepCall, StepResult
 from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.messages import StartExecution, StepError
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.queues import step_priority, step_queue
@@ -45,8 +46,10 @@ def step_call(start: StartExecution, state: NodeState, config: Any) -> StepCall:
     )
 
 
-async def run_step(start: StartExecution, state: NodeState, config: Any) -> StepResult:
+async def run_step(start: StartExecution, state: NodeState, config: Any, figures: Figures) -> StepResult:
     """Run one plugin call in an activity of its own; the activity decides about its retries.
+
+    Each of its attempts is an action.
 
     Raises:
         StepFailed: the step failed for good.
@@ -74,7 +77,10 @@ async def run_step(start: StartExecution, state: NodeState, config: Any) -> Step
             priority=step_priority(start.tenant_id, state.path),
         )
     except ActivityError as error:
-        raise _step_failed(error, attempts) from error
+        failed = _step_failed(error, attempts)
+        figures.count(failed.error.attempts if isinstance(failed, StepFailed) else 1)
+        raise failed from error
+    figures.count(result.attempt)
     return result
 
 

@@ -10,6 +10,7 @@ from temporalio import workflow
 from plugins.sdk.duration import parse_duration
 from user_workflows.interpreter.control import Ports
 from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.messages import StepError
 from user_workflows.interpreter.node import NodeState, Waiting
 
@@ -19,6 +20,9 @@ class Signals:
 
     def __init__(self, kept: Mapping[str, Sequence[Any]] | None = None) -> None:
         self._kept = {name: deque(payloads) for name, payloads in (kept or {}).items()}
+
+    def has(self, name: str) -> bool:
+        return bool(self._kept.get(name))
 
     def put(self, name: str, payload: Any) -> None:
         self._kept.setdefault(name, deque()).append(payload)
@@ -45,7 +49,13 @@ class Signals:
 
 
 async def run_wait(
-    graph: Waiting, state: NodeState, config: dict[str, Any], signals: Signals, tell: Callable[[], None]
+    graph: Waiting,
+    state: NodeState,
+    config: dict[str, Any],
+    signals: Signals,
+    *,
+    figures: Figures,
+    tell: Callable[[], None],
 ) -> Ports:
     """Wait as the rendered `config` says, and return the port to leave by.
 
@@ -56,6 +66,7 @@ async def run_wait(
         state: of the node.
         config: rendered.
         signals: that have arrived.
+        figures: count the timer.
         tell: called when the node has begun to wait, which nothing else would tell of.
 
     Raises:
@@ -70,12 +81,18 @@ async def run_wait(
         tell()
     seconds = seconds_until(state.kept["until"])
     name = state.kept.get("signal")
+    has_timer = seconds is not None and seconds > 0 and not (name is not None and signals.has(name))
+    figures.count(int(has_timer))
     if name is None:
         if seconds is not None and seconds > 0:
             await workflow.sleep(seconds)
         return {"output": state.input}
     try:
-        return {"output": await signals.take(name, seconds)}
+        payload = await signals.take(name, seconds)
+        if has_timer:
+            # It is taken back in this workflow task.
+            figures.count_marker()
+        return {"output": payload}
     except TimeoutError:
         return {"timeout": None}
 

@@ -130,16 +130,19 @@ class Interpreter:
     @workflow.signal(name="signal")
     def on_signal(self, name: str, payload: Any = None) -> None:
         """Keep a named signal for the `wait` node that awaits it, now or later."""
+        self._figures.count()
         self._signals.put(name, payload)
 
     @workflow.signal(name="tell")
     def on_tell(self, about: str, what: Any = None) -> None:
         """Keep what a node that waits for another part of the system is told, such as the end of a child."""
+        self._figures.count()
         self._told.put(about, what)
 
     @workflow.signal(name="pause")
     def on_pause(self) -> None:
         """Let nothing new begin: what runs may finish, timers keep counting, signals are kept."""
+        self._figures.count()
         if not self._valve.is_paused:
             self._valve.close()
             self._tell_change()
@@ -147,6 +150,7 @@ class Interpreter:
     @workflow.signal(name="resume")
     def on_resume(self) -> None:
         """Begin what has been held back."""
+        self._figures.count()
         if self._valve.is_paused:
             self._valve.open()
             self._tell_change()
@@ -154,12 +158,14 @@ class Interpreter:
     @workflow.signal(name="skip")
     def on_skip(self, node_id: str) -> None:
         """Skip a top-level node that has not settled."""
+        self._figures.count()
         if not self._ending.has_begun:
             self._walk.skip(node_id, SKIPPED)
 
     @workflow.signal(name="compensate")
     def on_compensate(self) -> None:
         """Undo what has completed, should the execution be canceled."""
+        self._figures.count()
         self._ending.undo_when_canceled()
 
     @workflow.signal(name="park")
@@ -195,21 +201,23 @@ class Interpreter:
         return output
 
     async def _walk_in_time(self) -> Any:
+        task = self._figures.task
         watching = asyncio.create_task(self._handover.watch())
         watching.add_done_callback(self._watched)
         try:
-            async with asyncio.timeout(seconds_until(self._deadline)):
+            async with asyncio.timeout(seconds_until(self._deadline)) as clock:
                 await self._walk.run()
         except ExecutionStopped as stopped:
             return stopped.output
         finally:
             watching.cancel()
+            if self._deadline is not None:
+                self._figures.count_timer(task, is_taken_back=not clock.expired())
         return self._walk.graph.result()
 
     async def _checkpoint(self) -> None:
         await write(CHECKPOINT, self._emitter.checkpoint(self._status), lambda: self._emitter.flush("running"))
-        self._figures.count_marker()
-        self._figures.count()
+        self._figures.count_local()
 
     @property
     def is_due(self) -> bool:
@@ -223,8 +231,7 @@ class Interpreter:
     async def cancel(self) -> None:
         """Ask for the cancel that came to an earlier run of the execution, of this run."""
         await workflow.execute_local_activity(CANCEL, start_to_close_timeout=timedelta(seconds=30))
-        self._figures.count_marker()
-        self._figures.count()
+        self._figures.count_local()
 
     def _watched(self, watching: "asyncio.Task[None]") -> None:
         if not watching.cancelled() and (fault := watching.exception()) is not None:
@@ -271,12 +278,7 @@ class Interpreter:
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         with too_large_fails_step():
-            performed = await within_limit(state, self._perform(walk, state, scope))
-            if state.node.limit is not None:
-                # Its timer is taken back in this workflow task.
-                self._figures.count()
-                self._figures.count_marker()
-            return performed
+            return await within_limit(state, self._perform(walk, state, scope), self._figures)
 
     async def _perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         match state.node.plugin:
@@ -287,32 +289,29 @@ class Interpreter:
             case "while":
                 return await run_while(walk, state, scope)
         config = walk.templates.at(state.node).render(scope)
-        # What goes on in a further run costs a timer again, and nothing else.
-        self._figures.count(int(not state.kept or state.kept.get("until") is not None))
         if state.node.plugin == "wait":
-            return Performed(await run_wait(walk.graph, state, config, self._signals, self._tell))
+            ports = await run_wait(walk.graph, state, config, self._signals, figures=self._figures, tell=self._tell)
+            return Performed(ports)
         if state.node.plugin == "approval":
             # What is asked of the form stays as it was drawn.
             drawn = config | {key: state.node.config[key] for key in ("form",) if key in state.node.config}
             ports = await run_approval(
-                self._start, walk.graph, state, drawn, self._told, tell=self._tell, on_marker=self._figures.count_marker
+                self._start, walk.graph, state, drawn, self._told, figures=self._figures, tell=self._tell
             )
             return Performed(ports)
         return await self._call(walk, state, config)
 
     async def _call(self, walk: Walk, state: NodeState, config: Any) -> Performed:
         if state.node.plugin == CALL:
-            # Of a call that waits, the end of its child is told by a signal.
-            self._figures.count(int(config.get("mode") != "detach" and not state.kept))
+            # What goes on in a further run has been started.
+            self._figures.count(int(not state.kept))
             return Performed(await run_call(self._start, walk.graph, state, config, told=self._told, tell=self._tell))
-        result = await run_step(self._start, state, config)
+        result = await run_step(self._start, state, config, self._figures)
         return Performed({result.port: result.output}, result.attempt)
 
     async def perform_segment(self, walk: Walk, chain: Sequence[str], given: Any) -> Sequence[StepOutcome]:
         with too_large_fails_step():
-            outcomes, actions = await run_segment(self._start, walk, chain, given, on_marker=self._figures.count_marker)
-        self._figures.count(actions)
-        return outcomes
+            return await run_segment(self._start, walk, chain, given, figures=self._figures)
 
     def _stop(self) -> None:
         self._handover.call_off()
@@ -325,8 +324,7 @@ class Interpreter:
 
     async def _undo(self, state: NodeState, undo: PlanNode) -> None:
         config = self._walk.templates.at(undo).render(self._walk.scope(state.input))
-        self._figures.count()
-        await run_step(self._start, NodeState(undo), config)
+        await run_step(self._start, NodeState(undo), config, self._figures)
 
 
 def _deadline(start: StartExecution) -> str | None:

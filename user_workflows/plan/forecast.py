@@ -20,6 +20,8 @@ class _Cost(NamedTuple):
     activities: int = 0
     #: of local activities
     markers: int = 0
+    #: after how many waits there are some; all of one workflow task are one action
+    local: frozenset[int] = frozenset()
     timers: int = 0
     signals: int = 0
     #: waits for something outside the workflow, one after the other
@@ -36,35 +38,41 @@ def forecast(plan: Plan) -> Forecast:
     rounds as that has items; how often any other loop goes round is not known, and it is taken to go once.
     """
     cost = _cost(plan)
+    # A timer that is taken back in the workflow task that started it never was.
+    timers = cost.timers + int(plan.timeout is not None and cost.levels > 0)
     return Forecast(
         history_events=_STARTED
         + _TASK * (1 + cost.levels)
         + _TASK * cost.activities
-        + _TIMER * cost.timers
+        + _TIMER * timers
         + cost.signals
         + cost.markers
         + _FINAL_RECORD
         + _COMPLETED,
-        billable_actions=1 + cost.activities + cost.timers + cost.signals + cost.markers + 1,
+        # The last record is written by a local activity too.
+        billable_actions=1 + cost.activities + timers + cost.signals + len(cost.local | {cost.levels}),
     )
 
 
 def _cost(graph: PlanGraph) -> _Cost:
     acting = {node.id: node.acts for node in graph.nodes}
     costs = {node.id: _cost_with_limit(node) for node in graph.nodes if not node.disabled}
+    costs |= {chain[0]: _Cost(markers=1, local=frozenset({0})) for chain in graph.segments if not acting[chain[-1]]}
     drawn = Graph((node.id for node in graph.nodes), ((edge.source, edge.target) for edge in graph.edges))
+    depths = drawn.depths({id: cost.levels for id, cost in costs.items()})
     return _Cost(
         activities=sum(cost.activities for cost in costs.values()),
-        markers=sum(cost.markers for cost in costs.values()) + sum(not acting[chain[-1]] for chain in graph.segments),
+        markers=sum(cost.markers for cost in costs.values()),
+        local=frozenset(depths[id] - cost.levels + at for id, cost in costs.items() for at in cost.local),
         timers=sum(cost.timers for cost in costs.values()),
         signals=sum(cost.signals for cost in costs.values()),
-        levels=drawn.levels({id: cost.levels for id, cost in costs.items()}),
+        levels=max(depths.values(), default=0),
     )
 
 
 def _cost_with_limit(node: PlanNode) -> _Cost:
     cost = _cost_of(node)
-    return cost if node.limit is None else cost._replace(timers=cost.timers + 1)
+    return cost if node.limit is None or not cost.levels else cost._replace(timers=cost.timers + 1)
 
 
 def _cost_of(node: PlanNode) -> _Cost:
@@ -74,12 +82,14 @@ def _cost_of(node: PlanNode) -> _Cost:
             batches = math.ceil(rounds / node.config.get("batchSize", BATCH_ITEMS))
             return _Cost(activities=batches, levels=batches)
         body = _cost(node.body)
+        turns = math.ceil(rounds / at_a_time)
         return _Cost(
             activities=rounds * body.activities,
             markers=rounds * body.markers,
+            local=frozenset(turn * body.levels + at for turn in range(turns) for at in body.local),
             timers=rounds * body.timers,
             signals=rounds * body.signals,
-            levels=math.ceil(rounds / at_a_time) * body.levels,
+            levels=turns * body.levels,
         )
     if node.plugin == "wait":
         signals = int("signal" in node.config)
@@ -87,7 +97,9 @@ def _cost_of(node: PlanNode) -> _Cost:
     if node.plugin == "approval":
         # Its links are made at once; each decision that is needed comes by a signal of its own.
         required = node.config.get("required", 1)
-        return _Cost(markers=1, timers=int("deadline" in node.config), signals=required, levels=required)
+        return _Cost(
+            markers=1, local=frozenset({0}), timers=int("deadline" in node.config), signals=required, levels=required
+        )
     if node.home == "child":
         # An activity starts it, and a signal tells its end to a call that waits.
         waits = int(node.config.get("mode") != "detach")

@@ -69,8 +69,11 @@ class Graph:
     def place(self, node: str) -> int:
         return self._place[node]
 
-    def levels(self, waits: Mapping[str, int]) -> int:
-        """Return the most waits on any one path, where a node brings as many as `waits` says, else none.
+    def depths(self, waits: Mapping[str, int]) -> dict[str, int]:
+        """Return for each node the most waits on any path to it and through it.
+
+        Args:
+            waits: how many a node brings, those that bring any.
 
         Raises:
             ValueError: the graph holds a cycle.
@@ -79,7 +82,7 @@ class Graph:
         for node in self.order():
             before = max((depth[parent] for parent in self._graph.predecessors(node)), default=0)
             depth[node] = before + waits.get(node, 0)
-        return max(depth.values(), default=0)
+        return depth
 
     def _walk(self, group: set[str]) -> list[str]:
         first = min(group, key=self._place.__getitem__)

@@ -35,7 +35,7 @@ def test_each_activity_of_a_chain_brings_a_workflow_task() -> None:
 def test_a_segment_costs_one_event_and_one_action_however_long_it_is() -> None:
     ids = [f"n{index}" for index in range(10)]
     chain = drawn(*(price(id, isolate=False) for id in ids), edges=list(pairwise(ids)))
-    assert predicted(chain) == Forecast(history_events=6 + 1, billable_actions=2 + 1)
+    assert predicted(chain) == Forecast(history_events=6 + 1, billable_actions=2)
 
 
 def test_activities_side_by_side_share_their_workflow_task() -> None:

@@ -40,11 +40,11 @@ def test_nodes_on_a_cycle_are_ancestors_of_each_other_and_of_what_follows() -> N
     assert masks == {"a": 0b011, "b": 0b011, "c": 0b011}
 
 
-def test_levels_count_the_most_waiting_nodes_on_one_path() -> None:
+def test_depths_count_the_most_waits_on_one_path() -> None:
     graph = Graph("abcde", [("a", "b"), ("b", "c"), ("a", "d"), ("d", "e")])
-    assert graph.levels({"a": 1, "b": 1, "c": 1, "d": 1}) == 3
-    assert graph.levels({"a": 1, "b": 1, "c": 1, "d": 4}) == 5
-    assert graph.levels({}) == 0
+    assert graph.depths({"a": 1, "b": 1, "c": 1, "d": 1}) == {"a": 1, "b": 2, "d": 2, "c": 3, "e": 2}
+    assert max(graph.depths({"a": 1, "b": 1, "c": 1, "d": 4}).values()) == 5
+    assert max(graph.depths({}).values()) == 0
 
 
 def test_a_thousand_nodes_that_all_lead_onwards_are_answered_fast() -> None:
