@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, select
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
@@ -17,7 +18,7 @@ from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, InvalidInput, NotFound
 from user_workflows.execution_views import Execution
 from user_workflows.executions import Executions
-from user_workflows.interpreter.messages import StepError, workflow_id
+from user_workflows.interpreter.messages import Compensation, StepError, workflow_id
 from user_workflows.plan.model import PlanGraph, PlanNode
 from user_workflows.records import path_key, step_place
 from user_workflows.store import executions, steps
@@ -141,6 +142,7 @@ def _recorded(row: "Row[Any]", sealer: Sealer) -> Recorded:
         reason=detail["reason"],
         started_at=row.started_at,
         closed_at=row.closed_at,
+        compensation=msgspec.convert(detail.get("compensation"), Compensation | None),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from user_workflows.execution_views import Execution
-from user_workflows.interpreter.messages import StepError, StepStatus
+from user_workflows.interpreter.messages import Compensation, StepError, StepStatus
 from user_workflows.plan.model import PlanGraph, PlanNode
 
 #: `queued`: it is due, and no worker has taken it up yet
@@ -57,6 +57,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     started_at: datetime | None = None
     closed_at: datetime | None = None
+    #: how it went to undo it
+    compensation: Compensation | None = None
 
 
 class PendingCall(Struct, frozen=True, kw_only=True):
@@ -131,15 +133,17 @@ def _running(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
     attempt = max(step.attempt, 1 if call is None else call.attempt)
     limit = f"an attempt may take {node.timeout:g} s"
     if call is None:
-        return Why(status="running", reason=f"attempt {attempt} is under way; {limit}", waiting_for=(), since=since)
+        # Of several that share an activity: the engine knows of the activity alone, and the step tells.
+        how = f"failed{_told(step)}; another follows" if step.error is not None else f"is under way; {limit}"
+        reason = f"attempt {attempt} {how}"
+        return Why(status="running", reason=reason, waiting_for=(), since=since)
     match call.state:
         case "queued":
             reason = f"attempt {attempt} is due, and no worker has taken it up yet"
             return Why(status="queued", reason=reason, waiting_for=(), since=call.at or since)
         case "backingOff":
-            failed = "" if step.error is None else f" ({step.error.type}: {step.error.message})"
             due = "" if call.at is None else f" at {call.at:%Y-%m-%dT%H:%M:%SZ}"
-            reason = f"attempt {attempt - 1} failed{failed}; attempt {attempt} follows{due}"
+            reason = f"attempt {attempt - 1} failed{_told(step)}; attempt {attempt} follows{due}"
         case "stopping":
             reason = f"attempt {attempt} was asked to stop, and has not acknowledged yet"
         case "running":
@@ -162,7 +166,9 @@ def _at_most(node: PlanNode, step: Recorded) -> str:
 def _completed(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
     attempt = f" on attempt {step.attempt}" if step.attempt > 1 else ""
     passed = "it is disabled, and passed its input on" if node.disabled else f"it completed{attempt}"
-    reason = f"{passed}, and left by port `{step.port}`"
+    # Only what another execution made completes with a reason.
+    made = f"it was {step.reason}" if step.reason else passed
+    reason = f"{made}, and left by port `{step.port}`{_undone(step)}"
     return Why(status="completed", reason=reason, waiting_for=(), since=step.closed_at)
 
 
@@ -178,6 +184,19 @@ def _failed(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
 def _ended(node: PlanNode, step: Recorded, around: Surroundings) -> Why:
     reason = step.reason or f"the execution was {around.execution.status}"
     return Why(status=step.status, reason=reason, waiting_for=(), since=step.closed_at)
+
+
+def _told(step: Recorded) -> str:
+    return "" if step.error is None else f" ({step.error.type}: {step.error.message})"
+
+
+def _undone(step: Recorded) -> str:
+    undo = step.compensation
+    if undo is None:
+        return ""
+    if undo.status == "failed" and undo.error is not None:
+        return f"; it could not be undone: {undo.error.type}: {undo.error.message}"
+    return "; it is being undone" if undo.status == "running" else "; it was undone, for the execution did not complete"
 
 
 def _open_edges(node: PlanNode, around: Surroundings) -> Iterator[Obstacle]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
@@ -15,7 +15,7 @@ from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.errors import InvalidInput, NotFound
 from user_workflows.execution_views import Execution
 from user_workflows.explainer import Explainer
-from user_workflows.interpreter.messages import StepError, workflow_id
+from user_workflows.interpreter.messages import Compensation, StepError, StepStatus, workflow_id
 from user_workflows.plan.model import PlanEdge, PlanGraph, PlanNode
 from user_workflows.why import PendingCall, Recorded, Surroundings, Why, explain
 
@@ -111,7 +111,7 @@ def test_before_the_execution_begins_everything_is_queued() -> None:
 @pytest.mark.parametrize(
     ("call", "status", "reason"),
     [
-        (None, "running", "attempt 1 is under way; an attempt may take 5 s"),
+        (None, "running", "attempt 1 failed (http.503: busy); another follows"),
         (PendingCall(state="running", attempt=2, at=AT), "running", "attempt 2 is under way; an attempt may take 5 s"),
         (
             PendingCall(state="queued", attempt=1, at=AT),
@@ -134,6 +134,37 @@ def test_a_running_node_says_how_its_call_is_doing(call: PendingCall | None, sta
     step = recorded("b", "running", started_at=AT, error=StepError(type="http.503", message="busy"))
     answer = why("b", b=step, call=call)
     assert (answer.status, answer.reason, answer.since) == (status, reason, AT)
+
+
+def test_a_step_that_shares_its_activity_is_under_way_until_it_tells_of_a_failure() -> None:
+    answer = why("b", b=recorded("b", "running", started_at=AT))
+    assert (answer.status, answer.reason) == ("running", "attempt 1 is under way; an attempt may take 5 s")
+
+
+@pytest.mark.parametrize(
+    ("undo", "reason"),
+    [
+        (Compensation(status="running"), "; it is being undone"),
+        (Compensation(status="completed"), "; it was undone, for the execution did not complete"),
+        (
+            Compensation(status="failed", error=StepError(type="http.404", message="gone")),
+            "; it could not be undone: http.404: gone",
+        ),
+    ],
+)
+def test_a_completed_node_says_how_it_goes_to_undo_it(undo: Compensation, reason: str) -> None:
+    done = recorded("a", "completed", attempt=1, port="true", compensation=undo)
+    assert why("a", "failed", a=done).reason == f"it completed, and left by port `true`{reason}"
+
+
+def test_a_step_that_another_execution_made_says_so() -> None:
+    reused = recorded("a", "completed", attempt=1, port="true", reason="reused from execution ex_1")
+    assert why("a", a=reused).reason == "it was reused from execution ex_1, and left by port `true`"
+
+
+def test_every_state_of_a_step_has_an_explanation() -> None:
+    for status in get_args(StepStatus):
+        assert why("a", a=recorded("a", status)).reason
 
 
 def test_a_settled_node_says_how_it_settled() -> None:
@@ -222,3 +253,60 @@ async def test_a_node_inside_a_loop_is_asked_for_by_its_round(asked: Asked) -> N
     with pytest.raises(NotFound):
         await asked.why(execution, "absent")
     await asked.lane.executions.terminate(asked.lane.tenant_id, execution.id)
+
+
+async def test_what_is_undone_made_elsewhere_or_made_again_says_so(asked: Asked) -> None:
+    lane = asked.lane
+    definition = {
+        "nodes": [
+            node("first", values={}) | {"compensate": {"pluginId": "test.gate", "config": {"name": "undo"}}},
+            node("read", "test.unsteady", name="why", failures=1, retry={"maxAttempts": 2, "initialInterval": "3s"}),
+            node("bad", "test.flaky", permanent=True),
+            node("aside", values={}),
+        ],
+        "edges": edges("first>read", "read>bad"),
+    }
+    execution = await lane.start(await lane.publish(definition))
+    async with asyncio.timeout(15):
+        while "another follows" not in (backing_off := (await asked.why(execution, "read"))).reason:
+            await asyncio.sleep(0.02)
+    assert (backing_off.status, backing_off.reason) == (
+        "running",
+        "attempt 1 failed (test.unsteady: not steady yet); another follows",
+    )
+    await lane.gates.arrival("undo").wait()
+    async with asyncio.timeout(15):
+        while "undone" not in (undoing := await asked.why(execution, "first")).reason:
+            await asyncio.sleep(0.02)
+    assert undoing.reason.endswith("; it is being undone")
+    lane.gates.at("undo").set()
+    finished = await lane.finish(execution)
+    assert "; it was undone" in (await asked.why(finished, "first")).reason
+    again = await lane.controls.rerun(lane.tenant_id, execution.id, from_node="bad")
+    await lane.finish(again)
+    assert f"it was reused from execution {execution.id}" in (await asked.why(again, "aside")).reason
+
+
+async def test_the_history_reads_like_the_graph_that_was_drawn(asked: Asked) -> None:
+    """Activities, local activities and timers carry the names of nodes; only the tenant's key opens them."""
+    lane = asked.lane
+    definition = {
+        "nodes": [
+            node("a", "test.echo", value=1, label="Look up"),
+            node("b", "test.echo", value=2),
+            node("nap", "wait", duration="50ms", label="Wait a little"),
+            node("charge", "test.flaky", label="Charge the card", timeout="2m"),
+            node("each", "foreach", items=[1, 2], nodes=[node("in", "test.echo", value="{{ item }}")]),
+        ],
+        "edges": edges("a>b", "b>nap", "nap>charge", "charge>each"),
+    }
+    execution = await lane.run(definition)
+    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
+    converter = lane.temporal.data_converter
+    summaries = [
+        await converter.decode([event.user_metadata.summary], [str])
+        for event in (await handle.fetch_history()).events
+        if event.HasField("user_metadata") and event.user_metadata.HasField("summary")
+    ]
+    told = [summary for (summary,) in summaries]
+    assert told == ["Look up → b", "Wait a little", "Charge the card", "each: items 0 to 1", "the last record"]

@@ -38,5 +38,5 @@ class Effort:
     async def _sleep(self) -> None:
         self._told()
         self.rests += 1
-        await workflow.sleep(_REST)
+        await workflow.sleep(_REST, summary="a rest between rounds")
         self._nodes, self._rest = 0, None

@@ -62,7 +62,11 @@ class Parked:
         if parking.gives_slot:
             await self._ask(LET_GO, parking.start)
         with suppress(TimeoutError):
-            await workflow.wait_condition(lambda: bool(self._received), timeout=seconds_until(parking.until))
+            await workflow.wait_condition(
+                lambda: bool(self._received),
+                timeout=seconds_until(parking.until),
+                timeout_summary="until the first node goes on",
+            )
         if parking.gives_slot and not await self._ask(TAKE_UP, parking.start):
             await workflow.wait_condition(lambda: self._is_admitted)
 
@@ -75,18 +79,17 @@ class Parked:
             start_to_close_timeout=timedelta(seconds=30),
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
         )
-        self._figures.count_marker()
-        self._figures.count()
+        self._figures.count_local()
         return answer
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Keep whatever the interpreter understands, or one of a later release does."""
+        self._figures.count()
         if name == ADMITTED:
             self._is_admitted = True
             return
         values = workflow.payload_converter().from_payloads([arg.payload for arg in args])
-        self._figures.count()
         self._received.append(Received(name=name, args=tuple(values)))
 
     def _woken(self, start: StartExecution, *, is_cancel_requested: bool) -> StartExecution:

@@ -86,7 +86,7 @@ async def _back_off(head: NodeState, result: SegmentResult, seconds: float) -> N
         until = workflow.now() + timedelta(seconds=seconds)
         head.kept = {"until": until.isoformat(), "result": msgspec.to_builtins(result)}
     try:
-        await workflow.sleep(seconds)
+        await workflow.sleep(seconds, summary=f"{head.node.label or head.node.id}: another attempt")
     finally:
         head.kept = {}
 

@@ -27,7 +27,7 @@ class Signals:
     def put(self, name: str, payload: Any) -> None:
         self._kept.setdefault(name, deque()).append(payload)
 
-    async def take(self, name: str, timeout: float | None) -> Any:
+    async def take(self, name: str, timeout: float | None, summary: str | None = None) -> Any:
         """Wait for the next signal of that name; one that is there already comes even when the time is over.
 
         Raises:
@@ -36,7 +36,7 @@ class Signals:
         deadline = None if timeout is None else workflow.now() + timedelta(seconds=timeout)
         is_late = timeout is not None and timeout <= 0
         while not (is_late and self._kept.get(name)):
-            await workflow.wait_condition(lambda: bool(self._kept.get(name)), timeout=timeout)
+            await workflow.wait_condition(lambda: bool(self._kept.get(name)), timeout=timeout, timeout_summary=summary)
             if self._kept.get(name):
                 break
             # Another that waits for the same was faster.
@@ -83,12 +83,13 @@ async def run_wait(
     name = state.kept.get("signal")
     has_timer = seconds is not None and seconds > 0 and not (name is not None and signals.has(name))
     figures.count(int(has_timer))
+    summary = state.node.label or state.node.id
     if name is None:
         if seconds is not None and seconds > 0:
-            await workflow.sleep(seconds)
+            await workflow.sleep(seconds, summary=summary)
         return {"output": state.input}
     try:
-        payload = await signals.take(name, seconds)
+        payload = await signals.take(name, seconds, summary)
         if has_timer:
             # It is taken back in this workflow task.
             figures.count_marker()

@@ -37,6 +37,7 @@ async def _write_whole(activity: str, record: ExecutionRecord) -> None:
     await workflow.execute_local_activity(
         activity,
         record,
+        summary="the last record" if record.closed_at is not None else "records",
         start_to_close_timeout=timedelta(seconds=30),
         retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)),
     )
