@@ -161,7 +161,55 @@ MEMORY = {
     "too deep": "[input.deep,[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[input.deep]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
 }
 
-HOSTILE = {**SOURCE, **TIME, **MEMORY}
+#: Unicode, numbers at their edges, times, macros in macros, long chains
+ODD = {
+    "a family of emoji": "range(50).map(x,'\U0001f468\u200d\U0001f469'.repeat(x*800).indexOf('\U0001f467'))",
+    "marks on one letter": "('e'+'\u0301'.repeat(400000)).upper().matches('^E.*$')",
+    "letters that grow": "range(20).map(x,'\u0390\ufb03\u1e9e'.repeat(100000).upper().size())",
+    "every second character": "input.u.replace('\u00e9','e\u0301').size()",
+    "a turkish i": "range(3000).map(x,'\u0130'.repeat(300).lower()==('i'+string(x)))",
+    "a pattern of one class": "input.u.matches('['+'a-z\u00e9'.repeat(100)+']+$')",
+    "patterns in patterns": "range(2000).map(x,regex.replace(input.t,'('+'a'.repeat(x%200+1)+')','x$1'))",
+    "extract nested": "range(200).map(x,regex.extractAll(input.t,'(?:(?:a{1,9}){1,9}){1,9}').size())",
+    "macros in macros": "range(9).map(a,range(9).map(b,range(9).map(c,range(9).map(d,range(9).map(e,range(9))))))",
+    "filters in filters": "range(50000).filter(x,range(50).exists(y,y==x&&range(1000).filter(w,w==y).size()>0))",
+    "sort by sorted": "range(300).sortBy(x,range(1000).map(y,y*x%97).sort())",
+    "groups of groups": "range(30000).groupBy(x,string(x)).groupBy(k,k.size()) ",
+    "squares of maps": "range(400).map(x,range(400).transformMap(i,v,v*x)).size()",
+    "doubling by reduce": "range(60).map(x,'ab').join('x'.repeat(60000)).split('x').join('y'.repeat(4)).size()",
+    "replace grows twice": "'a'.repeat(2000).replace('a','bb'.repeat(500)).replace('b','cc'.repeat(500))",
+    "split by what is everywhere": "input.w.split('a').map(x,x+x).join('').split(' ').size()",
+    "format wide": "'%1000000d %1000000s %.400e'.format([1,'a',1.5])",
+    "format of itself": "'%s%s%s%s'.format([input.l,input.l,input.l,input.l]).size()",
+    "huge ints": "range(40000).map(x,9223372036854775807-x).map(y,y*y)",
+    "ints that overflow": "range(60000).exists(x,9223372036854775807+x==0)",
+    "modulo by nothing": "range(60000).exists(x,x%0==1)",
+    "doubles to the edge": "range(40000).map(x,1.7976931348623157e308*double(x))",
+    "huge durations": "range(20000).map(x,duration('9223372036s')+duration('9223372036s'))",
+    "durations from text": "range(20000).map(x,duration(string(x)+'h'+string(x%60)+'m0.'+'1'.repeat(9)+'s'))",
+    "a duration of units": "duration('1h'.repeat(4000))",
+    "the end of time": "range(20000).map(x,timestamp('9999-12-31T23:59:59Z')+duration(string(x)+'s'))",
+    "days of zones": "range(4000).map(x,timestamp(x*86400).getDayOfYear('Pacific/Apia'))",
+    "numbers as text": "range(30000).map(x,int(string(x)+'0'.repeat(x%400))) ",
+    "a double of digits": "range(3000).map(x,double('0.'+'3'.repeat(3000)+string(x)))",
+    "a deep chain": "input.mm" + ".map(x,x)" * 190,
+    "a deep chain of filters": "input.l" + ".filter(x,x>=0)" * 199 + ".size()",
+    "optional all the way": "input" + "?.nope" * 199,
+    "conditions in conditions": "range(1000).map(x," + "x>1?(x>2?(x>3?x:" * 12 + "0" + "):1):2" * 12 + ")",
+    "has in has": "range(30000).all(x,has(input.m.k1)&&!has(input.nope.a)&&has(input.m['k'+string(x)]))",
+    "equal deep": "range(3000).map(x,input.deep==input.deep)",
+    "json there and back": "range(20).map(x,json.decode(json.encode(input.lf)).size())",
+    "json of quotes": "json.encode('\\\\\"'.repeat(300000)).size()",
+    "unicode escapes": "json.encode(input.u).size()+url.encode(input.u).size()+base64.encode(input.u).size()",
+    "set of lists": "sets.contains(range(2000).map(x,[x]),range(2000).map(x,[x]))",
+    "distinct maps": "range(3000).map(x,{'a':x%7,'b':[x%5]}).distinct()",
+    "in a list of maps": "range(3000).map(x,{'a':x,'b':string(x)} in input.mm)",
+    "pick and omit": "range(3000).map(x,input.m.omit(['k'+string(x)]).size())",
+    "last of slices": "range(20000).map(x,input.l.slice(x,x+50000).size())",
+    "chars of chars": "range(200).map(x,input.t.split('').map(c,c.repeat(9)).join('').size())",
+}
+
+HOSTILE = {**SOURCE, **TIME, **MEMORY, **ODD}
 
 #: seconds of CPU; the worst takes a third of it on an idle machine
 MAX_SECONDS = 0.3
@@ -195,11 +243,11 @@ def test_hostile_input_takes_little_time(name: str) -> None:
     assert error is None or (error.type.startswith("expression.") and len(error.message) <= 300)
 
 
-@pytest.mark.parametrize("name", MEMORY)
+@pytest.mark.parametrize("name", [*MEMORY, *ODD])
 def test_hostile_input_takes_little_memory(name: str) -> None:
     tracemalloc.start()
     try:
-        _run(MEMORY[name])
+        _run(HOSTILE[name])
         assert tracemalloc.get_traced_memory()[1] < MAX_BYTES
     finally:
         tracemalloc.stop()
