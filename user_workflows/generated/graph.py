@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from temporalio import workflow
 from temporalio.exceptions import is_cancelled_exception
 
 from user_workflows.expressions import ExpressionError, Template
@@ -81,6 +82,9 @@ class Step:
         """
         return boolean(self.render(condition), where)
 
+
+#: of how many runs of the interpreter the one history of generated code may be as long: Temporal ends it a little later
+RUNS_IN_ONE = 10
 
 Work = Callable[[Step], Awaitable[Ports]]
 
@@ -167,6 +171,13 @@ class Graph:
         return node
 
     async def _work(self, state: NodeState, work: Work) -> Ports:
+        most = RUNS_IN_ONE * self.engine.start.history_limit
+        if workflow.info().get_current_history_length() > most:
+            message = (
+                f"its history has more than {most:,} events, and generated code has one alone; "
+                "let the interpreter run this version, which goes on in further ones"
+            )
+            raise ExecutionFailed(ExecutionError(type="history.tooLong", message=message, node_id=state.node.id))
         with too_large_fails_step():
             return await within_limit(state, work(Step(state, self, state.input)), self.engine.figures)
 

@@ -231,3 +231,17 @@ def _drawn() -> list[tuple[dict[str, Any], Any]]:
 
     draw()
     return drawn[:_RANDOM]
+
+
+async def test_a_history_that_becomes_too_long_for_generated_code_ends_with_its_own_error(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Temporal would end it; what it completed is undone and its record is written as of any that fails."""
+    monkeypatch.setattr("user_workflows.generated.graph.RUNS_IN_ONE", 0.02)
+    inside = node("in", "test.echo", value="{{ item }}")
+    loop = node("each", "foreach", items="{{ input }}", nodes=[inside], concurrency=1)
+    id, file = await pair.publish({"nodes": [loop]})
+    async with pair.serving(file):
+        ended = await pair.generated(id, list(range(60)))
+    assert (ended["status"], ended["error"]["type"], ended["error"]["nodeId"]) == ("failed", "history.tooLong", "each")
+    assert "let the interpreter run this version" in ended["error"]["message"]

@@ -154,6 +154,16 @@ def test_what_only_the_interpreter_knows_is_refused_with_all_its_nodes() -> None
     assert [*refused.value.reasons] == ["a", "b"]
 
 
+def test_a_loop_that_is_surely_too_long_for_one_history_is_refused_by_name() -> None:
+    long, short = (
+        node(name, "foreach", items=[0] * items, nodes=[node(f"call{name}", "http.request", url="https://example.com")])
+        for name, items in (("long", 15_000), ("short", 10_000))
+    )
+    with pytest.raises(NotWritable, match=r"node long takes 45,000 events of history at least") as refused:
+        refuse(planned({"nodes": [long, short]}), frozenset({"set", "foreach"}))
+    assert [*refused.value.reasons] == ["long"]
+
+
 def test_everything_in_a_plan_is_written_or_left_out_on_purpose() -> None:
     """Who adds a field to the plan is asked here what generated code does about it."""
     written = {
