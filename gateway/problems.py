@@ -52,6 +52,7 @@ from user_workflows.errors import (
     NotFound,
     OverCap,
     StaleRevision,
+    TooMuchKept,
     UnreadableEvent,
 )
 
@@ -68,6 +69,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "This resource does not know that method"),
     "conflict": (409, "The present state does not allow this"),
+    "too-much-kept": (409, "What is kept is too large to be handed on"),
     "idempotency-key-in-flight": (409, "The first request with this key is still being answered"),
     "precondition-failed": (412, "The resource has changed since it was read"),
     "body-too-large": (413, "The body is too large"),
@@ -252,6 +254,7 @@ _TABLE: dict[type[BaseException], Callable[[Any], Description]] = {
     OverCap: lambda error: Description("over-cap", _sentence(error.message), headers=_over_cap(error)),
     InputTooLarge: lambda error: Description("input-too-large", _sentence(error.message)),
     StaleRevision: lambda error: Description("precondition-failed", _sentence(error.message)),
+    TooMuchKept: lambda error: Description("too-much-kept", _sentence(error.message)),
     Conflict: lambda error: Description("conflict", _sentence(error.message)),
     EngineUnavailable: lambda error: Description(
         "unavailable", _sentence(error.message), headers=_retry_after(error.retry_after)

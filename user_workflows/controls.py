@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct, structs
 from sqlalchemy import Row, select, update
 
@@ -10,7 +11,8 @@ from plugins.host.registry import Registry
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.beginnings import StartRequest
-from user_workflows.errors import Conflict, InvalidInput
+from user_workflows.codec import MAX_PAYLOAD
+from user_workflows.errors import Conflict, InvalidInput, TooMuchKept
 from user_workflows.execution_views import Execution
 from user_workflows.executions import Executions
 from user_workflows.interpreter.messages import ExecutionStatus, Seed, TriggerCall
@@ -94,6 +96,7 @@ class Controls:
         """
         last = await self._last(tenant_id, execution_id)
         _check_retryable(last.execution)
+        _check_size(last.seed)
         ended_run_id = await self._executions.ended_run_id(tenant_id, execution_id)
         if not await self._starts.again(tenant_id, execution_id, last.plan, last.seed, ended_run_id=ended_run_id):
             raise Conflict(f"execution {execution_id} has been retried by somebody else meanwhile")
@@ -130,11 +133,13 @@ class Controls:
         Raises:
             InvalidInput: the version has no such node at its top level.
             Conflict: a dead path rules the node out.
+            TooMuchKept: what is reused is too large to be handed on.
         """
         last = await self._last(tenant_id, execution_id)
         seed, _ = await self._rerun(last, from_node)
         if input is not UNSET:
             seed = structs.replace(seed, inputs={from_node: input})
+        _check_size(seed)
         return await self._repeat(tenant_id, last.execution, key=key, traceparent=traceparent, seed=seed)
 
     async def plan_replay(self, tenant_id: str, execution_id: str, *, version: int | None = None) -> Redo:
@@ -239,6 +244,13 @@ def _check_retryable(execution: Execution) -> None:
         raise Conflict(
             f"execution {execution.id} is {execution.status}; only one that is {' or '.join(RETRYABLE)} can be retried"
         )
+
+
+def _check_size(seed: Seed) -> None:
+    # With room for the plan and the input that it travels with.
+    most = MAX_PAYLOAD * 3 // 4
+    if (size := len(msgspec.json.encode(seed))) > most:
+        raise TooMuchKept(size, most)
 
 
 def check_node(plan: PlanGraph, node_id: str, pointer: str) -> None:

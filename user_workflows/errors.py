@@ -74,6 +74,16 @@ class Conflict(WorkflowsError):
     """The object's present state does not allow it."""
 
 
+class TooMuchKept(Conflict):
+    """What is kept of an execution is more than can be handed to another run."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(
+            f"what is kept of the execution takes {size:,} bytes, and at most {most:,} can be handed on; "
+            "rerun from an earlier node, of which less is kept, or replay it whole"
+        )
+
+
 class StaleRevision(Conflict):
     """The draft has changed since it was read."""
 

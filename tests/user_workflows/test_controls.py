@@ -8,7 +8,7 @@ import pytest
 
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
-from user_workflows.errors import Conflict, InvalidInput, NotFound
+from user_workflows.errors import Conflict, InvalidInput, NotFound, TooMuchKept
 from user_workflows.execution_views import Execution, Step
 
 #: a timeout this long gives a step an activity of its own
@@ -333,6 +333,29 @@ async def test_a_rerun_in_the_middle_of_a_chain_gives_the_node_the_edited_input(
     assert (await lane.finish(again)).output == {"c": [2]}
     plain = await lane.controls.rerun(lane.tenant_id, again.id, from_node="c")
     assert (plain.origin_id, (await lane.finish(plain)).output) == (again.id, {"c": [2]})
+
+
+async def test_what_is_too_large_to_be_handed_on_is_refused_before_anything_starts(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("user_workflows.controls.MAX_PAYLOAD", 100_000)
+    definition = {
+        "nodes": [
+            node("first", values={"text": "{{ 'x'.repeat(60000) }}"}),
+            node("second", values={"text": "{{ 'y'.repeat(60000) }}"}),
+            node("bad", "test.flaky", permanent=True),
+        ],
+        "edges": edges("first>second", "second>bad"),
+    }
+    execution = await lane.run(definition)
+    with pytest.raises(TooMuchKept, match="at most 75,000 can be handed on; rerun from an earlier node"):
+        await lane.controls.rerun(lane.tenant_id, execution.id, from_node="bad")
+    with pytest.raises(TooMuchKept):
+        await lane.controls.retry(lane.tenant_id, execution.id)
+    assert (await lane.executions.get(lane.tenant_id, execution.id)).status == "failed"
+    assert len((await lane.executions.list(lane.tenant_id, workflow_id=execution.workflow_id)).items) == 1
+    again = await lane.finish(await lane.controls.rerun(lane.tenant_id, execution.id, from_node="second"))
+    assert again.status == "failed"
 
 
 async def test_a_rerun_from_a_path_that_was_not_taken_is_refused(lane: Lane) -> None:
