@@ -13,12 +13,14 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from internal_jobs.jobs import Publication, Queue
 from internal_jobs.slots import Slots
 from internal_jobs.tickets import Ticket
+from internal_jobs.wake import published_channel
 
 #: Out of a million: each command of a worker also looks for messages of dead workers, none of a producer's does.
 _WORKER_MAINTENANCE = 1_000_000
@@ -72,13 +74,17 @@ class JobsBroker(RedisBroker):
         return LaneConsumer(self, queue_name, self.slots, timeout)
 
     def exchange(self, lane: str, ended: Sequence[str], free: int) -> Sequence[bytes | None]:
-        """Acknowledge messages and fetch up to so many, in one round trip. Blocks."""
+        """Acknowledge messages and fetch up to so many, in one round trip. Blocks.
 
-        def say(batch: Self) -> None:
-            batch.maintenance_chance = 0
-            for id in ended:
-                batch.do_ack(lane, id)
-            batch.maintenance_chance = self.maintenance_chance
+        A message that another worker got meanwhile, because this one was thought dead, is gone for that one as well:
+        its job is over.
+        """
+
+        def say(batch: Self, pipeline: "Pipeline") -> None:
+            if ended:
+                # What Dramatiq's script does for one message at a time.
+                pipeline.srem(f"{self.namespace}:__acks__.{self.broker_id}.{lane}", *ended)
+                pipeline.hdel(f"{self.namespace}:{lane}.msgs", *ended)
             batch.do_fetch(lane, free)
 
         found: Sequence[bytes | None] = self._together(say)[-1]
@@ -87,10 +93,12 @@ class JobsBroker(RedisBroker):
     def publish(self, publications: Sequence[Publication]) -> None:
         """Enqueue a batch in one round trip. Blocks."""
 
-        def say(batch: Self) -> None:
-            for publication in publications:
-                message = to_message(publication)
+        def say(batch: Self, pipeline: "Pipeline") -> None:
+            messages = [to_message(publication) for publication in publications]
+            for message in messages:
                 batch.do_enqueue(message.queue_name, message.message_id, message.encode())
+            lanes = sorted({message.queue_name for message in messages})
+            pipeline.publish(published_channel(self.namespace), " ".join(lanes))
 
         self._together(say)
 
@@ -108,7 +116,7 @@ class JobsBroker(RedisBroker):
             for held, position in zip(found[::2], found[1::2], strict=True)
         ]
 
-    def _together(self, say: Callable[[Self], None]) -> list[Any]:
+    def _together(self, say: "Callable[[Self, Pipeline], None]") -> list[Any]:
         """Send all commands that `say` gives to the broker it gets in one round trip; return the answers."""
         script = self.scripts["dispatch"]
         with self.client.pipeline(transaction=False) as pipeline:
@@ -119,12 +127,12 @@ class JobsBroker(RedisBroker):
                 "dispatch": lambda keys, args: pipeline.evalsha(script.sha, len(keys), *keys, *args),
             }
             try:
-                say(batch)
+                say(batch, pipeline)
                 return pipeline.execute()
             except NoScriptError:
                 self.client.script_load(script.script)
                 pipeline.reset()
-                say(batch)
+                say(batch, pipeline)
                 return pipeline.execute()
 
 

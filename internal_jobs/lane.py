@@ -36,6 +36,7 @@ class Lane:
     def __init__(
         self, broker: JobsBroker, name: str, slots: Slots, run: Callable[[Ticket], Awaitable[object]], *, timeout: int
     ) -> None:
+        self.name = name
         self._run = run
         self._slots = slots
         self._loop = asyncio.get_running_loop()

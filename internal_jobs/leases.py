@@ -221,6 +221,15 @@ class Leases:
 
 _TICKET = (jobs.c.tenant_id, jobs.c.id, jobs.c.sequence)
 
+#: What an attempt needs to know of its job; the rest would have to be carried and decoded for each.
+_BEGUN = (
+    *_TICKET,
+    *(jobs.c.type, jobs.c.queue, jobs.c.lane, jobs.c.on_exhausted, jobs.c.status),
+    *(jobs.c.payload_sealed, jobs.c.credentials, jobs.c.traceparent),
+    *(jobs.c.generation, jobs.c.attempts, jobs.c.max_attempts, jobs.c.retry, jobs.c.redeliveries, jobs.c.timeout),
+    *(jobs.c.available_at, jobs.c.started_at),
+)
+
 
 class _Statements:
     """The statements of every job, made once: to make them takes longer than to carry them out."""
@@ -234,8 +243,8 @@ class _Statements:
             lease_until=until,
             started_at=func.coalesce(jobs.c.started_at, present),
         )
-        self.begin = begin.where(jobs.c.redeliveries < SUSPICIOUS).returning(jobs)
-        self.begin_alone = begin.returning(jobs)
+        self.begin = begin.where(jobs.c.redeliveries < SUSPICIOUS).returning(*_BEGUN)
+        self.begin_alone = begin.returning(*_BEGUN)
         self.suspects = select(*_TICKET).where(
             among(asked), jobs.c.status == "queued", jobs.c.redeliveries >= SUSPICIOUS
         )

@@ -27,18 +27,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
 
 
 class Relay:
-    """Publishes; one per worker process. Of several only one dispatches at a time.
+    """Publishes; one per worker process. Of several only one dispatches at a time."""
 
-    Args:
-        outbox: what is due.
-        broker: takes it to Redis.
-        on_published: called when there are messages for this process and others.
-    """
-
-    def __init__(self, outbox: Outbox, broker: JobsBroker, *, on_published: Callable[[], None]) -> None:
+    def __init__(self, outbox: Outbox, broker: JobsBroker) -> None:
         self._outbox = outbox
         self._broker = broker
-        self._on_published = on_published
         # Its own thread: plugins that block must not be able to fill the pool it waits for.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs-relay")
         self._woken = asyncio.Event()
@@ -90,7 +83,6 @@ class Relay:
             except RedisError:
                 await self._outbox.give_back(taken)
                 raise
-            self._on_published()
             for publication in taken:
                 PUBLISHED.labels(publication.queue).inc()
         self._is_crowded = outlook.is_crowded

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -105,7 +106,8 @@ class Runner:
         STARTED.labels(type).inc()
         START_DELAY.labels(row.queue).observe(max((now() - row.available_at).total_seconds(), 0.0))
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(**logged_trace(row.traceparent)):
+        trace = logged_trace(row.traceparent)
+        with structlog.contextvars.bound_contextvars(**trace) if trace else nullcontext():
             if self._engines.of(row) == "temporal":
                 # Delay, ttl, turns and limits were the relay's; the attempts are the other engine's.
                 end = End(ticket=ticket, status="promoting", counts=False)

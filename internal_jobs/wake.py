@@ -1,7 +1,7 @@
 """Waking the relay: a word through Redis that there is something to publish. Losing it costs a second, no job."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import structlog
 from redis.asyncio import Redis
@@ -22,6 +22,11 @@ _EFFECT = "jobs are accepted and wait in the database; running ones end; nothing
 
 def wake_channel(namespace: str) -> str:
     return f"{namespace}:wake"
+
+
+def published_channel(namespace: str) -> str:
+    """Where relays say in which lanes there are messages; who fetches them need not ask all the time."""
+    return f"{namespace}:published"
 
 
 class Waker:
@@ -60,12 +65,27 @@ class Waker:
 
 
 class WakeListener:
-    """Hears the word, and calls `heard`; also after each new connection, for words missed meanwhile."""
+    """Hears the words of producers and relays; after each new connection it calls both, for what it missed meanwhile.
 
-    def __init__(self, redis_url: str, heard: Callable[[], None], *, namespace: str = "jobs") -> None:
+    Args:
+        redis_url: where they are said.
+        heard: called when rows were committed.
+        published: called when there are messages, with the names of their lanes; without any they may be anywhere.
+        namespace: prefix of the channels.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        heard: Callable[[], None],
+        published: Callable[[Collection[str]], None],
+        *,
+        namespace: str = "jobs",
+    ) -> None:
         self._redis = Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0))
-        self._channel = wake_channel(namespace)
+        self._channels = (wake_channel(namespace), published_channel(namespace))
         self._heard = heard
+        self._published = published
         # Until the first attempt says otherwise: a start is no news.
         self._is_connected = True
 
@@ -86,13 +106,20 @@ class WakeListener:
 
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
-            await channel.subscribe(self._channel)
+            await channel.subscribe(*self._channels)
             if not self._is_connected:
                 _log.info("jobs.redis_back")
             self._is_connected = True
             REDIS_UP.set(1)
             self._heard()
+            self._published(())
             while True:
                 # Shorter than the socket's own timeout, which would end the connection.
-                if await channel.get_message(timeout=2.0) is not None:
-                    self._heard()
+                if (message := await channel.get_message(timeout=2.0)) is not None:
+                    self._hear(message["channel"].decode(), message["data"].decode())
+
+    def _hear(self, channel: str, said: str) -> None:
+        if channel == self._channels[0]:
+            self._heard()
+        else:
+            self._published(said.split())

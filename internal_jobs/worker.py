@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 from msgspec import Struct, field
@@ -36,8 +36,8 @@ Run = Callable[[Ticket], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
-#: Milliseconds that an idle consumer waits before it asks Redis again; Dramatiq's 1,000 would cost 300 ms a job.
-_CONSUMER_TIMEOUT: dict[Queue, int] = {"critical": 20, "default": 20, "bulk": 100}
+#: Milliseconds that an idle consumer waits before it asks Redis again; a word from whoever published wakes it at once.
+_CONSUMER_TIMEOUT = 250
 #: Renewals in the life of a lease: two may fail before it is lost.
 RENEWALS = 3
 #: Seconds over which the work of threads left behind is looked at.
@@ -104,13 +104,7 @@ async def run_worker(
     outbox = Outbox(database, window=options.window, express=options.window // 4)
     leases = Leases(database, length=options.lease)
     attempts = Attempts(leases, interval=options.lease / RENEWALS)
-    lanes: list[Lane] = []
-
-    def published() -> None:
-        for lane in lanes:
-            lane.wake()
-
-    relay = Relay(outbox, publisher, on_published=published)
+    relay = Relay(outbox, publisher)
     sweeper = Sweeper(
         outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake, grace=options.lease
     )
@@ -134,7 +128,7 @@ async def run_worker(
         if await runner.run(ticket) is Refusal.SUSPECT:
             await cells.run(ticket)
 
-    lanes += [_lane(client, options, queue, run, express=express) for queue in QUEUES for express in (False, True)]
+    lanes = [_lane(client, options, queue, run, express=express) for queue in QUEUES for express in (False, True)]
     keeper = asyncio.create_task(attempts.run())
     replayer = Replayer(database, on_due=relay.wake)
     intake = Intake(database, vault, on_due=relay.wake)
@@ -144,7 +138,12 @@ async def run_worker(
         relay.wake()
         wake_promoter()
 
-    listener = WakeListener(redis_url, heard, namespace=options.namespace)
+    def published(names: Collection[str]) -> None:
+        for lane in lanes:
+            if not names or lane.name in names:
+                lane.wake()
+
+    listener = WakeListener(redis_url, heard, published, namespace=options.namespace)
     running = (relay.run(), sweeper.run(), listener.run(), replayer.run(), intake.run())
     services = [asyncio.create_task(service) for service in running]
     if promoter is not None:
@@ -167,7 +166,7 @@ def _lane(client: "Redis", options: WorkerOptions, queue: Queue, run: Run, *, ex
     """Start one lane: a broker and slots of its own."""
     slots = Slots(options.express if express else options.slots[queue])
     broker = consuming_broker(client, options.namespace, options.heartbeat_timeout, slots)
-    return Lane(broker, lane_name(queue, express=express), slots, run, timeout=_CONSUMER_TIMEOUT[queue])
+    return Lane(broker, lane_name(queue, express=express), slots, run, timeout=_CONSUMER_TIMEOUT)
 
 
 async def _wear() -> None:

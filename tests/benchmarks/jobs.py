@@ -68,7 +68,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     #: jobs of one tenant beside which another's are to start
     flood: int = 5_000
     #: jobs after which the worker's memory is looked at again
-    memory: int = 20_000
+    memory: int = 10_000
 
 
 class Sides(Struct, frozen=True, kw_only=True):

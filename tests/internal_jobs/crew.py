@@ -1,6 +1,7 @@
 """Job types for tests, and a worker process that knows them: ``python -m tests.internal_jobs.crew '{…}'``."""
 
 import asyncio
+import gc
 import os
 import resource
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.telemetry.logs import configure_logs
 from internal_jobs.cell import run_cell
 from internal_jobs.worker import WorkerOptions, run_worker
 from plugins import Context, Permanent, Transient, plugin
@@ -228,5 +230,9 @@ async def main(settings: Settings, pipe: int | None) -> None:
 
 
 if __name__ == "__main__":
+    # As `gateway.processes` does for every process.
+    configure_logs("json", "info", process="crew")
+    gc.collect()
+    gc.freeze()
     decoded = msgspec.json.decode(sys.argv[1], type=Settings)
     asyncio.run(main(decoded, int(sys.argv[2]) if len(sys.argv) > 2 else None))

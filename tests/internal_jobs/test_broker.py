@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ from dramatiq.errors import ConnectionClosed
 from internal_jobs.broker import JobsBroker, connect, consuming_broker, producing_broker
 from internal_jobs.jobs import Publication
 from internal_jobs.slots import Slots
+from internal_jobs.wake import published_channel
 
 JOBS = [Publication("ten_a", f"job_{n}", "default", 1) for n in range(3)]
 
@@ -39,6 +41,16 @@ def test_a_message_holds_only_who_which_and_which_time(producer: JobsBroker, wor
     assert (message.args, message.kwargs) == (("ten_a", "job_0", 1), {})
 
 
+def test_who_fetches_hears_in_which_lanes_there_are_messages(producer: JobsBroker, namespace: str) -> None:
+    with producer.client.pubsub(ignore_subscribe_messages=True) as channel:
+        channel.subscribe(published_channel(namespace))
+        producer.publish([*JOBS, Publication("ten_a", "job_9", "bulk", 1, express=True)])
+        deadline = time.monotonic() + 5
+        while (message := channel.get_message(timeout=1)) is None:
+            assert time.monotonic() < deadline
+        assert message["data"] == b"bulk.express default"
+
+
 def test_a_batch_is_consumed_in_its_order(producer: JobsBroker, worker_of: JobsBroker) -> None:
     producer.publish(JOBS)
     consumer = worker_of.consume("default", timeout=20)
@@ -68,6 +80,7 @@ def test_what_could_not_be_acknowledged_is_acknowledged_later(
     assert producer.whereabouts(JOBS[:1]) == ["fetched"]
     next(worker_of.consume("default", timeout=1))
     assert producer.whereabouts(JOBS[:1]) == ["lost"]
+    assert worker_of.client.keys(f"{namespace}:__acks__*") == [], "nothing is left for heirs"
 
 
 def test_what_was_not_handed_on_goes_back(producer: JobsBroker, worker_of: JobsBroker) -> None:
