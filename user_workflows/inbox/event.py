@@ -1,11 +1,15 @@
 """What came in from the world, as it came: from it what expressions see is made, as often as it is delivered."""
 
+import zlib
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from user_workflows.errors import UnreadableEvent
+
+#: bytes that a packed body may unpack to: as many as one that is not packed may have
+MAX_UNPACKED = 2**20
 
 
 class RawEvent(Struct, frozen=True, kw_only=True):
@@ -25,12 +29,25 @@ class RawEvent(Struct, frozen=True, kw_only=True):
         """Return what expressions see as ``trigger``.
 
         Raises:
-            UnreadableEvent: the body is not the JSON that its type promises.
+            UnreadableEvent: the body is not the JSON that its type promises, or does not unpack to a moderate size.
         """
         if self.type == "event":
             return _decode(self.body)
-        body = _parse(self.headers.get("content-type", ""), self.body)
+        packed = self.headers.get("content-encoding", "").strip().lower() == "gzip"
+        body = _parse(self.headers.get("content-type", ""), _unpack(self.body) if packed else self.body)
         return {"method": self.method, "headers": self.headers, "query": self.query, "body": body}
+
+
+def _unpack(body: bytes) -> bytes:
+    """Return what was packed: the signature, which was checked before, is of the packed bytes."""
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        unpacked = unpacker.decompress(body, MAX_UNPACKED)
+    except zlib.error:
+        raise UnreadableEvent("the body is not what its Content-Encoding, gzip, promises") from None
+    if not unpacker.eof:
+        raise UnreadableEvent(f"the body unpacks to more than {MAX_UNPACKED:,} bytes, or is cut off")
+    return unpacked
 
 
 def _parse(content_type: str, body: bytes) -> Any:

@@ -275,3 +275,53 @@ async def test_slack_is_answered_that_somebody_is_here_and_nothing_starts(
     assert answered.headers["content-type"].startswith("application/json")
     assert (await client.post(url, content=body)).status_code == 401
     assert (await client.get("/v1/executions", headers=owner)).json()["items"] == []
+
+
+async def test_a_packed_delivery_is_signed_as_it_is_sent_and_read_unpacked(
+    api: httpx.AsyncClient, owner: Headers
+) -> None:
+    url = await hook(api, owner)
+    headers = {"content-encoding": "gzip"}
+    packed = gzip.compress(BODY)
+    taken = await api.post(url, headers=signed(packed) | headers, content=packed)
+    assert taken.status_code == 202, taken.text
+    assert (await api.get(taken.headers["location"], headers=owner)).json()["input"]["body"] == {"order": 4711}
+    bomb = gzip.compress(b'"' + b"x" * 100 * 2**20 + b'"')
+    assert len(bomb) < 2**20
+    for number, body in enumerate((bomb, packed[:-1], BODY, b"")):
+        refused = await api.post(url, headers=signed(body, id=f"bad_{number}") | headers, content=body)
+        assert (refused.status_code, refused.json()["type"]) == (400, "/problems/bad-request"), number
+    assert len((await api.get("/v1/executions", headers=owner)).json()["items"]) == 1
+
+
+async def test_over_a_cap_a_delivery_is_kept_and_starts_later_or_is_refused_until_there_is_room(
+    api: httpx.AsyncClient, owner: Headers
+) -> None:
+    wait = {"id": "wait", "pluginId": "wait", "config": {"signal": "go"}}
+    for policy, status in (("queue", 202), ("reject", 429)):
+        drawn = responding(wait) | {"concurrency": {"limit": 1, "policy": policy}}
+        url = await hook(api, owner, definition=drawn)
+        first = await api.post(url, headers=signed(), content=BODY)
+        over = await api.post(url, headers=signed(id="msg_2"), content=BODY)
+        assert over.status_code == status, over.text
+        assert status == 202 or int(over.headers["retry-after"]) > 0
+        await go(api, owner, first.headers["location"])
+        async with asyncio.timeout(20):
+            while (again := await api.post(url, headers=signed(id="msg_2"), content=BODY)).status_code != 202:
+                await asyncio.sleep(0.1)
+        assert status == 429 or again.json() == over.json()
+        await go(api, owner, again.headers["location"])
+        workflow = (await api.get(first.headers["location"], headers=owner)).json()["workflowId"]
+        kept = (await api.get(f"/v1/inbound-events?workflowId={workflow}", headers=owner)).json()["items"]
+        assert [event["deliveryId"] for event in kept] == ["msg_2", "msg_1"]
+        assert kept[0]["executionId"] == again.json()["executionId"]
+
+
+async def go(api: httpx.AsyncClient, owner: Headers, execution: str) -> None:
+    """Let an execution that waits, or will, come to its end."""
+    async with asyncio.timeout(20):
+        while (await api.get(execution, headers=owner)).json()["status"] != "running":
+            await asyncio.sleep(0.05)
+        await api.post(f"{execution}/signal", headers=owner, json={"name": "go"})
+        while (await api.get(execution, headers=owner)).json()["status"] != "completed":
+            await asyncio.sleep(0.05)
