@@ -4,7 +4,7 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from user_workflows.errors import Conflict, NotFound
+from user_workflows.errors import Conflict, InputTooLarge, NotFound
 from user_workflows.interpreter.activity_calls import CallStart
 from user_workflows.interpreter.calls import CALL, ERROR_WORKFLOW
 from user_workflows.interpreter.queues import INTERACTIVE
@@ -52,3 +52,5 @@ class CallActivities:
             raise ApplicationError(error.message, type="workflow.call.notFound", non_retryable=True) from error
         except Conflict as error:
             raise ApplicationError(error.message, type="workflow.call.unpublished", non_retryable=True) from error
+        except InputTooLarge as error:
+            raise ApplicationError(error.message, type="workflow.call.inputTooLarge", non_retryable=True) from error

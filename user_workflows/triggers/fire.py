@@ -3,17 +3,20 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from msgspec import Struct
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
 
-from user_workflows.errors import Conflict, NotFound
+from user_workflows.errors import Conflict, InputTooLarge, NotFound
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.interpreter.queues import STEP_QUEUE
 from user_workflows.starts import Starts
 
 FIRE = "trigger.fire"
 START = "execution.start"
+
+_log = structlog.get_logger(__name__)
 
 _SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
@@ -70,4 +73,8 @@ class FireActivity:
             return await self._starts.start(fire.tenant_id, fire.workflow_id, trigger=trigger, key=series + moment)
         except (NotFound, Conflict):
             # The workflow was deleted or withdrawn between the firing and now; there is nothing to start.
+            return None
+        except InputTooLarge as error:
+            # Drawn so, and capped since: the next firing is no smaller, and waiting does not help.
+            _log.warning("trigger.inputTooLarge", workflow_id=fire.workflow_id, error=error.message)
             return None

@@ -337,6 +337,14 @@ async def test_what_nobody_awaits_needs_a_slot_of_its_own(lane: Lane) -> None:
     assert (await lane.finish(await lane.executions.get(lane.tenant_id, child))).status == "completed"
 
 
+async def test_a_call_that_brings_too_much_fails_at_once(lane: Lane) -> None:
+    leaf = await lane.publish({"nodes": [node("a", values={})], "concurrency": {"payloadBytes": 10}})
+    call = node("call", "workflow.call", workflowId=leaf, mode="detach", input="x" * 20)
+    failed = await lane.run({"nodes": [call]})
+    assert failed.error is not None
+    assert (failed.status, failed.error.type) == ("failed", "workflow.call.inputTooLarge")
+
+
 async def test_a_retry_and_a_rerun_queue_like_everybody(lane: Lane) -> None:
     failing = {"nodes": [node("bad", "test.unsteady", name="again", failures=1, retry={"maxAttempts": 1})]}
     failed = await lane.run(failing)
