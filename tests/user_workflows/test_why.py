@@ -12,6 +12,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from plugins.storage.database import Database
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
+from user_workflows.admission.queue import Place
 from user_workflows.errors import InvalidInput, NotFound
 from user_workflows.execution_views import Execution
 from user_workflows.explainer import Explainer
@@ -37,7 +38,7 @@ GRAPH = PlanGraph(
 )
 
 
-def execution(status: Any = "running") -> Execution:
+def execution(status: Any = "running", queue: Place | None = None) -> Execution:
     return Execution(
         id="ex_1",
         workflow_id="wf_1",
@@ -54,13 +55,15 @@ def execution(status: Any = "running") -> Execution:
         closed_at=None,
         history_events=None,
         billable_actions=None,
+        queue=queue,
     )
 
 
 def why(node_id: str, status: Any = "running", **given: Any) -> Why:
     """Explain a node of `GRAPH`; `given` are the states of nodes by id, and the rest of the surroundings."""
     steps = {each.id: given.pop(each.id, Recorded(node_id=each.id)) for each in GRAPH.nodes}
-    around = Surroundings(execution=execution(status), graph=GRAPH, steps=steps, **given)
+    queue = given.pop("queue", None)
+    around = Surroundings(execution=execution(status, queue), graph=GRAPH, steps=steps, **given)
     return explain(next(each for each in GRAPH.nodes if each.id == node_id), around)
 
 
@@ -105,7 +108,13 @@ def test_before_the_execution_begins_everything_is_queued() -> None:
     answer = why("d", "queued")
     assert (answer.status, answer.since) == ("queued", AT)
     assert "no worker has taken it up yet" in answer.reason
-    assert "2026-01-01T01:00:00Z" in why("d", "queued", due_at=AT + timedelta(hours=1)).reason
+    later = AT + timedelta(hours=1)
+    put_off = why("d", "queued", queue=Place(position=1, reason="it was put off", since=AT, until=later), due_at=later)
+    assert put_off.reason == "the execution was put off until 2026-01-01T01:00:00Z"
+    waits = why("d", "queued", queue=Place(position=3, since=AT, reason="10 of 10 executions of the tenant are open"))
+    assert waits.reason == (
+        "the execution waits for a slot, as number 3 in line: 10 of 10 executions of the tenant are open"
+    )
 
 
 @pytest.mark.parametrize(

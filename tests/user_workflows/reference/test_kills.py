@@ -52,3 +52,20 @@ async def test_a_step_that_kills_its_worker_does_so_a_few_times_and_then_fails_a
     assert (error.type, error.attempts) == ("step.lost", MOST_LOSSES)
     assert "worker was lost" in error.message
     assert ordeal.killer.deaths == 1 + MOST_LOSSES
+
+
+async def test_an_item_that_kills_its_worker_ends_its_batch_after_a_few(temporal_address: str, tmp_path: Path) -> None:
+    """A batch is walked again as a whole, and so it fails as a whole, by the `onError` of its loop."""
+    body = [node("in", CHEAP, value="{{ item }}")]
+    definition = {"nodes": [node("each", "foreach", items=["a", "boom"], nodes=body, edges=[], onError="continue")]}
+    async with open_ordeal(temporal_address, tmp_path, NUMBER, heartbeat_timeout=1.5) as ordeal:
+        ordeal.killer.deadly = "boom"
+        execution = await ordeal.lane.start(await ordeal.lane.publish(definition))
+        ended = await ordeal.live_on(execution)
+        steps = await ordeal.lane.steps(execution)
+    assert (ended.status, steps["each"].status) == ("completed", "failed")
+    error = steps["each"].error
+    assert error is not None
+    assert (error.type, error.attempts) == ("step.lost", MOST_LOSSES)
+    assert error.message.startswith("items 0 to 1: the step's worker was lost")
+    assert ordeal.killer.deaths == MOST_LOSSES
