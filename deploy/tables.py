@@ -17,12 +17,12 @@ from plugins.storage import blobs, tenants
 from plugins.storage.database import metadata
 from plugins.vault import keys as tenant_keys
 from plugins.vault import table as credentials
-from user_workflows import approval_store as approvals
-from user_workflows import store as executions
-from user_workflows import tiers as tenant_tiers
-from user_workflows import workflow_store as workflows
 from user_workflows.admission import tables as admission
+from user_workflows.approvals import tables as approvals
+from user_workflows.executions import tables as executions
+from user_workflows.fairness import tiers as tenant_tiers
 from user_workflows.inbox import store as inbound_events
+from user_workflows.workflows import tables as workflows
 
 #: Importing a module puts its tables into the one `metadata`; `tests/deploy/test_migrations.py` misses none.
 MODULES = (

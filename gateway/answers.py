@@ -7,10 +7,10 @@ from litestar import Response
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED, HTTP_502_BAD_GATEWAY
 from msgspec import Struct
 
-from user_workflows.execution_views import Execution
+from user_workflows.executions.responses import Answer
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import ExecutionStatus
 from user_workflows.interpreter.responses import BODILESS
-from user_workflows.responses import Answer
 
 #: what no browser acts on; every other type, HTML and scripts among them, goes out as plain text
 _DATA = frozenset({

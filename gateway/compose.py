@@ -52,27 +52,27 @@ from plugins.vault.table import credentials as credentials_table
 from user_workflows.admission.gate import Gate
 from user_workflows.admission.reception import Reception
 from user_workflows.admission.tenant_caps import TenantCaps
-from user_workflows.announcements import Announcements
-from user_workflows.approvals import Approvals
+from user_workflows.approvals.desk import Approvals
 from user_workflows.client import connect
-from user_workflows.closure import Closure
-from user_workflows.controls import Controls
-from user_workflows.events import Events
-from user_workflows.executions import Executions
-from user_workflows.explainer import Explainer
-from user_workflows.feed import FeedReader, FeedWriter
+from user_workflows.executions.closure import Closure
+from user_workflows.executions.controls import Controls
+from user_workflows.executions.executions import Executions
+from user_workflows.executions.explainer import Explainer
+from user_workflows.executions.responses import Responses
+from user_workflows.executions.starts import Starts
+from user_workflows.fairness.tiers import Tiers
 from user_workflows.inbox.inbox import Inbox
+from user_workflows.live.feed import FeedReader, FeedWriter
+from user_workflows.live.wakeups import Wakeups
+from user_workflows.live.watch import Watch
 from user_workflows.payloads import Payloads
-from user_workflows.promotions import Promotions
+from user_workflows.promotion.promotions import Promotions
+from user_workflows.promotion.single_step import SingleSteps
+from user_workflows.records.announcements import Announcements
 from user_workflows.rehearsal.rehearsals import Rehearsals
-from user_workflows.responses import Responses
-from user_workflows.single_step import SingleSteps
-from user_workflows.starts import Starts
-from user_workflows.tiers import Tiers
+from user_workflows.triggers.events import Events
 from user_workflows.triggers.schedules import Schedules
-from user_workflows.wakeups import Wakeups
-from user_workflows.watch import Watch
-from user_workflows.workflows import Workflows
+from user_workflows.workflows.workflows import Workflows
 
 Probe = Callable[[], Awaitable[object]]
 Probes = Mapping[str, Probe]

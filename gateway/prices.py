@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from internal_jobs.usage import JobUsage
-from user_workflows.usage import ExecutionUsage
+from user_workflows.executions.usage import ExecutionUsage
 
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
 

@@ -28,20 +28,20 @@ from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.slots import SlotActivities
 from user_workflows.activities.step import step_activities
 from user_workflows.admission.promoter import Promoter
-from user_workflows.announcements import Announcements
-from user_workflows.approvals import Approvals
+from user_workflows.approvals.desk import Approvals
 from user_workflows.builds import Builds
 from user_workflows.codegen.load import Generated
-from user_workflows.feed import FeedWriter
+from user_workflows.executions.starts import Starts
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.messages import ExecutionRecord
 from user_workflows.interpreter.parked import Parked
 from user_workflows.interpreter.queues import queue_of_steps
 from user_workflows.interpreter.workflow import Interpreter
+from user_workflows.live.feed import FeedWriter
 from user_workflows.parking import Parker
-from user_workflows.reconcile import Reconciler
-from user_workflows.records import RecordWriter
-from user_workflows.starts import Starts
+from user_workflows.records.announcements import Announcements
+from user_workflows.records.reconcile import Reconciler
+from user_workflows.records.writer import RecordWriter
 from user_workflows.triggers.fire import Fire, FireActivity
 
 #: how long running steps may finish after SIGTERM; then they are handed to another worker

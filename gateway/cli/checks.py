@@ -35,8 +35,8 @@ from plugins.storage.isolation import is_above_isolation
 from plugins.storage.tenants import INSTALLATION
 from plugins.vault.errors import VaultError
 from plugins.vault.keys import MasterKey
-from user_workflows.stranded import Served, look_at_queues
-from user_workflows.tiers import Tiers
+from user_workflows.fairness.stranded import Served, look_at_queues
+from user_workflows.fairness.tiers import Tiers
 
 _PATIENCE = 5.0
 _LOW_DISK = 2**30

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from gateway.auth.permissions import PUBLIC, requires
 from gateway.auth.principal import Principal
-from user_workflows.approvals import Approval, Approvals, Decided, OpenedApproval
+from user_workflows.approvals.desk import Approval, Approvals, Decided, OpenedApproval
 from user_workflows.interpreter.approvals import Decision
 
 

@@ -18,10 +18,10 @@ from gateway.idempotency.middleware import effect_key
 from gateway.routes.dry_run import DryRun
 from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE
-from user_workflows.controls import Controls
-from user_workflows.execution_views import Execution
-from user_workflows.executions import Executions
-from user_workflows.redo import Redo
+from user_workflows.executions.controls import Controls
+from user_workflows.executions.executions import Executions
+from user_workflows.executions.redo import Redo
+from user_workflows.executions.views import Execution
 
 NodeId = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 

@@ -15,8 +15,8 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.cloudevents import BATCH, MAX_EVENTS, STRUCTURED, read_events
 from gateway.telemetry.trace import trace_of
-from user_workflows.events import Events
 from user_workflows.interpreter.messages import ExecutionStatus
+from user_workflows.triggers.events import Events
 
 
 class StartedByEvent(Struct, frozen=True, kw_only=True, rename="camel"):

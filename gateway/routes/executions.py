@@ -27,13 +27,13 @@ from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE, Filter
 from plugins.host.retry import Duration
 from plugins.sdk.duration import parse_duration
-from user_workflows.beginnings import StartRequest
 from user_workflows.errors import NotFound
-from user_workflows.execution_views import Execution
-from user_workflows.executions import Executions
+from user_workflows.executions.beginnings import StartRequest
+from user_workflows.executions.executions import Executions
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import ExecutionStatus, TriggerCall
 from user_workflows.rehearsal.rehearsals import Rehearsal, Rehearsals
-from user_workflows.workflows import Workflows
+from user_workflows.workflows.workflows import Workflows
 
 #: the longest that a start waits for the end, in seconds
 MAX_WAIT = 60.0

@@ -24,16 +24,16 @@ from plugins.sdk.errors import Permanent
 from plugins.signing import Delivery, InvalidSecret, Scheme, scheme_of
 from plugins.signing import InvalidSignature as SignatureMismatch
 from plugins.vault.credentials import Credentials
-from user_workflows.beginnings import StartRequest
 from user_workflows.definition.trigger_configs import WebhookConfig
 from user_workflows.errors import EngineUnavailable, UnreadableEvent
-from user_workflows.executions import Executions
-from user_workflows.hooks import Hook
+from user_workflows.executions.beginnings import StartRequest
+from user_workflows.executions.executions import Executions
+from user_workflows.executions.responses import Responses
 from user_workflows.inbox.event import RawEvent
 from user_workflows.inbox.inbox import Inbox
 from user_workflows.interpreter.messages import TriggerCall
-from user_workflows.responses import Responses
-from user_workflows.workflows import Workflows
+from user_workflows.triggers.hooks import Hook
+from user_workflows.workflows.workflows import Workflows
 
 log = structlog.get_logger(__name__)
 

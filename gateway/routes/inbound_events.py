@@ -18,7 +18,7 @@ from gateway.idempotency.middleware import effect_key
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.inbox.inbox import InboundEvent, InboundEventDetail, Inbox
 
 OfWorkflow = Annotated[str | None, QueryParameter(name="workflowId", max_length=40, pattern=PRINTABLE)]

@@ -26,7 +26,7 @@ from internal_jobs.jobs import Queue, Status
 from internal_jobs.promotion.timeline import Timeline, Timelines
 from plugins.host.registry import Registry
 from plugins.sdk.conform import Nonconforming, conform
-from user_workflows.promotions import Promotions
+from user_workflows.promotion.promotions import Promotions
 
 MAX_BATCH = 1_000
 

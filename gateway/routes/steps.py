@@ -14,8 +14,8 @@ from gateway.errors import BadRequest, BodyFault
 from gateway.routes.pages import Limit, Page
 from gateway.text import Filter
 from user_workflows.errors import InvalidInput
-from user_workflows.execution_views import Step
-from user_workflows.executions import Executions
+from user_workflows.executions.executions import Executions
+from user_workflows.executions.views import Step
 from user_workflows.interpreter.messages import StepError, StepStatus
 
 RoundPath = Annotated[

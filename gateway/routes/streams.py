@@ -19,8 +19,8 @@ from gateway.auth.principal import Principal
 from gateway.auth.tickets import Tickets
 from gateway.routes.steps import step_body
 from user_workflows.errors import FeedUnavailable
-from user_workflows.executions import Executions
-from user_workflows.watch import Notice, Watch
+from user_workflows.executions.executions import Executions
+from user_workflows.live.watch import Notice, Watch
 
 #: milliseconds after which a client that lost its connection comes back
 RETRY = 1_000

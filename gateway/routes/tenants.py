@@ -18,7 +18,7 @@ from gateway.text import Name
 from plugins.storage.database import Database
 from plugins.storage.ids import new_id
 from plugins.storage.tenants import Tenant, create_tenant, find_tenant, read_tenant
-from user_workflows.tiers import Tier, Tiers
+from user_workflows.fairness.tiers import Tier, Tiers
 
 
 class NewTenant(Struct, frozen=True, forbid_unknown_fields=True):

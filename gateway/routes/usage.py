@@ -16,7 +16,7 @@ from gateway.routes.api_keys import TenantFilter, tenant_of
 from gateway.settings import Settings
 from internal_jobs.usage import JobUsage, job_usage
 from plugins.storage.database import Database, now
-from user_workflows.usage import ExecutionUsage, execution_usage
+from user_workflows.executions.usage import ExecutionUsage, execution_usage
 
 Since = Annotated[datetime | None, QueryParameter(description="by default the beginning of this month, in UTC")]
 Until = Annotated[datetime | None, QueryParameter(description="by default now")]

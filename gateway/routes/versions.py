@@ -15,7 +15,7 @@ from gateway.body import NoFields
 from gateway.routes.pages import Limit, Page
 from gateway.routes.plans import PlanBody, show_plan
 from user_workflows.codegen.export import export_python
-from user_workflows.workflows import Version, Workflows
+from user_workflows.workflows.workflows import Version, Workflows
 
 VersionCursor = Annotated[str | None, QueryParameter(pattern=r"^\d{1,9}$", description="`nextCursor` of a page")]
 ExportFormat = Annotated[Literal["python"], QueryParameter(description="the language")]

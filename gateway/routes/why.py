@@ -10,8 +10,8 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.errors import BadRequest, BodyFault
 from user_workflows.errors import InvalidInput
-from user_workflows.explainer import Explainer
-from user_workflows.why import Why
+from user_workflows.executions.explainer import Explainer
+from user_workflows.executions.why import Why
 
 Path = Annotated[
     str | None,

@@ -19,7 +19,7 @@ from gateway.routes.faults import FaultBody, show_faults
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.settings import Settings
 from gateway.text import Name
-from user_workflows.workflows import TriggerState, Workflow, Workflows
+from user_workflows.workflows.workflows import TriggerState, Workflow, Workflows
 
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 

@@ -31,7 +31,7 @@ from plugins.vault.keys import MasterKey, tenant_keys
 from tests.gateway.application import ADMIN, Headers, asking, new_tenant
 from tests.servers import own_namespace
 from user_workflows.builds import Builds
-from user_workflows.closure import running_of
+from user_workflows.executions.closure import running_of
 from user_workflows.worker import run_worker
 
 WAITS = {"nodes": [{"id": "w", "pluginId": "wait", "config": {"duration": "1h"}}]}

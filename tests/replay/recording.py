@@ -32,7 +32,7 @@ from tests import servers
 from tests.replay.cases import CASES, Case
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.codec import plain_data_converter
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.ending import CLOSE
 from user_workflows.interpreter.messages import PARKED, ExecutionRecord, TriggerCall, workflow_id

@@ -31,19 +31,19 @@ from tests.user_workflows.reference.plugins import PLUGINS
 from user_workflows.admission.caps import Caps
 from user_workflows.admission.gate import Gate
 from user_workflows.admission.reception import Reception
-from user_workflows.announcements import Announcements
-from user_workflows.approvals import Approvals
+from user_workflows.approvals.desk import Approvals
 from user_workflows.builds import Builds
 from user_workflows.client import connect
-from user_workflows.controls import Controls
-from user_workflows.execution_views import Execution, Step
-from user_workflows.executions import Executions
+from user_workflows.executions.controls import Controls
+from user_workflows.executions.executions import Executions
+from user_workflows.executions.starts import Starts
+from user_workflows.executions.views import Execution, Step
 from user_workflows.interpreter.messages import HISTORY_LIMIT, PARK_AFTER, TriggerCall
 from user_workflows.interpreter.queues import EXECUTION_QUEUE
-from user_workflows.starts import Starts
+from user_workflows.records.announcements import Announcements
 from user_workflows.triggers.schedules import Schedules
 from user_workflows.worker import run_worker
-from user_workflows.workflows import Workflows
+from user_workflows.workflows.workflows import Workflows
 
 
 class Echo(Struct, forbid_unknown_fields=True):

@@ -16,8 +16,8 @@ from plugins.vault.keys import MasterKey, Vault
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane
 from tests.user_workflows.test_records import record, step, writing
-from user_workflows.announcements import Announcements, Ending
 from user_workflows.interpreter.messages import ExecutionError
+from user_workflows.records.announcements import Announcements, Ending
 
 ECHO = {"nodes": [node("echo", "test.echo", value="x")]}
 WAITING = {"nodes": [node("ask", "approval", title="May we?")]}

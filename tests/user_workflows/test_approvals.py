@@ -12,10 +12,10 @@ from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
-from user_workflows.approvals import Approvals, OpenedApproval
+from user_workflows.approvals.desk import Approvals, OpenedApproval
 from user_workflows.client import connect
 from user_workflows.errors import Conflict, InvalidData, NotFound
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.approvals import CloseApproval, outcome_of
 
 

@@ -11,11 +11,11 @@ from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from tests.user_workflows.test_calls import children, held, is_waiting, start_waiting, until
 from user_workflows.activities.executions import CallActivities
-from user_workflows.execution_views import Execution
+from user_workflows.executions.tables import executions
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.activity_calls import CallStart
 from user_workflows.interpreter.messages import TriggerCall
-from user_workflows.reconcile import Reconciler
-from user_workflows.store import executions
+from user_workflows.records.reconcile import Reconciler
 
 
 async def sweep_later(lane: Lane, execution: Execution) -> None:

@@ -7,7 +7,6 @@ import pytest
 from tests.user_workflows.palette import REGISTRY, drawn, node
 from tests.user_workflows.test_workflows import House
 from tests.user_workflows.test_workflows import house as house  # the fixture
-from user_workflows.call_cycles import find_cycles
 from user_workflows.definition.calls import Called
 from user_workflows.definition.catalogue import Catalogue
 from user_workflows.definition.drawing import read_drawing
@@ -16,6 +15,7 @@ from user_workflows.definition.validate import validate
 from user_workflows.errors import InvalidDefinition
 from user_workflows.plan.compile import compile_plan
 from user_workflows.plan.model import Plan
+from user_workflows.workflows.call_cycles import find_cycles
 
 
 def call(target: str, **config: Any) -> dict[str, Any]:

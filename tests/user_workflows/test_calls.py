@@ -10,8 +10,8 @@ from temporalio.testing import ActivityEnvironment
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.activities.executions import CallActivities
-from user_workflows.execution_views import Execution
-from user_workflows.explainer import Explainer
+from user_workflows.executions.explainer import Explainer
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.activity_calls import CallStart
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.plan.forecast import forecast

@@ -10,7 +10,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
-from user_workflows.execution_views import Execution, Step
+from user_workflows.executions.views import Execution, Step
 from user_workflows.interpreter.messages import Compensation, workflow_id
 
 

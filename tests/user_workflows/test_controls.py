@@ -9,7 +9,7 @@ import pytest
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.errors import Conflict, InvalidInput, NotFound, TooMuchKept
-from user_workflows.execution_views import Execution, Step
+from user_workflows.executions.views import Execution, Step
 
 #: a timeout this long gives a step an activity of its own
 ALONE = "2m"
@@ -338,7 +338,7 @@ async def test_a_rerun_in_the_middle_of_a_chain_gives_the_node_the_edited_input(
 async def test_what_is_too_large_to_be_handed_on_is_refused_before_anything_starts(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("user_workflows.controls.MAX_PAYLOAD", 100_000)
+    monkeypatch.setattr("user_workflows.executions.controls.MAX_PAYLOAD", 100_000)
     definition = {
         "nodes": [
             node("first", values={"text": "{{ 'x'.repeat(60000) }}"}),

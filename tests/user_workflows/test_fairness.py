@@ -18,8 +18,8 @@ from plugins.storage.tenants import create_tenant
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.activities import segment
-from user_workflows.beginnings import StartRequest
 from user_workflows.errors import EngineUnavailable
+from user_workflows.executions.beginnings import StartRequest
 from user_workflows.interpreter.messages import TriggerCall
 
 #: what is held against each of the light tenant's executions, in seconds and as a multiple of the slowest while idle

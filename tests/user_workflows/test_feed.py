@@ -18,8 +18,8 @@ from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
 from tests.servers import running, valkey_server
 from user_workflows.errors import FeedUnavailable
-from user_workflows.feed import LARGEST_OUTPUT, FeedEvent, FeedReader, FeedWriter
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
+from user_workflows.live.feed import LARGEST_OUTPUT, FeedEvent, FeedReader, FeedWriter
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

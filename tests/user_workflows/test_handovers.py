@@ -17,7 +17,7 @@ from plugins.storage.database import Database, metadata
 from tests.replay.recording import replay, runs
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
-from user_workflows.execution_views import Execution, Step
+from user_workflows.executions.views import Execution, Step
 from user_workflows.interpreter.messages import HISTORY_LIMIT, PARK_AFTER, PARKED, workflow_id
 
 #: events after which a run hands over where it is made to

@@ -12,7 +12,7 @@ from plugins.storage.blobs import blobs
 from plugins.storage.database import now
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.loops import MAX_RESULTS
 from user_workflows.interpreter.messages import workflow_id
 

@@ -8,7 +8,7 @@ import pytest
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.errors import InvalidInput, NotFound
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 
 
 def loop(*nodes: dict[str, Any], **config: Any) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from plugins.storage.blobs import Blobs, blobs
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from tests.user_workflows.lane import Lane
-from user_workflows.executions import Executions
-from user_workflows.store import executions
+from user_workflows.executions.executions import Executions
+from user_workflows.executions.tables import executions
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from plugins.storage.database import Database
 from tests.user_workflows.test_records import record, step, writing
+from user_workflows.executions.rounds import rounds_of
 from user_workflows.plan.model import PlanGraph, PlanNode
-from user_workflows.rounds import rounds_of
 
 INNER = PlanNode(
     id="inner",

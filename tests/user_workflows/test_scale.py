@@ -10,7 +10,7 @@ from msgspec import Struct
 from plugins.storage.database import Database, metadata
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.loops import MAX_ITEMS
 from user_workflows.interpreter.messages import HISTORY_LIMIT, workflow_id
 

@@ -34,7 +34,7 @@ from user_workflows.admission.gate import Gate
 from user_workflows.definition.validate import validate
 from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
 from user_workflows.plan.compile import compile_plan
-from user_workflows.records import RecordWriter
+from user_workflows.records.writer import RecordWriter
 
 Effect = Literal["idempotent", "unsafe"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from plugins.host.ledger import idempotency_key
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import workflow_id
 
 

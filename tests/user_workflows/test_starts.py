@@ -15,10 +15,10 @@ from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.client import connect
 from user_workflows.errors import Conflict, EngineUnavailable, NotFound
+from user_workflows.executions.starts import Starts
+from user_workflows.executions.tables import executions
 from user_workflows.interpreter.messages import Seed, TriggerCall
-from user_workflows.reconcile import Reconciler
-from user_workflows.starts import Starts
-from user_workflows.store import executions
+from user_workflows.records.reconcile import Reconciler
 
 MANUAL = TriggerCall(type="manual", payload={"n": 1})
 

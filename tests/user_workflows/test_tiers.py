@@ -15,14 +15,14 @@ from plugins.storage.database import Database, metadata, now
 from plugins.storage.tenants import create_tenant
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, Place, open_lane
-from user_workflows import tiers
-from user_workflows.beginnings import StartRequest
-from user_workflows.execution_views import Execution
+from user_workflows.executions.beginnings import StartRequest
+from user_workflows.executions.views import Execution
+from user_workflows.fairness import tiers
+from user_workflows.fairness.stranded import look_at_queues
+from user_workflows.fairness.tiers import Tier, Tiers
 from user_workflows.interpreter.messages import TriggerCall, workflow_id
 from user_workflows.interpreter.queues import INTERACTIVE, ORDINARY, dedicated_queue
-from user_workflows.stranded import look_at_queues
-from user_workflows.tiers import Tier, Tiers
-from user_workflows.watchdog import find_trouble
+from user_workflows.records.watchdog import find_trouble
 
 ALONE = {"isolate": True}
 GATE = {"nodes": [node("gate", "test.gate", name="tier") | ALONE]}

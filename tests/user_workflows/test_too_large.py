@@ -10,7 +10,7 @@ import pytest
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows import codec
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import workflow_id
 
 LIMIT = 700_000

@@ -16,7 +16,7 @@ from tests.servers import own_namespace
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, Place, open_lane
 from user_workflows.builds import Builds
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import EXECUTION, PARKED, workflow_id
 from user_workflows.parking import Parker
 

@@ -1,6 +1,6 @@
 """Urgent starts: as many as people make, and no more."""
 
-from user_workflows.urgency import BURST, RATE, Urgency
+from user_workflows.fairness.urgency import BURST, RATE, Urgency
 
 
 def test_a_tenant_has_a_burst_of_urgent_starts_and_then_so_many_a_second() -> None:

@@ -13,8 +13,8 @@ from redis.backoff import NoBackoff
 from tests.servers import running, valkey_server
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane
-from user_workflows.waiting import Waiting
-from user_workflows.wakeups import Wakeups, channel_of
+from user_workflows.executions.waiting import Waiting
+from user_workflows.live.wakeups import Wakeups, channel_of
 
 PATIENCE = 20.0
 

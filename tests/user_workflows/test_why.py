@@ -14,11 +14,11 @@ from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.admission.queue import Place
 from user_workflows.errors import InvalidInput, NotFound
-from user_workflows.execution_views import Execution
-from user_workflows.explainer import Explainer
+from user_workflows.executions.explainer import Explainer
+from user_workflows.executions.views import Execution
+from user_workflows.executions.why import PendingCall, Recorded, Surroundings, Why, explain
 from user_workflows.interpreter.messages import Compensation, StepError, StepStatus, workflow_id
 from user_workflows.plan.model import PlanEdge, PlanGraph, PlanNode
-from user_workflows.why import PendingCall, Recorded, Surroundings, Why, explain
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

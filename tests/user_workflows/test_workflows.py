@@ -14,7 +14,6 @@ from plugins.vault.credentials import Credentials
 from plugins.vault.keys import Vault
 from plugins.vault.master import MasterKey
 from tests.user_workflows.palette import MAIL, PRICE, REGISTRY, drawn, node
-from user_workflows.changes import LEASE
 from user_workflows.definition.model import Trigger
 from user_workflows.errors import (
     Conflict,
@@ -24,8 +23,9 @@ from user_workflows.errors import (
     NotFound,
     StaleRevision,
 )
-from user_workflows.workflow_store import workflow_triggers, workflow_versions, workflows
-from user_workflows.workflows import Workflow, Workflows
+from user_workflows.workflows.changes import LEASE
+from user_workflows.workflows.tables import workflow_triggers, workflow_versions, workflows
+from user_workflows.workflows.workflows import Workflow, Workflows
 
 DAILY = {"id": "daily", "type": "cron", "config": {"cron": "0 9 * * *", "timezone": "Europe/Berlin"}}
 HOURLY = {"id": "hourly", "type": "cron", "config": {"cron": "0 * * * *"}}

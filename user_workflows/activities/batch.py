@@ -25,7 +25,7 @@ from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.walk import Walk
-from user_workflows.records import RecordWriter
+from user_workflows.records.writer import RecordWriter
 
 #: an activity takes no further items after so many seconds, or so many bytes of results
 LONGEST = 20.0

@@ -4,13 +4,13 @@ from msgspec import UNSET
 from temporalio import activity
 from temporalio.client import Client
 
-from user_workflows.callers import tell_caller
 from user_workflows.client import RPC_TIMEOUT
+from user_workflows.executions.callers import tell_caller
 from user_workflows.interpreter.ending import CLOSE
 from user_workflows.interpreter.messages import CallEnd, ExecutionRecord
 from user_workflows.interpreter.workflow import CANCEL, CHECKPOINT
 from user_workflows.metrics import CLOSED, DURATION
-from user_workflows.records import RecordWriter
+from user_workflows.records.writer import RecordWriter
 
 
 class CloseActivities:

@@ -5,10 +5,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from user_workflows.errors import Conflict, InputTooLarge, NotFound
+from user_workflows.executions.starts import Starts
 from user_workflows.interpreter.activity_calls import CallStart
 from user_workflows.interpreter.calls import CALL, ERROR_WORKFLOW
 from user_workflows.interpreter.queues import INTERACTIVE
-from user_workflows.starts import Starts
 
 _log = structlog.get_logger(__name__)
 

@@ -30,7 +30,7 @@ from user_workflows.interpreter.segments import LOCAL_BUDGET, LONGEST_PAUSE, SEG
 from user_workflows.interpreter.state import GraphState
 from user_workflows.interpreter.templates import templates_of
 from user_workflows.interpreter.walk import Walk
-from user_workflows.records import OUTAGE, RecordWriter
+from user_workflows.records.writer import OUTAGE, RecordWriter
 
 #: the most bytes of JSON that a heartbeat carries
 CHECKPOINT_BYTES = 256 * 1024

@@ -14,7 +14,7 @@ from plugins.trace import logged_trace
 from user_workflows.activities.heartbeats import heartbeats
 from user_workflows.interpreter.activity_calls import StepCall, StepResult
 from user_workflows.interpreter.messages import ExecutionRecord, StepError, StepRecord
-from user_workflows.records import RecordWriter, path_key
+from user_workflows.records.writer import RecordWriter, path_key
 
 StepActivity = Callable[[StepCall], Awaitable[StepResult]]
 

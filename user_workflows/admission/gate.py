@@ -30,7 +30,7 @@ from user_workflows.admission.caps import Caps, month_of, read_caps
 from user_workflows.admission.queue import Place, find_place, lock, promote
 from user_workflows.admission.standing import INSIDE
 from user_workflows.admission.tables import tenant_gates, workflow_gates
-from user_workflows.store import OPEN_STATUSES, executions
+from user_workflows.executions.tables import OPEN_STATUSES, executions
 
 #: what has not begun, and Temporal knows nothing of
 UNBEGUN: ColumnElement[bool] = executions.c.admission.in_(("waiting", "delayed")) & executions.c.parked_at.is_(None)

@@ -10,8 +10,8 @@ from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.admission.gate import UNBEGUN, Gate
 from user_workflows.errors import Conflict
+from user_workflows.executions.tables import executions
 from user_workflows.interpreter.messages import Received
-from user_workflows.store import executions
 
 #: what one execution is told before it begins, at most
 MOST = 100

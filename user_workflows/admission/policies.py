@@ -14,8 +14,8 @@ from user_workflows.admission.queue import lock, obstacle_of
 from user_workflows.admission.standing import Standing, tenant_standing, workflow_standings
 from user_workflows.admission.withdrawal import Withdrawals
 from user_workflows.errors import InputTooLarge, OverCap
+from user_workflows.executions.tables import executions
 from user_workflows.interpreter.messages import ExecutionError
-from user_workflows.store import executions
 
 
 class Judgement(Struct, frozen=True, kw_only=True):

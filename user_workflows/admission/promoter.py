@@ -17,8 +17,8 @@ from user_workflows.admission.reception import Reception
 from user_workflows.admission.tables import tenant_gates
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, NotFound
+from user_workflows.executions.tables import executions
 from user_workflows.interpreter.messages import ADMITTED, workflow_id
-from user_workflows.store import executions
 
 #: seconds between two looks, where nothing in this process says that somebody was let in
 TICK = 0.5

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from user_workflows.admission.caps import Caps, Obstacle, month_of
 from user_workflows.admission.standing import Asks, Standing, tenant_standing, workflow_standings
 from user_workflows.admission.tables import tenant_gates, workflow_gates
-from user_workflows.store import executions
+from user_workflows.executions.tables import executions
 
 #: executions that are let in at most in one transaction
 AT_ONCE = 200

@@ -15,8 +15,8 @@ from user_workflows.admission.gate import Gate, Ticket
 from user_workflows.admission.policies import check_inputs, judge
 from user_workflows.admission.standing import rate_of, workflow_standings
 from user_workflows.admission.withdrawal import Withdrawals
-from user_workflows.announcements import Announcements
-from user_workflows.store import executions
+from user_workflows.executions.tables import executions
+from user_workflows.records.announcements import Announcements
 
 
 class Entrant(Struct, frozen=True, kw_only=True):

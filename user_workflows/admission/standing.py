@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from user_workflows.admission.caps import Caps, Obstacle, Policy, Rate, Scope, month_of, next_month, read_caps
 from user_workflows.admission.tables import workflow_gates
-from user_workflows.store import executions
+from user_workflows.executions.tables import executions
 
 MINUTE = timedelta(seconds=60)
 

@@ -9,9 +9,9 @@ from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
 from user_workflows.admission.gate import UNBEGUN, Gate
 from user_workflows.admission.tables import tenant_gates
-from user_workflows.announcements import Announcements, Ending
+from user_workflows.executions.tables import executions, result_place
 from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus
-from user_workflows.store import executions, result_place
+from user_workflows.records.announcements import Announcements, Ending
 
 
 class Withdrawals:

@@ -10,10 +10,10 @@ from sqlalchemy import Row, delete, func, select, tuple_
 
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
-from user_workflows.beginnings import StartRequest
 from user_workflows.errors import Conflict, NotFound, UnreadableEvent
-from user_workflows.execution_views import Execution
-from user_workflows.executions import Executions
+from user_workflows.executions.beginnings import StartRequest
+from user_workflows.executions.executions import Executions
+from user_workflows.executions.views import Execution
 from user_workflows.inbox.event import RawEvent
 from user_workflows.inbox.store import (
     Place,
@@ -25,7 +25,7 @@ from user_workflows.inbox.store import (
     open_head,
 )
 from user_workflows.interpreter.messages import TriggerCall
-from user_workflows.workflows import PublishedPlan, Workflows
+from user_workflows.workflows.workflows import PublishedPlan, Workflows
 
 #: what an event is delivered to: a version by its number, the draft as it is, or what is published
 Target = int | Literal["draft", "published"]

@@ -9,7 +9,7 @@ from plugins.host.registry import Registry
 from user_workflows.definition.faults import pointer
 from user_workflows.errors import InvalidInput
 from user_workflows.rehearsal.rehearse import Rehearsal, RehearsedStep, Subject, rehearse
-from user_workflows.workflows import Workflows
+from user_workflows.workflows.workflows import Workflows
 
 __all__ = ["Rehearsal", "Rehearsals", "RehearsedStep"]
 

@@ -9,9 +9,9 @@ from temporalio import activity, workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
 
 from user_workflows.errors import Conflict, InputTooLarge, NotFound
+from user_workflows.executions.starts import Starts
 from user_workflows.interpreter.messages import TriggerCall
 from user_workflows.interpreter.queues import STEP_QUEUE
-from user_workflows.starts import Starts
 
 FIRE = "trigger.fire"
 START = "execution.start"

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 from gateway.compose import Platform
 from tests.gateway.application import Headers
 from tests.gateway.routes.test_executions import WAIT, publish
-from user_workflows.feed import stream_of
-from user_workflows.watch import Notice, Watch
+from user_workflows.live.feed import stream_of
+from user_workflows.live.watch import Notice, Watch
 
 CHAIN: dict[str, Any] = {
     "nodes": [*WAIT["nodes"], {"id": "last", "pluginId": "set", "config": {"values": {"a": 1}}}],

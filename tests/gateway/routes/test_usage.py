@@ -13,7 +13,7 @@ from gateway.prices import Prices, cost_of, parse_prices
 from internal_jobs.usage import JobUsage
 from plugins.storage.ids import first_id, new_id
 from tests.gateway.application import ADMIN, Headers
-from user_workflows.usage import ExecutionUsage
+from user_workflows.executions.usage import ExecutionUsage
 
 LOOP = {
     "nodes": [

@@ -18,12 +18,12 @@ from user_workflows.admission.caps import Caps
 from user_workflows.admission.standing import INSIDE
 from user_workflows.admission.tables import tenant_gates
 from user_workflows.admission.tenant_caps import TenantCaps
-from user_workflows.beginnings import StartRequest
 from user_workflows.errors import InputTooLarge, OverCap
-from user_workflows.execution_views import Execution
-from user_workflows.explainer import Explainer
+from user_workflows.executions.beginnings import StartRequest
+from user_workflows.executions.explainer import Explainer
+from user_workflows.executions.tables import executions
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import TriggerCall, workflow_id
-from user_workflows.store import executions
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

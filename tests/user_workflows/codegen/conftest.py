@@ -19,8 +19,8 @@ from tests.plugins.target import open_target
 from tests.user_workflows.codegen.lanes import Pair
 from tests.user_workflows.lane import open_lane
 from tests.user_workflows.reference.plugins import PLUGINS
-from user_workflows.records import RecordWriter
-from user_workflows.starts import Starts
+from user_workflows.executions.starts import Starts
+from user_workflows.records.writer import RecordWriter
 
 
 @pytest.fixture(scope="session")

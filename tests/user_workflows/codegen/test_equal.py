@@ -15,7 +15,7 @@ from tests.replay.recording import see_through
 from tests.user_workflows.codegen.lanes import Pair
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.reference.drawings import definitions, triggers
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import workflow_id
 
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ import pytest
 from tests.replay.recording import billed, runs
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.plan.forecast import forecast
 
 CHAIN = {

@@ -29,7 +29,7 @@ from tests.user_workflows.lane import Lane, Place, open_lane
 from tests.user_workflows.reference.drawings import ACTING, CHEAP, UNSAFE, examples
 from tests.user_workflows.reference.verdict import Steps, is_unknown, judge, nodes_of
 from tests.user_workflows.reference.worker import Orders
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 
 #: of the world, in which a read may be answered otherwise each time
 _ANSWERS = (None, True, 1, "text", [1, 2], [])

@@ -7,7 +7,7 @@ from tests.user_workflows.reference.comparison import Ended, expected, plain
 from tests.user_workflows.reference.drawings import CHEAP
 from tests.user_workflows.reference.model import LOST
 from tests.user_workflows.reference.model import Execution as Model
-from user_workflows.execution_views import Execution, Step
+from user_workflows.executions.views import Execution, Step
 
 #: node and path of a step → the step
 Steps = dict[tuple[str, tuple[int, ...]], Step]

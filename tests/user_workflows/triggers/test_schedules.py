@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane
-from user_workflows.execution_views import Execution
+from user_workflows.executions.views import Execution
 from user_workflows.triggers.schedules import Schedules
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -1,0 +1,467 @@
+"""How every execution starts, whoever asks: the row first, then Temporal (design §9, §12).
+
+The workflow id follows from the execution id and an equal key finds the first row, so a start may be repeated at any
+point and still starts one execution.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import structlog
+from msgspec import Struct
+from sqlalchemy import Row, delete, or_, select, update
+from temporalio.client import Client
+from temporalio.common import Priority, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from internal_jobs.promotion.record import reopen_on
+from plugins.storage.database import Database, now
+from plugins.vault.keys import Vault
+from user_workflows.admission.caps import Rate
+from user_workflows.admission.letters import open_letters
+from user_workflows.admission.reception import Entrant, Reception, place_of
+from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
+from user_workflows.errors import EngineUnavailable
+from user_workflows.executions.beginnings import (
+    Begin,
+    StartRequest,
+    as_entrant,
+    first_event,
+    first_row,
+    generation_of,
+    input_place,
+    open_begin,
+    origin_of,
+    seal_begin,
+)
+from user_workflows.executions.callers import restore_trigger
+from user_workflows.executions.redo import kept_nodes
+from user_workflows.executions.tables import OPEN_STATUSES, execution_tags, executions, steps
+from user_workflows.fairness.tiers import Tier, Tiers
+from user_workflows.fairness.urgency import Urgency
+from user_workflows.generated.types import generated_type
+from user_workflows.inbox.store import insert_event
+from user_workflows.interpreter.messages import (
+    EXECUTION,
+    HISTORY_LIMIT,
+    PARK_AFTER,
+    SEQ_STRIDE,
+    Earlier,
+    Seed,
+    StartExecution,
+    TriggerCall,
+    workflow_id,
+)
+from user_workflows.interpreter.queues import INTERACTIVE, ORDINARY
+from user_workflows.metrics import STARTED
+from user_workflows.plan.model import Plan
+from user_workflows.workflows.versions import PublishedPlan
+from user_workflows.workflows.workflows import Workflows
+
+#: executions of one batch that are handed to Temporal at a time
+MAX_CONCURRENT = 32
+
+#: statuses from which an execution can go on
+RETRYABLE = ("failed", "timedOut")
+
+#: the id of a retry is that of the run before, which has failed
+_REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+
+_log = structlog.get_logger(__name__)
+
+
+class Started(Struct, frozen=True, kw_only=True):
+    """The execution that a request stands for."""
+
+    id: str
+    #: as it was inserted; ``None`` where an earlier request with the same key has started it
+    row: Mapping[str, Any] | None
+    #: whether it has a slot; else it waits at the gate, or has been turned away there
+    is_inside: bool = True
+    #: after it, where starts per minute are capped
+    rate: Rate | None = None
+
+
+class Starts:
+    """The one way to start an execution.
+
+    Args:
+        database, vault: hold the rows.
+        workflows: what is started.
+        temporal: carries it.
+        reception: of the gate.
+        history_limit: events after which a run of an execution hands over to the next.
+        park_after: seconds that everything has to wait at least, for an execution to be parked.
+        generated: types of versions whose executions run on generated code.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        workflows: Workflows,
+        temporal: Client,
+        reception: Reception,
+        history_limit: int = HISTORY_LIMIT,
+        park_after: float = PARK_AFTER,
+        generated: Collection[str] = (),
+    ) -> None:
+        self._history_limit = history_limit
+        self._park_after = park_after
+        self._generated = generated
+        self._database = database
+        self._vault = vault
+        self._workflows = workflows
+        self._temporal = temporal
+        #: of the gate that they pass
+        self.reception = reception
+        # Built once, as all that is carried out for each start.
+        insert = database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
+        self._insert_new = insert.returning(executions.c.id)
+        self._keep_events = insert_event(database)
+        self._tiers = Tiers(database)
+        self._urgency = Urgency()
+
+    async def start(
+        self,
+        tenant_id: str,
+        workflow_id: str,
+        *,
+        trigger: TriggerCall,
+        version: int | None = None,
+        tags: Sequence[str] = (),
+        delay: float | None = None,
+        key: str | None = None,
+        is_urgent: bool = False,
+    ) -> str:
+        """Start an execution of a published version and return its id; an equal `key` returns the first one's.
+
+        Raises:
+            NotFound: no such workflow or version of this tenant.
+            Conflict: nothing is published.
+            OverCap: the workflow refuses starts over a cap, and whoever asks can be told so.
+            InputTooLarge: the input is larger than a cap allows.
+            EngineUnavailable: Temporal cannot be reached; with a `key` the start is repeated by the sweep.
+        """
+        request = StartRequest(
+            workflow_id=workflow_id,
+            trigger=trigger,
+            version=version,
+            tags=tuple(tags),
+            delay=delay,
+            key=key,
+            is_urgent=is_urgent,
+        )
+        (started,) = await self.start_many(tenant_id, [request])
+        return started.id
+
+    async def start_many(self, tenant_id: str, requests: Sequence[StartRequest]) -> list[Started]:
+        """Start executions, all of them or none, and return them in order.
+
+        Raises:
+            NotFound: one names no workflow or version of this tenant; nothing was started.
+            Conflict: of one nothing is published; nothing was started.
+            OverCap, InputTooLarge: one is refused by the gate; nothing was started.
+            EngineUnavailable: Temporal cannot be reached; those with a `key` are started by the sweep.
+        """
+        wanted = dict.fromkeys(
+            (request.workflow_id, request.version) for request in requests if request.published is None
+        )
+        plans = {key: await self._workflows.plan(tenant_id, *key) for key in wanted}
+        versions = [request.published or plans[request.workflow_id, request.version] for request in requests]
+        made, replaced = await self._insert(tenant_id, requests, [published.version for published in versions])
+        room = asyncio.Semaphore(MAX_CONCURRENT)
+
+        async def hand_over(request: StartRequest, published: PublishedPlan, started: Started) -> None:
+            async with room:
+                if started.row is None:
+                    await self.repeat(tenant_id, started.id)
+                elif started.is_inside:
+                    start = self._first(tenant_id, started.id, request, published)
+                    await self._submit(start, is_urgent=request.is_urgent)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for request, published, started in zip(requests, versions, made, strict=True):
+                    group.create_task(hand_over(request, published, started))
+        except BaseExceptionGroup as failed:
+            # The first is as good as all: what was not tried any more has its row.
+            raise failed.exceptions[0] from None
+        from_queue = [one.id for one in made if one.row and one.is_inside and one.row["admission"] == "waiting"]
+        await self.reception.confirm(tenant_id, from_queue)
+        for execution_id in replaced:
+            await self._make_room(tenant_id, execution_id)
+        return made
+
+    def _first(
+        self, tenant_id: str, execution_id: str, request: StartRequest, published: PublishedPlan
+    ) -> StartExecution:
+        return StartExecution(
+            tenant_id=tenant_id,
+            execution_id=execution_id,
+            workflow_id=published.workflow_id,
+            version=published.version,
+            trigger=request.trigger,
+            plan=published.plan,
+            origin_id=origin_of(execution_id, request.acts_for),
+            generation=generation_of(1, request.acts_for),
+            seed=request.seed,
+            history_limit=self._history_limit,
+            park_after=self._park_after,
+        )
+
+    async def repeat(self, tenant_id: str, execution_id: str) -> None:
+        """Hand a queued execution to Temporal, which has it already or not.
+
+        Raises:
+            EngineUnavailable: Temporal cannot be reached.
+        """
+        row = await self._queued(tenant_id, execution_id)
+        if row is None:
+            return
+        published = await self._workflows.recorded_plan(tenant_id, row.workflow_id, row.version)
+        sealer = await self._vault.sealer(tenant_id)
+        payload = sealer.open_json(row.input_sealed, input_place(execution_id))
+        begin = open_begin(sealer, row)
+        start = StartExecution(
+            tenant_id=tenant_id,
+            execution_id=execution_id,
+            workflow_id=row.workflow_id,
+            version=row.version,
+            trigger=restore_trigger(row.trigger, payload),
+            plan=published.plan,
+            origin_id=origin_of(execution_id, begin.acts_for),
+            generation=generation_of(row.generation, begin.acts_for),
+            seed=begin.seed,
+            earlier=begin.earlier,
+            received=open_letters(sealer, row),
+            history_limit=self._history_limit,
+            park_after=self._park_after,
+        )
+        if row.generation == 1:
+            await self._submit(start)
+        elif await self._has_ended(start, row.ended_run_id):
+            await self._submit(start, reuse=_REUSE)
+
+    async def again(
+        self, tenant_id: str, execution_id: str, plan: Plan, seed: Seed, *, ended_run_id: str | None
+    ) -> bool:
+        """Start a closed execution once more, as the next generation of itself; return whether this call did.
+
+        The steps that `seed` does not keep are forgotten.
+
+        Args:
+            tenant_id: whose execution it is.
+            execution_id: of an execution that failed or timed out.
+            plan: of its version.
+            seed: what is kept.
+            ended_run_id: the run of it that Temporal ended last.
+
+        Raises:
+            EngineUnavailable: Temporal cannot be reached; the sweep goes on from here.
+        """
+        sealer = await self._vault.sealer(tenant_id)
+        mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
+        async with self._database.transaction(tenant_id) as connection:
+            workflow = (await connection.execute(select(executions.c.workflow_id).where(*mine))).scalar_one()
+            entrant = Entrant(id=execution_id, workflow_id=workflow, due_at=now(), payload=None, is_new=False)
+            ticket = await self.reception.enter(connection, tenant_id, [entrant])
+            row = (await connection.execute(select(executions).where(*mine).with_for_update())).one()
+            if row.status not in RETRYABLE:
+                await self.reception.receive(connection, ticket, [])
+                return False
+            await self.reception.gate.end(connection, tenant_id, execution_id)
+            earlier = Earlier(
+                started_at=row.started_at or row.created_at,
+                # Above whatever a step of the run before may still tell.
+                seq=row.seq + 10 * SEQ_STRIDE,
+                history_events=row.history_events or 0,
+                billable_actions=row.billable_actions or 0,
+            )
+            await connection.execute(
+                update(executions)
+                .where(*mine)
+                .values(
+                    status="queued",
+                    generation=row.generation + 1,
+                    ended_run_id=ended_run_id,
+                    # Whoever waited has been told of the end before.
+                    awaited_by=None,
+                    seed_sealed=seal_begin(
+                        sealer,
+                        execution_id,
+                        Begin(seed=seed, earlier=earlier, acts_for=open_begin(sealer, row).acts_for),
+                    ),
+                    result_sealed=None,
+                    error_type=None,
+                    closed_at=None,
+                    due_at=entrant.due_at,
+                    checked_at=now(),
+                    replaced_by=None,
+                    letters_sealed=None,
+                    **place_of(ticket, entrant.due_at),
+                )
+            )
+            await connection.execute(
+                delete(steps).where(
+                    steps.c.tenant_id == tenant_id,
+                    steps.c.execution_id == execution_id,
+                    steps.c.node_id.not_in(kept_nodes(plan, seed)),
+                )
+            )
+            await reopen_on(connection, tenant_id, execution_id)
+            received = await self.reception.receive(connection, ticket, [entrant])
+        self.reception.gate.stir()
+        await self.repeat(tenant_id, execution_id)
+        await self.reception.confirm(tenant_id, received.inside)
+        for replaced in received.replaced:
+            await self._make_room(tenant_id, replaced)
+        return True
+
+    async def is_scheduled(self, tenant_id: str, workflow_id: str, trigger_id: str) -> bool:
+        """Return whether a cron trigger is on: of the published version of an active workflow."""
+        return await self._workflows.triggers.find_cron(tenant_id, workflow_id, trigger_id) is not None
+
+    async def is_open(self, tenant_id: str, key_prefix: str) -> bool:
+        """Return whether an execution whose key begins with `key_prefix` is still open."""
+        query = (
+            select(executions.c.id)
+            .where(executions.c.tenant_id == tenant_id)
+            .where(executions.c.start_key.startswith(key_prefix, autoescape=True))
+            .where(executions.c.status.in_(OPEN_STATUSES))
+            .limit(1)
+        )
+        async with self._database.read(tenant_id) as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def _insert(
+        self, tenant_id: str, requests: Sequence[StartRequest], versions: Sequence[int]
+    ) -> tuple[list[Started], Sequence[str]]:
+        """Insert a row for each, in one transaction; tell which row stands for each, and who makes room for them."""
+        sealer = await self._vault.sealer(tenant_id)
+        rows = [first_row(sealer, request, version) for request, version in zip(requests, versions, strict=True)]
+        # What is awaited shares the slot of who awaits it.
+        entrants = {
+            row["id"]: as_entrant(request, row)
+            for request, row in zip(requests, rows, strict=True)
+            if row["awaited_by"] is None
+        }
+        async with self._database.transaction(tenant_id) as connection:
+            ticket = await self.reception.enter(connection, tenant_id, [*entrants.values()])
+            for row in rows:
+                if row["id"] in entrants:
+                    row.update(place_of(ticket, row["due_at"]))
+            made = set((await connection.execute(self._insert_new, rows)).scalars())
+            tags = [
+                {"tenant_id": tenant_id, "execution_id": row["id"], "tag": tag}
+                for request, row in zip(requests, rows, strict=True)
+                if row["id"] in made
+                for tag in dict.fromkeys(request.tags)
+            ]
+            if tags:
+                await connection.execute(execution_tags.insert(), tags)
+            events = [
+                first_event(sealer, request.event, row)
+                for request, row in zip(requests, rows, strict=True)
+                if request.event is not None and row["id"] in made
+            ]
+            if events:
+                await connection.execute(self._keep_events, events)
+            known = [row["start_key"] for row in rows if row["id"] not in made]
+            first = select(executions.c.start_key, executions.c.id).where(
+                executions.c.tenant_id == tenant_id, executions.c.start_key.in_(known)
+            )
+            holders = {row.start_key: row.id for row in await connection.execute(first)} if known else {}
+            received = await self.reception.receive(
+                connection, ticket, [each for id, each in entrants.items() if id in made]
+            )
+            started = [
+                Started(
+                    id=row["id"],
+                    row=row,
+                    is_inside=row["id"] not in entrants or row["id"] in received.inside,
+                    rate=received.rate,
+                )
+                if row["id"] in made
+                else Started(id=holders[row["start_key"]], row=None, rate=received.rate)
+                for row in rows
+            ]
+            for request, one in zip(requests, started, strict=True):
+                if request.joining is not None:
+                    await request.joining(connection, one.id)
+        self.reception.gate.stir()
+        return started, received.replaced
+
+    async def _queued(self, tenant_id: str, execution_id: str) -> "Row[Any] | None":
+        query = select(executions).where(
+            executions.c.tenant_id == tenant_id,
+            executions.c.id == execution_id,
+            # Paused before it began, if at all.
+            executions.c.status.in_(("queued", "paused")),
+            or_(executions.c.admission.is_(None), executions.c.admission.not_in(("waiting", "delayed"))),
+        )
+        async with self._database.read(tenant_id) as connection:
+            return (await connection.execute(query)).one_or_none()
+
+    async def _make_room(self, tenant_id: str, execution_id: str) -> None:
+        """Cancel an execution in whose place another one waits; what is not canceled now, the sweep cancels."""
+        handle = self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
+        try:
+            async with reaching_temporal():
+                await handle.cancel(rpc_timeout=RPC_TIMEOUT)
+        except (EngineUnavailable, RPCError) as error:
+            _log.info("execution.notReplacedYet", execution_id=execution_id, error=str(error))
+
+    async def _has_ended(self, start: StartExecution, ended_run_id: str | None) -> bool:
+        """Return whether the run that is to be followed is the last, and over."""
+        handle = self._temporal.get_workflow_handle(workflow_id(start.tenant_id, start.execution_id))
+        async with reaching_temporal():
+            try:
+                return (await handle.describe(rpc_timeout=RPC_TIMEOUT)).run_id == ended_run_id
+            except RPCError as error:
+                if not is_not_found(error):
+                    raise
+                return True
+
+    async def _submit(
+        self,
+        start: StartExecution,
+        *,
+        is_urgent: bool = False,
+        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    ) -> None:
+        tier = await self._tiers.of(start.tenant_id)
+        kind, queue = self._carrier(start, tier)
+        is_urgent = is_urgent and self._urgency.take(start.tenant_id)
+        async with reaching_temporal():
+            try:
+                await self._temporal.start_workflow(
+                    kind,
+                    start,
+                    id=workflow_id(start.tenant_id, start.execution_id),
+                    task_queue=queue,
+                    id_reuse_policy=reuse,
+                    priority=Priority(
+                        priority_key=INTERACTIVE if is_urgent else ORDINARY,
+                        fairness_key=start.tenant_id,
+                        fairness_weight=tier.share,
+                    ),
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+            except WorkflowAlreadyStartedError:
+                return
+        STARTED.labels(start.trigger.type).inc()
+
+    def _carrier(self, start: StartExecution, tier: Tier) -> tuple[str, str]:
+        """Return the workflow type that carries an execution, and its task queue.
+
+        What keeps a part of another execution, or was told something before it began, is interpreted: generated code
+        always runs from its beginning.
+        """
+        written = generated_type(start.workflow_id, start.version)
+        if written in self._generated and start.seed is None and not start.received:
+            return written, written
+        return EXECUTION, tier.task_queue

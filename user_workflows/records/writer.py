@@ -1,0 +1,335 @@
+"""Records of executions and steps, written in batches as the interpreter emits them (design §9).
+
+Temporal decides; these rows are for lists, search and the console. Records may come late, twice or out of order: the
+highest `seq` stays, and a closed execution stays closed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from msgspec import UNSET, structs
+from sqlalchemy import Insert, bindparam, func, select, tuple_
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from plugins.storage.database import Database, now
+from plugins.vault.cipher import Sealer
+from plugins.vault.errors import KeysDestroyed
+from plugins.vault.keys import Vault
+from user_workflows.admission.gate import Gate
+from user_workflows.executions.tables import OPEN_STATUSES, executions, result_place, steps
+from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
+from user_workflows.metrics import RECORDS_DELAYED
+from user_workflows.records.announcements import Announcements, Ending
+
+#: seconds between two transactions of a busy worker: what is told meanwhile shares the next, so that a short execution
+#: is written once. Nobody who watches notices, and a worker that dies loses no more than a replay tells again.
+LINGER = 0.1
+
+_Key = tuple[str, str]
+
+#: errors of the database as a whole, not of a record
+OUTAGE = (OperationalError, InterfaceError, OSError)
+
+_log = structlog.get_logger(__name__)
+
+
+def _key(record: ExecutionRecord) -> _Key:
+    return record.tenant_id, record.execution_id
+
+
+def step_place(execution_id: str, node_id: str, path: str) -> str:
+    return f"step:{execution_id}:{node_id}:{path}"
+
+
+def path_key(path: tuple[int, ...]) -> str:
+    return ".".join(map(str, path))
+
+
+def merge(older: ExecutionRecord, newer: ExecutionRecord) -> ExecutionRecord:
+    """Return one record that says what both say, each step as its highest `seq` has it."""
+    if older.seq > newer.seq:
+        older, newer = newer, older
+    latest = {(step.node_id, step.path): step for step in older.steps}
+    for step in newer.steps:
+        known = latest.get((step.node_id, step.path))
+        if known is None:
+            latest[step.node_id, step.path] = step
+        elif known.seq <= step.seq:
+            given = known.input if step.input is UNSET else step.input
+            latest[step.node_id, step.path] = structs.replace(step, input=given)
+    return structs.replace(newer, steps=tuple(latest.values()))
+
+
+class RecordWriter:
+    """Writes records behind the interpreter's back, many in one transaction.
+
+    `put` may be called from any thread and never waits; what it takes is written at once, or `LINGER` after what was
+    written last. `write` waits for the commit, and for nothing else.
+
+    Args:
+        database: holds the rows.
+        vault: seals what is in them.
+        gate: gets back the slots of executions whose records close.
+        published: told of records after they have been committed; must not wait.
+        announcements: tell of executions that have ended, in the transaction that closes their records.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        gate: Gate,
+        published: Callable[[Collection[ExecutionRecord]], None] = lambda _: None,
+        announcements: Announcements | None = None,
+    ) -> None:
+        self._announcements = announcements
+        self._gate = gate
+        self._database = database
+        self._vault = vault
+        self._published = published
+        self._upsert = upsert_steps(database)
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[_Key, ExecutionRecord] = {}
+        self._waiters: dict[_Key, list[asyncio.Future[None]]] = {}
+        #: everything that waits is to be written; else only what a `write` waits for
+        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._written_at = -LINGER
+        self._awake = asyncio.Event()
+
+    def put(self, record: ExecutionRecord) -> None:
+        self._loop.call_soon_threadsafe(self._add, record)
+
+    async def write(self, record: ExecutionRecord) -> None:
+        """Write `record`, and what waits before it, and return when it is committed.
+
+        Raises:
+            Exception: it could not be; the record is kept and tried again all the same.
+        """
+        self._add(record)
+        written = self._loop.create_future()
+        self._waiters.setdefault(_key(record), []).append(written)
+        self._awake.set()
+        await written
+
+    async def run(self) -> None:
+        """Write until cancelled, then write what is left once more."""
+        try:
+            delay = 0.0
+            while True:
+                await self._awake.wait()
+                delay = 0.0 if await self._flush() else min(delay * 2 or 0.2, 5.0)
+                await asyncio.sleep(delay)
+        finally:
+            self._is_due = True
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(self._flush())
+
+    def _add(self, record: ExecutionRecord) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._written_at + LINGER, self._fall_due)
+        waiting = self._pending.get(_key(record))
+        self._pending[_key(record)] = record if waiting is None else merge(waiting, record)
+
+    def _fall_due(self) -> None:
+        self._timer = None
+        self._is_due = True
+        self._awake.set()
+
+    async def _flush(self) -> bool:
+        waiters, self._waiters = self._waiters, {}
+        chosen = [*self._pending] if self._is_due else [key for key in waiters if key in self._pending]
+        batch = [self._pending.pop(key) for key in chosen]
+        if not self._pending and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._is_due = False
+        self._written_at = self._loop.time()
+        self._awake.clear()
+        failed = await self._write_or_return(batch)
+        if len(failed) > 1 and not isinstance(failed[0][1], OUTAGE):
+            # One that cannot be written must not hold up the others.
+            failed = [left for record in batch for left in await self._write_or_return([record])]
+        for record, error in failed:
+            RECORDS_DELAYED.inc()
+            _log.warning("record.delayed", execution_id=record.execution_id, error=f"{type(error).__name__}: {error}")
+            self._add(record)
+            _settle(waiters.pop(_key(record), ()), error)
+        for futures in waiters.values():
+            _settle(futures, None)
+        return not failed
+
+    async def _write_or_return(self, records: Sequence[ExecutionRecord]) -> list[tuple[ExecutionRecord, Exception]]:
+        try:
+            await self._write(records)
+        except KeysDestroyed as error:
+            # Nobody can read it any more, and nobody shall: the tenant was shredded.
+            return [] if len(records) == 1 else [(record, error) for record in records]
+        except Exception as error:
+            return [(record, error) for record in records]
+        return []
+
+    async def _write(self, records: Collection[ExecutionRecord]) -> None:
+        if not records:
+            return
+        sealers = {
+            tenant_id: await self._vault.sealer(tenant_id) for tenant_id in {record.tenant_id for record in records}
+        }
+        closed = [_key(record) for record in records if record.closed_at is not None]
+        async with self._database.transaction(*sealers) as connection:
+            await self._gate.lock(connection, {tenant_id for tenant_id, _ in closed})
+            written = await write_records(connection, records, sealers, self._upsert)
+            endings = [_ending(record, record.closed_at) for record in written if record.closed_at is not None]
+            if endings and self._announcements is not None:
+                await self._announcements.tell_ends(connection, sealers, endings)
+            is_stirred = bool(closed) and await self._gate.release(connection, closed)
+        self._gate.stir(is_stirred)
+        self._published(written)
+
+
+def _ending(record: ExecutionRecord, at: datetime) -> Ending:
+    return Ending(
+        tenant_id=record.tenant_id,
+        execution_id=record.execution_id,
+        status=record.status,
+        closed_at=at,
+        output=record.output,
+        error=record.error,
+    )
+
+
+def upsert_steps(database: Database) -> Insert:
+    """Return the statement that writes steps, each unless a newer record of it is there; of equal ones the last counts.
+
+    Built once: SQLAlchemy takes longer to build it than SQLite to carry it out.
+    """
+    insert = database.insert(steps)
+    changed: dict[str, Any] = {name: insert.excluded[name] for name in _STEP_COLUMNS}
+    changed["input_sealed"] = func.coalesce(insert.excluded.input_sealed, steps.c.input_sealed)
+    return insert.on_conflict_do_update(
+        index_elements=["tenant_id", "execution_id", "node_id", "path"],
+        set_=changed,
+        where=steps.c.seq <= insert.excluded.seq,
+    )
+
+
+async def write_records(
+    connection: AsyncConnection, records: Collection[ExecutionRecord], sealers: dict[str, Sealer], upsert: Insert
+) -> Sequence[ExecutionRecord]:
+    """Bring rows up to date with `records`, and return those that count: rows that are gone or closed stay.
+
+    Of one that was terminated the steps are still told: it had no chance to tell of its end.
+    """
+    keys = [(record.tenant_id, record.execution_id) for record in records]
+    found = {(row.tenant_id, row.id): row.closed_at for row in await connection.execute(_FIND, {"keys": keys})}
+    known = [record for record in records if _key(record) in found]
+    live = [record for record in known if found[_key(record)] is None]
+    cut_off = [_cut_off(record, at) for record in known if (at := found[_key(record)]) is not None]
+    if live:
+        at = now()
+        await connection.execute(_UPDATE_EXECUTION, [_execution_row(r, sealers[r.tenant_id], at) for r in live])
+    step_rows = [_step_row(r, step, sealers[r.tenant_id]) for r in (*live, *cut_off) for step in r.steps]
+    if step_rows:
+        await connection.execute(upsert, step_rows)
+    return live
+
+
+def _cut_off(record: ExecutionRecord, at: datetime) -> ExecutionRecord:
+    """Return what a record tells of an execution that was terminated: nothing of it runs any more."""
+    ended = [
+        structs.replace(step, status="canceled", closed_at=at) if step.status in ("running", "waiting") else step
+        for step in record.steps
+    ]
+    return structs.replace(record, steps=tuple(ended))
+
+
+_STEP_COLUMNS = ("seq", "status", "attempt", "error_type", "detail_sealed", "started_at", "closed_at")
+
+_FIND = (
+    select(executions.c.tenant_id, executions.c.id, executions.c.closed_at)
+    .where(tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True)))
+    .where(executions.c.status.in_((*OPEN_STATUSES, "terminated")))
+    .with_for_update()
+)
+
+_UPDATE_EXECUTION = (
+    executions.update()
+    .where(executions.c.tenant_id == bindparam("key_tenant"))
+    .where(executions.c.id == bindparam("key_id"))
+    .where(executions.c.seq <= bindparam("seq"))
+    .values(
+        seq=bindparam("seq"),
+        status=bindparam("status"),
+        started_at=bindparam("started_at"),
+        closed_at=bindparam("closed_at"),
+        checked_at=bindparam("checked_at"),
+        # Whoever tells of itself moves.
+        stuck_reason=None,
+        stuck_since=None,
+        result_sealed=bindparam("result_sealed"),
+        error_type=bindparam("error_type"),
+        history_events=bindparam("history_events"),
+        billable_actions=bindparam("billable_actions"),
+    )
+)
+
+
+def _execution_row(record: ExecutionRecord, sealer: Sealer, at: datetime) -> dict[str, Any]:
+    result = None
+    if record.closed_at is not None:
+        result = sealer.seal_json({"output": record.output, "error": record.error}, result_place(record.execution_id))
+    return {
+        "key_tenant": record.tenant_id,
+        "key_id": record.execution_id,
+        "seq": record.seq,
+        "status": record.status,
+        "started_at": record.started_at,
+        "closed_at": record.closed_at,
+        "checked_at": at,
+        "result_sealed": result,
+        "error_type": None if record.error is None else record.error.type,
+        "history_events": record.history_events,
+        "billable_actions": record.billable_actions,
+    }
+
+
+def _step_row(record: ExecutionRecord, step: StepRecord, sealer: Sealer) -> dict[str, Any]:
+    path = path_key(step.path)
+    place = step_place(record.execution_id, step.node_id, path)
+    detail = {
+        "output": step.output,
+        "port": step.port,
+        "ports": None if step.ports is UNSET else step.ports,
+        "error": step.error,
+        "reason": step.reason,
+        "compensation": None if step.compensation is UNSET else step.compensation,
+    }
+    return {
+        "tenant_id": record.tenant_id,
+        "execution_id": record.execution_id,
+        "node_id": step.node_id,
+        "path": path,
+        "seq": step.seq,
+        "status": step.status,
+        "attempt": step.attempt,
+        "error_type": None if step.error is None else step.error.type,
+        "input_sealed": None if step.input is UNSET else sealer.seal_json(step.input, place),
+        "detail_sealed": sealer.seal_json(detail, place),
+        "started_at": step.started_at,
+        "closed_at": step.closed_at,
+    }
+
+
+def _settle(written: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
+    for future in written:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
