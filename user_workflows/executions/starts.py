@@ -8,13 +8,9 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import structlog
 from msgspec import Struct
 from sqlalchemy import Row, delete, or_, select, update
 from temporalio.client import Client
-from temporalio.common import Priority, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
 from internal_jobs.promotion.record import reopen_on
 from plugins.storage.database import Database, now
@@ -22,8 +18,6 @@ from plugins.vault.keys import Vault
 from user_workflows.admission.caps import Rate
 from user_workflows.admission.letters import open_letters
 from user_workflows.admission.reception import Entrant, Reception, place_of
-from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
-from user_workflows.errors import EngineUnavailable
 from user_workflows.executions.beginnings import (
     Begin,
     StartRequest,
@@ -38,13 +32,10 @@ from user_workflows.executions.beginnings import (
 )
 from user_workflows.executions.callers import restore_trigger
 from user_workflows.executions.redo import kept_nodes
+from user_workflows.executions.submission import Submissions
 from user_workflows.executions.tables import OPEN_STATUSES, execution_tags, executions, steps
-from user_workflows.fairness.tiers import Tier, Tiers
-from user_workflows.fairness.urgency import Urgency
-from user_workflows.generated.types import generated_type
 from user_workflows.inbox.store import insert_event
 from user_workflows.interpreter.messages import (
-    EXECUTION,
     HISTORY_LIMIT,
     PARK_AFTER,
     SEQ_STRIDE,
@@ -52,10 +43,7 @@ from user_workflows.interpreter.messages import (
     Seed,
     StartExecution,
     TriggerCall,
-    workflow_id,
 )
-from user_workflows.interpreter.queues import INTERACTIVE, ORDINARY
-from user_workflows.metrics import STARTED
 from user_workflows.plan.model import Plan
 from user_workflows.workflows.versions import PublishedPlan
 from user_workflows.workflows.workflows import Workflows
@@ -65,11 +53,6 @@ MAX_CONCURRENT = 32
 
 #: statuses from which an execution can go on
 RETRYABLE = ("failed", "timedOut")
-
-#: the id of a retry is that of the run before, which has failed
-_REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
-
-_log = structlog.get_logger(__name__)
 
 
 class Started(Struct, frozen=True, kw_only=True):
@@ -111,19 +94,16 @@ class Starts:
     ) -> None:
         self._history_limit = history_limit
         self._park_after = park_after
-        self._generated = generated
         self._database = database
         self._vault = vault
         self._workflows = workflows
-        self._temporal = temporal
         #: of the gate that they pass
         self.reception = reception
         # Built once, as all that is carried out for each start.
         insert = database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
         self._insert_new = insert.returning(executions.c.id)
         self._keep_events = insert_event(database)
-        self._tiers = Tiers(database)
-        self._urgency = Urgency()
+        self._submissions = Submissions(database=database, temporal=temporal, generated=generated)
 
     async def start(
         self,
@@ -181,7 +161,7 @@ class Starts:
                     await self.repeat(tenant_id, started.id)
                 elif started.is_inside:
                     start = self._first(tenant_id, started.id, request, published)
-                    await self._submit(start, is_urgent=request.is_urgent)
+                    await self._submissions.submit(start, is_urgent=request.is_urgent)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -193,7 +173,7 @@ class Starts:
         from_queue = [one.id for one in made if one.row and one.is_inside and one.row["admission"] == "waiting"]
         await self.reception.confirm(tenant_id, from_queue)
         for execution_id in replaced:
-            await self._make_room(tenant_id, execution_id)
+            await self._submissions.make_room(tenant_id, execution_id)
         return made
 
     def _first(
@@ -242,9 +222,9 @@ class Starts:
             park_after=self._park_after,
         )
         if row.generation == 1:
-            await self._submit(start)
-        elif await self._has_ended(start, row.ended_run_id):
-            await self._submit(start, reuse=_REUSE)
+            await self._submissions.submit(start)
+        else:
+            await self._submissions.submit_again(start, row.ended_run_id)
 
     async def again(
         self, tenant_id: str, execution_id: str, plan: Plan, seed: Seed, *, ended_run_id: str | None
@@ -318,7 +298,7 @@ class Starts:
         await self.repeat(tenant_id, execution_id)
         await self.reception.confirm(tenant_id, received.inside)
         for replaced in received.replaced:
-            await self._make_room(tenant_id, replaced)
+            await self._submissions.make_room(tenant_id, replaced)
         return True
 
     async def is_scheduled(self, tenant_id: str, workflow_id: str, trigger_id: str) -> bool:
@@ -405,63 +385,3 @@ class Starts:
         )
         async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).one_or_none()
-
-    async def _make_room(self, tenant_id: str, execution_id: str) -> None:
-        """Cancel an execution in whose place another one waits; what is not canceled now, the sweep cancels."""
-        handle = self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
-        try:
-            async with reaching_temporal():
-                await handle.cancel(rpc_timeout=RPC_TIMEOUT)
-        except (EngineUnavailable, RPCError) as error:
-            _log.info("execution.notReplacedYet", execution_id=execution_id, error=str(error))
-
-    async def _has_ended(self, start: StartExecution, ended_run_id: str | None) -> bool:
-        """Return whether the run that is to be followed is the last, and over."""
-        handle = self._temporal.get_workflow_handle(workflow_id(start.tenant_id, start.execution_id))
-        async with reaching_temporal():
-            try:
-                return (await handle.describe(rpc_timeout=RPC_TIMEOUT)).run_id == ended_run_id
-            except RPCError as error:
-                if not is_not_found(error):
-                    raise
-                return True
-
-    async def _submit(
-        self,
-        start: StartExecution,
-        *,
-        is_urgent: bool = False,
-        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
-    ) -> None:
-        tier = await self._tiers.of(start.tenant_id)
-        kind, queue = self._carrier(start, tier)
-        is_urgent = is_urgent and self._urgency.take(start.tenant_id)
-        async with reaching_temporal():
-            try:
-                await self._temporal.start_workflow(
-                    kind,
-                    start,
-                    id=workflow_id(start.tenant_id, start.execution_id),
-                    task_queue=queue,
-                    id_reuse_policy=reuse,
-                    priority=Priority(
-                        priority_key=INTERACTIVE if is_urgent else ORDINARY,
-                        fairness_key=start.tenant_id,
-                        fairness_weight=tier.share,
-                    ),
-                    rpc_timeout=RPC_TIMEOUT,
-                )
-            except WorkflowAlreadyStartedError:
-                return
-        STARTED.labels(start.trigger.type).inc()
-
-    def _carrier(self, start: StartExecution, tier: Tier) -> tuple[str, str]:
-        """Return the workflow type that carries an execution, and its task queue.
-
-        What keeps a part of another execution, or was told something before it began, is interpreted: generated code
-        always runs from its beginning.
-        """
-        written = generated_type(start.workflow_id, start.version)
-        if written in self._generated and start.seed is None and not start.received:
-            return written, written
-        return EXECUTION, tier.task_queue
