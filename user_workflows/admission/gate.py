@@ -22,7 +22,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from msgspec import Struct, structs
-from sqlalchemy import ColumnElement, String, bindparam, case, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, String, Update, bindparam, case, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database, now
@@ -250,7 +250,7 @@ def _one(tenant_id: str, execution_id: str) -> tuple[ColumnElement[bool], Column
     return executions.c.tenant_id == tenant_id, executions.c.id == execution_id
 
 
-def _mine(tenant_id: str):  # type: ignore[no-untyped-def]
+def _mine(tenant_id: str) -> Update:
     return update(tenant_gates).where(tenant_gates.c.tenant_id == tenant_id)
 
 
