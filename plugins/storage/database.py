@@ -1,6 +1,5 @@
 """One database, SQLite or PostgreSQL: its engine, its transactions, and the one `metadata` of all tables."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from sqlalchemy.types import TypeDecorator
 
 from plugins.storage import postgresql, sqlite
 from plugins.storage.isolation import EVERYBODY, acting_for
+from plugins.storage.turns import TurnLock
 
 #: Every table of every floor; Alembic migrates exactly this.
 metadata = MetaData(
@@ -62,8 +62,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine: AsyncEngine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        # SQLite has one writer at a time: queue for it here, where waiting is cheap and fair.
-        self._writer = asyncio.Lock() if self.is_sqlite else None
+        # SQLite has one writer at a time: queue for it here, where waiting is cheap and tenants take turns.
+        self._writer = TurnLock() if self.is_sqlite else None
 
     @property
     def across(self) -> "Across":
@@ -91,7 +91,7 @@ class Database:
     async def _transaction(self, acts_for: str) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as stack:
             if self._writer is not None:
-                await stack.enter_async_context(self._writer)
+                await stack.enter_async_context(self._writer.turn_of(acts_for))
             connection = await stack.enter_async_context(self.engine.connect())
             await connection.execution_options(writes=True, acts_for=acts_for)
             async with connection.begin():
