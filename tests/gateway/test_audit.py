@@ -140,7 +140,9 @@ def test_only_what_is_a_record_itself_is_not_on_the_trail() -> None:
         "enqueue_job",
         "enqueue_batch",
         "publish_event",
+        "promote_job",
         # They change nothing.
         "validate_definition",
+        "render_email_template",
         "issue_ticket",
     }
