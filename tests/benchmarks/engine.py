@@ -208,15 +208,15 @@ def faster(name: str, ours: float, theirs: float, wanted: str) -> Figure:
     )
 
 
-async def run(folder: Path, temporal_address: str) -> list[Figure]:
+async def run(folder: Path, temporal_address: str, redis_url: str) -> list[Figure]:
     database = Database(f"sqlite:///{folder}/gateway.db")
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     plain = await Client.connect(temporal_address)
     by_hand = Worker(plain, task_queue=QUEUE, workflows=[TenActivities, ActivityApiece, Empty], activities=[read])
     async with (
-        open_lane(database, temporal_address, folder) as lane,
-        open_installation(f"sqlite:///{folder}/installation.db", temporal_address, folder) as installation,
+        open_lane(database, temporal_address, folder, redis_url=redis_url) as lane,
+        open_installation(f"sqlite:///{folder}/installation.db", redis_url, temporal_address, folder) as installation,
         by_hand,
     ):
         figures = await measure(lane, plain, installation)
@@ -230,9 +230,10 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
-        server = servers.temporal_server(Path(name) / "temporal")
-        with servers.running(server):
-            figures = asyncio.run(run(Path(name), server.address))
+        temporal = servers.temporal_server(Path(name) / "temporal")
+        valkey = servers.valkey_server(Path(name) / "valkey")
+        with servers.running(temporal), servers.running(valkey):
+            figures = asyncio.run(run(Path(name), temporal.address, valkey.url))
     show("Engine: records and codec on for ours alone", "by hand", figures, NOTES)
 
 

@@ -1,4 +1,4 @@
-"""A gateway with a worker and Valkey of its own, asked without the network between: what a caller waits for.
+"""A gateway with a worker of its own, asked without the network between: what a caller waits for.
 
 Executions are started and waited for as its routes do; its webhook is called over ASGI: every delivery is signed,
 starts an execution, and gets what its `respond` node says.
@@ -35,29 +35,26 @@ Run = Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
-async def open_installation(database_url: str, temporal_address: str, folder: Path) -> AsyncIterator["Installation"]:
-    """Open a gateway with a worker and Valkey of its own, all in this process."""
-    valkey = servers.valkey_server(folder / "valkey")
-    process = await asyncio.to_thread(servers.start, valkey)
-    settings = settings_over(database_url, valkey.url, folder)
+async def open_installation(
+    database_url: str, redis_url: str, temporal_address: str, folder: Path
+) -> AsyncIterator["Installation"]:
+    """Open a gateway with a worker, all in this process."""
+    settings = settings_over(database_url, redis_url, folder)
     settings = structs.replace(settings, temporal=await servers.own_namespace(temporal_address))
     stop = asyncio.Event()
-    try:
-        async with open_platform(settings, lazy=False) as platform:
-            async with platform.database.engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
-            worker = asyncio.create_task(_work(platform, stop))
-            try:
-                app = create_app(platform)
-                async with platform.database.across.transaction() as connection:
-                    tenant = await create_tenant(connection, "Acme")
-                async with asking(app):
-                    yield Installation(platform, app, tenant.id)
-            finally:
-                stop.set()
-                await worker
-    finally:
-        await asyncio.to_thread(servers.stop, process)
+    async with open_platform(settings, lazy=False) as platform:
+        async with platform.database.engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        worker = asyncio.create_task(_work(platform, stop))
+        try:
+            app = create_app(platform)
+            async with platform.database.across.transaction() as connection:
+                tenant = await create_tenant(connection, "Acme")
+            async with asking(app):
+                yield Installation(platform, app, tenant.id)
+        finally:
+            stop.set()
+            await worker
 
 
 async def _work(platform: Platform, stop: asyncio.Event) -> None:

@@ -9,11 +9,11 @@ from tests.benchmarks import engine, jobs
 
 @pytest.mark.timeout(300)
 async def test_the_engine_can_be_measured(
-    temporal_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    temporal_address: str, valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, small in (("ROUNDS", 1), ("WARM_UP", 1), ("CALLS", 2), ("TOTAL", 16), ("ITEMS", 30)):
         monkeypatch.setattr(engine, name, small)
-    figures = await engine.run(tmp_path, temporal_address)
+    figures = await engine.run(tmp_path, temporal_address, valkey_url)
     assert len(figures) == 8
     assert all(figure.ours for figure in figures)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import UNSET, Struct
+from redis.asyncio import Redis
 from temporalio.client import Client
 
 from internal_jobs.client import Jobs
@@ -40,6 +41,8 @@ from user_workflows.executions.starts import Starts
 from user_workflows.executions.views import Execution, Step
 from user_workflows.interpreter.messages import HISTORY_LIMIT, PARK_AFTER, TriggerCall
 from user_workflows.interpreter.queues import EXECUTION_QUEUE
+from user_workflows.live.feed import FeedWriter
+from user_workflows.live.wakeups import Wakeups
 from user_workflows.records.announcements import Announcements
 from user_workflows.triggers.schedules import Schedules
 from user_workflows.worker import run_worker
@@ -238,6 +241,7 @@ async def open_lane(
     like: Place | None = None,
     plugins: Sequence[Plugin] = PLUGINS,
     allow: Sequence[str] = (),
+    redis_url: str | None = None,
 ) -> AsyncIterator[Lane]:
     """Open a lane with a worker and a namespace of its own.
 
@@ -256,6 +260,7 @@ async def open_lane(
         like: instead of a place of its own, that of another process's lane.
         plugins: beside those that every lane has.
         allow: where plugins may reach on this machine.
+        redis_url: tells those who wait of what is committed; without, Temporal tells them of the end.
     """
     vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
     place = like or await _own_place(database, temporal_address)
@@ -287,12 +292,15 @@ async def open_lane(
         history_limit=history_limit,
         park_after=park_after,
     )
+    wakeups = Wakeups(redis_url)
+    redis = None if redis_url is None else Redis.from_url(redis_url)
     executions = Executions(
         database=database,
         vault=vault,
         workflows=workflows,
         temporal=temporal,
         starts=starts,
+        wakeups=wakeups,
         announcements=announcements,
     )
     approvals = Approvals(
@@ -314,6 +322,7 @@ async def open_lane(
             starts=starts,
             approvals=approvals,
             builds=Builds(temporal, build, queue=queue, is_alone=True),
+            feed=None if redis is None else FeedWriter(redis, vault),
             announcements=announcements,
             stop=stop,
             max_cached_executions=0 if forgetful else 1_000,
@@ -350,3 +359,6 @@ async def open_lane(
         await worker
         await jobs.close()
         await egress.close()
+        await wakeups.close()
+        if redis is not None:
+            await redis.aclose()
