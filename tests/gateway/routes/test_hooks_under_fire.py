@@ -16,8 +16,9 @@ from gateway.settings import Settings
 from tests import servers
 from tests.gateway.application import Headers, asking, new_tenant
 from tests.gateway.routes.test_hooks import BODY, hook, signed
+from user_workflows import worker
 from user_workflows.builds import Builds
-from user_workflows.records import reconcile, worker
+from user_workflows.records import reconcile
 
 #: seconds that no sender may wait
 LONGEST = 5.0
