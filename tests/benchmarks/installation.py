@@ -23,10 +23,9 @@ from plugins.storage.database import metadata
 from plugins.storage.tenants import create_tenant
 from tests import servers
 from tests.gateway.application import asking, settings_over
+from tests.gateway.working import working
 from tests.user_workflows.drawing import edges, node
-from user_workflows.builds import Builds
 from user_workflows.interpreter.messages import TriggerCall
-from user_workflows.worker import run_worker
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"order": 4711}'
@@ -41,35 +40,14 @@ async def open_installation(
     """Open a gateway with a worker, all in this process."""
     settings = settings_over(database_url, redis_url, folder)
     settings = structs.replace(settings, temporal=await servers.own_namespace(temporal_address))
-    stop = asyncio.Event()
     async with open_platform(settings, lazy=False) as platform:
         async with platform.database.engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
-        worker = asyncio.create_task(_work(platform, stop))
-        try:
-            app = create_app(platform)
-            async with platform.database.across.transaction() as connection:
-                tenant = await create_tenant(connection, "Acme")
-            async with asking(app):
-                yield Installation(platform, app, tenant.id)
-        finally:
-            stop.set()
-            await worker
-
-
-async def _work(platform: Platform, stop: asyncio.Event) -> None:
-    await run_worker(
-        temporal=platform.temporal,
-        database=platform.database,
-        vault=platform.vault,
-        registry=platform.registry,
-        host=platform.host,
-        starts=platform.starts,
-        approvals=platform.approvals,
-        builds=Builds(platform.temporal, "bench", is_alone=True),
-        feed=platform.feed,
-        stop=stop,
-    )
+        app = create_app(platform)
+        async with platform.database.across.transaction() as connection:
+            tenant = await create_tenant(connection, "Acme")
+        async with working(platform), asking(app):
+            yield Installation(platform, app, tenant.id)
 
 
 class Installation:

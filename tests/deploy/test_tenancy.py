@@ -14,10 +14,9 @@ from internal_jobs.jobs import JobRequest
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from tests.gateway.application import settings_over
+from tests.gateway.working import working
 from tests.servers import own_namespace
-from user_workflows.builds import Builds
 from user_workflows.interpreter.messages import TriggerCall
-from user_workflows.worker import run_worker
 
 TABLES = {table.name: table for table in metadata.sorted_tables if table.name != "tenants"}
 
@@ -49,27 +48,13 @@ async def platform(
 ) -> AsyncIterator[Platform]:
     url = database.engine.url.render_as_string(hide_password=False)
     settings = settings_over(url, valkey_url, tmp_path_factory.mktemp("tenancy"))
-    async with open_platform(
-        structs.replace(settings, temporal=await own_namespace(temporal_address)), lazy=False
-    ) as platform:
-        stop = asyncio.Event()
-        worker = asyncio.create_task(
-            run_worker(
-                temporal=platform.temporal,
-                database=platform.database,
-                vault=platform.vault,
-                registry=platform.registry,
-                host=platform.host,
-                starts=platform.starts,
-                approvals=platform.approvals,
-                builds=Builds(platform.temporal, "test", is_alone=True),
-                feed=platform.feed,
-                stop=stop,
-            )
-        )
+    async with (
+        open_platform(
+            structs.replace(settings, temporal=await own_namespace(temporal_address)), lazy=False
+        ) as platform,
+        working(platform),
+    ):
         yield platform
-        stop.set()
-        await worker
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

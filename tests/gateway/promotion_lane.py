@@ -24,9 +24,8 @@ from internal_jobs.worker import WorkerOptions, run_worker
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.storage.tenants import create_tenant
+from tests.gateway.working import working
 from tests.plugins.target import Target
-from user_workflows.builds import Builds
-from user_workflows.worker import run_worker as run_workflows_worker
 
 SETTLED = ("completed", "dead", "canceled", "expired")
 SLOTS: dict[Queue, int] = {"critical": 2, "default": 4, "bulk": 2}
@@ -97,28 +96,8 @@ class PromotionLane(Struct):
 
     @asynccontextmanager
     async def workflows_worker(self) -> AsyncIterator[None]:
-        stop = asyncio.Event()
-        platform = self.platform
-        running = asyncio.create_task(
-            run_workflows_worker(
-                temporal=platform.temporal,
-                database=platform.database,
-                vault=platform.vault,
-                registry=platform.registry,
-                host=platform.host,
-                starts=platform.starts,
-                approvals=platform.approvals,
-                builds=Builds(platform.temporal, "test", is_alone=True),
-                feed=platform.feed,
-                announcements=platform.announcements,
-                stop=stop,
-            )
-        )
-        try:
+        async with working(self.platform, self.platform.announcements):
             yield
-        finally:
-            stop.set()
-            await running
 
 
 @asynccontextmanager

@@ -29,10 +29,9 @@ from plugins.vault.cipher import Sealer
 from plugins.vault.errors import KeysDestroyed, Unreadable
 from plugins.vault.keys import MasterKey, tenant_keys
 from tests.gateway.application import ADMIN, Headers, asking, new_tenant
+from tests.gateway.working import working
 from tests.servers import own_namespace
-from user_workflows.builds import Builds
 from user_workflows.executions.closure import running_of
-from user_workflows.worker import run_worker
 
 WAITS = {"nodes": [{"id": "w", "pluginId": "wait", "config": {"duration": "1h"}}]}
 SETS = {"nodes": [{"id": "s", "pluginId": "set", "config": {"values": {"a": "canary"}}}]}
@@ -55,25 +54,8 @@ class House(Struct, frozen=True):
 async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Platform]:
     """A platform over a real Temporal, with a worker."""
     reached = structs.replace(settings, temporal=await own_namespace(temporal_address))
-    stop = asyncio.Event()
-    async with open_platform(reached, lazy=False) as platform:
-        worker = asyncio.create_task(
-            run_worker(
-                temporal=platform.temporal,
-                database=platform.database,
-                vault=platform.vault,
-                registry=platform.registry,
-                host=platform.host,
-                starts=platform.starts,
-                approvals=platform.approvals,
-                builds=Builds(platform.temporal, "test", is_alone=True),
-                feed=platform.feed,
-                stop=stop,
-            )
-        )
+    async with open_platform(reached, lazy=False) as platform, working(platform):
         yield platform
-        stop.set()
-        await worker
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 Routes are the same over every database; what they call is tested on both, floor by floor.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -15,9 +14,8 @@ from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database, metadata
 from tests.gateway.application import asking, settings_over
+from tests.gateway.working import working
 from tests.servers import own_namespace
-from user_workflows.builds import Builds
-from user_workflows.worker import run_worker
 
 
 @pytest.fixture(scope="session")
@@ -56,25 +54,8 @@ def client(serving: tuple[Platform, httpx.AsyncClient]) -> httpx.AsyncClient:
 async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Platform]:
     """A platform over a real Temporal, with a worker."""
     reached = structs.replace(settings, temporal=await own_namespace(temporal_address))
-    stop = asyncio.Event()
-    async with open_platform(reached, lazy=False) as platform:
-        worker = asyncio.create_task(
-            run_worker(
-                temporal=platform.temporal,
-                database=platform.database,
-                vault=platform.vault,
-                registry=platform.registry,
-                host=platform.host,
-                starts=platform.starts,
-                approvals=platform.approvals,
-                builds=Builds(platform.temporal, "test", is_alone=True),
-                feed=platform.feed,
-                stop=stop,
-            )
-        )
+    async with open_platform(reached, lazy=False) as platform, working(platform):
         yield platform
-        stop.set()
-        await worker
 
 
 @pytest.fixture
