@@ -42,6 +42,8 @@ class Received(Struct, frozen=True, kw_only=True):
     replaced: Sequence[str] = ()
     #: where starts per minute are capped
     rate: Rate | None = None
+    #: whether the promoter has something to do: somebody queues, or was let in from the queue
+    is_stirred: bool = False
 
 
 class Reception:
@@ -107,7 +109,7 @@ class Reception:
         cap, rate = ticket.caps.starts_per_minute, None
         if cap is not None:
             rate = await rate_of(connection, ticket.tenant_id, cap, ticket.at)
-        return Received(inside=let_in & inside, replaced=judgement.replaced, rate=rate)
+        return Received(inside=let_in & inside, replaced=judgement.replaced, rate=rate, is_stirred=True)
 
     async def confirm(self, tenant_id: str, handed_over: Collection[str]) -> None:
         """Note that Temporal has executions that were let in from the queue."""

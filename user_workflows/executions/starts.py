@@ -294,7 +294,7 @@ class Starts:
             )
             await reopen_on(connection, tenant_id, execution_id)
             received = await self.reception.receive(connection, ticket, [entrant])
-        self.reception.gate.stir()
+        self.reception.gate.stir(received.is_stirred)
         await self.repeat(tenant_id, execution_id)
         await self.reception.confirm(tenant_id, received.inside)
         for replaced in received.replaced:
@@ -372,7 +372,7 @@ class Starts:
             for request, one in zip(requests, started, strict=True):
                 if request.joining is not None:
                     await request.joining(connection, one.id)
-        self.reception.gate.stir()
+        self.reception.gate.stir(received.is_stirred)
         return started, received.replaced
 
     async def _queued(self, tenant_id: str, execution_id: str) -> "Row[Any] | None":

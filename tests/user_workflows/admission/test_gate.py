@@ -101,6 +101,30 @@ async def counts(lane: Lane) -> tuple[int, int, int, int]:
     return (0, 0, 0, 0) if row is None else tuple(row)  # type: ignore[return-value]
 
 
+class Counted(asyncio.Event):
+    """Counts how often it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def set(self) -> None:
+        self.times += 1
+        super().set()
+
+
+async def test_who_walks_straight_in_gives_the_promoter_nothing_to_do(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow, stirred = await holding(lane), Counted()
+    monkeypatch.setattr(lane.starts.reception.gate, "stirred", stirred)
+    for _ in range(2):
+        await lane.start(workflow)
+    assert stirred.times == 0
+    await lane.start(workflow)
+    assert stirred.times == 1
+
+
 async def test_who_finds_no_slot_waits_in_line_and_is_let_in_when_one_is_free(lane: Lane) -> None:
     workflow = await holding(lane)
     started = [await lane.start(workflow) for _ in range(4)]
