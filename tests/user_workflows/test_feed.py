@@ -19,7 +19,7 @@ from plugins.vault.keys import MasterKey, Vault
 from tests.servers import running, valkey_server
 from user_workflows.errors import FeedUnavailable
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
-from user_workflows.live.feed import LARGEST_OUTPUT, FeedEvent, FeedReader, FeedWriter
+from user_workflows.live.feed import LARGEST_OUTPUT, FeedEvent, FeedReader, FeedWriter, is_place, stream_of
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -82,8 +82,10 @@ async def test_what_is_late_and_what_is_repeated_is_not_told_again(feed: Feed) -
         )
         events = await feed.read_until(place, lambda event: event.data.get("output") == [1])
         # From any place on, the same events follow.
-        assert await feed.reader.read(feed.tenant_id, events[1].id) == events[2:]
-        assert await feed.reader.holds(feed.tenant_id, events[0].id)
+        for number, event in enumerate(events, 1):
+            if number < len(events):
+                assert await feed.reader.read(feed.tenant_id, event.id) == events[number:]
+            assert await feed.reader.holds(feed.tenant_id, event.id)
         assert not await feed.reader.holds(feed.tenant_id, "1-0")
         assert not await feed.reader.holds(feed.tenant_id, "99999999999999-0")
     assert [(event.type, event.data.get("nodeId"), event.data["status"]) for event in events] == [
@@ -94,6 +96,19 @@ async def test_what_is_late_and_what_is_repeated_is_not_told_again(feed: Feed) -
     ]
     assert events[0].data["output"] == {"n": 1}
     assert "output" not in events[2].data
+
+
+async def test_what_another_release_wrote_is_a_gap(feed: Feed) -> None:
+    with running(feed.server):
+        place = await feed.reader.end(feed.tenant_id)
+        await feed.redis.xadd(stream_of(feed.tenant_id), {"execution": "ex_1", "event": b"sealed otherwise"})
+        (event,) = await feed.reader.read(feed.tenant_id, place)
+    assert event.type == "gap"
+
+
+@pytest.mark.parametrize("text", ["", "1", "1-", "-1", "1-1.", "1-1.1.1", "1-1x", "٣-1", "1" * 30 + "-1"])
+def test_what_is_no_place(text: str) -> None:
+    assert not is_place(text)
 
 
 async def test_an_outage_leaves_a_gap(feed: Feed) -> None:
