@@ -89,7 +89,7 @@ class _Capture(Interceptor):
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         captured = self._captured
-        input.unsafe_extern_functions[EMIT] = lambda record: None
+        input.unsafe_extern_functions[EMIT] = lambda record, is_awaited: None
 
         class Outbound(WorkflowOutboundInterceptor):
             def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:

@@ -86,7 +86,7 @@ async def test_an_older_record_never_overwrites_a_newer_one(database: Database, 
     assert found["a"].status == "completed"
 
 
-async def test_what_is_told_in_quick_succession_is_written_at_once(database: Database, tmp_path: Path) -> None:
+async def test_what_is_told_in_quick_succession_is_written_together(database: Database, tmp_path: Path) -> None:
     written: list[Collection[ExecutionRecord]] = []
     async with writing(database, tmp_path, written) as writer:
         for seq in (1000, 2000, 3000):
@@ -107,6 +107,21 @@ async def test_what_nobody_waits_for_is_written_soon(database: Database, tmp_pat
                 await asyncio.sleep(0.01)
         _, found = await rows(database)
     assert list(found) == ["a"]
+
+
+async def test_what_somebody_waits_for_takes_the_rest_along_at_once(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("user_workflows.records.writer.LINGER", 3_600.0)
+    written: list[Collection[ExecutionRecord]] = []
+    async with writing(database, tmp_path, written) as writer:
+        writer.put(record(1000, step("a", 1000)))
+        writer.put(record(2000, step("b", 2000)), is_awaited=True)
+        async with asyncio.timeout(10):
+            while not written:
+                await asyncio.sleep(0.01)
+        _, found = await rows(database)
+    assert list(found) == ["a", "b"]
 
 
 async def test_a_closed_execution_stays_closed(database: Database, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.servers import running, valkey_server
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane
 from user_workflows.executions.waiting import Waiting
-from user_workflows.live.wakeups import Wakeups, channel_of
+from user_workflows.live.wakeups import END, Wakeups, channel_of
 
 PATIENCE = 20.0
 
@@ -44,9 +44,9 @@ async def execution_id(lane: Lane) -> AsyncIterator[str]:
     await lane.executions.terminate(lane.tenant_id, id)
 
 
-async def tell(redis: "Redis", tenant_id: str, execution_id: str) -> int:
+async def tell(redis: "Redis", tenant_id: str, execution_id: str, word: bytes = b"") -> int:
     """Say the word, and return how many heard it."""
-    return int(await redis.publish(channel_of(tenant_id, execution_id), b""))
+    return int(await redis.publish(channel_of(tenant_id, execution_id), word))
 
 
 async def until_heard(redis: "Redis", tenant_id: str, execution_id: str) -> None:
@@ -117,6 +117,21 @@ async def test_two_wait_for_one(lane: Lane, execution_id: str, valkey_url: str) 
         async with wakeups.of(lane.tenant_id, execution_id) as second:
             await heard_by(first, second)
         await heard_by(first)
+
+
+async def test_who_waits_for_the_end_sleeps_until_then(lane: Lane, execution_id: str, valkey_url: str) -> None:
+    async with (
+        listening(valkey_url) as wakeups,
+        Redis.from_url(valkey_url) as redis,
+        wakeups.of(lane.tenant_id, execution_id) as news,
+        wakeups.of(lane.tenant_id, execution_id, only_end=True) as end,
+    ):
+        await until_heard(redis, lane.tenant_id, execution_id)
+        async with asyncio.timeout(PATIENCE):
+            await news.wait()
+            assert not end.is_set()
+            await tell(redis, lane.tenant_id, execution_id, END)
+            await end.wait()
 
 
 async def test_without_redis_the_end_is_heard_of(lane: Lane) -> None:

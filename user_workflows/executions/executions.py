@@ -166,7 +166,7 @@ class Executions:
             execution = await self._read(tenant_id, execution_id)
             return execution if execution.is_closed else None
 
-        seen = await self.until(closed, tenant_id, execution_id, timeout=timeout)
+        seen = await self.until(closed, tenant_id, execution_id, timeout=timeout, only_end=True)
         return await self._read(tenant_id, execution_id) if seen is None else seen
 
     async def until(
@@ -177,12 +177,13 @@ class Executions:
         *,
         timeout: float,
         pause: float | None = None,
+        only_end: bool = False,
     ) -> T | None:
         """Return what is to be seen of an execution as soon as it is there; ``None``: it is over, or the time is.
 
         The record of one that is over is closed. See `Waiting.until`.
         """
-        seen = await self._waiting.until(look, tenant_id, execution_id, timeout=timeout, pause=pause)
+        seen = await self._waiting.until(look, tenant_id, execution_id, timeout=timeout, pause=pause, only_end=only_end)
         if seen is False:
             return None
         if seen is not True:

@@ -45,6 +45,7 @@ class Waiting:
         *,
         timeout: float,
         pause: float | None = None,
+        only_end: bool = False,
     ) -> T | bool:
         """Look whenever something of an execution has been committed, until there is something to be seen.
 
@@ -54,6 +55,7 @@ class Waiting:
             execution_id: which one.
             timeout: seconds.
             pause: seconds after which to look though nothing was heard, ever longer ones; ``None``: not to.
+            only_end: there is nothing to be seen before the record is closed.
 
         Returns:
             what was seen; else whether the execution is over, and then it is to be looked at once more.
@@ -61,7 +63,8 @@ class Waiting:
         delay = HEAD_START if self._wakeups.are_heard else 0.0
         over = asyncio.create_task(self._is_over(tenant_id, execution_id, delay))
         try:
-            async with asyncio.timeout(timeout), self._wakeups.of(tenant_id, execution_id) as news:
+            heard = self._wakeups.of(tenant_id, execution_id, only_end=only_end)
+            async with asyncio.timeout(timeout), heard as news:
                 while not await _either(over, news, pause):
                     news.clear()
                     if (seen := await look()) is not None:

@@ -15,7 +15,7 @@ from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord, ExecutionStatus, StartExecution
 from user_workflows.interpreter.node import NodeState
 
-#: the name under which the worker lends the function that takes an `ExecutionRecord`
+#: the name under which the worker lends the function that takes an `ExecutionRecord`, and whether somebody waits for it
 EMIT = "gateway_emit_record"
 
 
@@ -36,8 +36,8 @@ class Emitter:
         if self._must_tell_all:
             self._must_tell_all = False
             changed = self._journal.all()
-        emit: Callable[[ExecutionRecord], None] = workflow.extern_functions()[EMIT]
-        emit(self._record(status, changed))
+        emit: Callable[[ExecutionRecord, bool], None] = workflow.extern_functions()[EMIT]
+        emit(self._record(status, changed), any(map(_answers, changed)))
 
     def checkpoint(self, status: ExecutionStatus) -> ExecutionRecord:
         """Return the record of every step that was not told of yet, before another run goes on."""
@@ -85,3 +85,8 @@ class Emitter:
             started_at=self._started_at,
             steps=tuple(state.record() for state in states),
         )
+
+
+def _answers(state: NodeState) -> bool:
+    """Return whether a caller may wait for what a node came to."""
+    return state.node.plugin == "respond" and state.status == "completed"

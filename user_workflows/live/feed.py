@@ -20,7 +20,7 @@ from plugins.vault.cipher import Sealer
 from plugins.vault.keys import Vault
 from user_workflows.errors import FeedUnavailable
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
-from user_workflows.live.wakeups import channel_of
+from user_workflows.live.wakeups import END, channel_of
 from user_workflows.metrics import FEED_LOST
 from user_workflows.recent import Recent
 
@@ -104,7 +104,8 @@ class FeedWriter:
         tenants = {record.tenant_id for record in records} | missed
         async with self._redis.pipeline(transaction=False) as pipeline:
             for record in records:
-                pipeline.publish(channel_of(record.tenant_id, record.execution_id), b"")
+                word = b"" if record.closed_at is None else END
+                pipeline.publish(channel_of(record.tenant_id, record.execution_id), word)
             for tenant_id in missed:
                 pipeline.xadd(stream_of(tenant_id), {"gap": b""}, maxlen=LENGTH)
             for record in records:

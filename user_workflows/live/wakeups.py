@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import structlog
 from redis.asyncio import Redis
@@ -28,8 +29,17 @@ _IDLE = "executions:idle"
 _log = structlog.get_logger(__name__)
 
 
+#: the word where the record is closed now
+END = b"end"
+
+
 def channel_of(tenant_id: str, execution_id: str) -> str:
     return f"{tenant_id}:committed:{execution_id}"
+
+
+class _Waiter(NamedTuple):
+    news: asyncio.Event
+    only_end: bool
 
 
 class Wakeups:
@@ -41,7 +51,7 @@ class Wakeups:
 
     def __init__(self, redis_url: str | None = None) -> None:
         self._redis = None if redis_url is None else Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0))
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, list[_Waiter]] = {}
         self._subscribed: PubSub | None = None
         self._listening: asyncio.Task[None] | None = None
 
@@ -51,20 +61,20 @@ class Wakeups:
         return self._subscribed is not None
 
     @asynccontextmanager
-    async def of(self, tenant_id: str, execution_id: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever something of the execution has been committed; clear it before looking."""
+    async def of(self, tenant_id: str, execution_id: str, *, only_end: bool = False) -> AsyncIterator[asyncio.Event]:
+        """An event that is set when something of the execution, or else its end, was committed; clear it, then look."""
         if self._listening is None and self._redis is not None:
             self._listening = asyncio.create_task(self._listen(self._redis))
-        channel, news = channel_of(tenant_id, execution_id), asyncio.Event()
-        waiting = self._waiting.setdefault(channel, set())
-        waiting.add(news)
+        channel, waiter = channel_of(tenant_id, execution_id), _Waiter(asyncio.Event(), only_end)
+        waiting = self._waiting.setdefault(channel, [])
+        waiting.append(waiter)
         try:
             if self._subscribed is not None and len(waiting) == 1:
                 with contextlib.suppress(RedisError, OSError):
                     await self._subscribed.subscribe(channel)
-            yield news
+            yield waiter.news
         finally:
-            waiting.discard(news)
+            waiting.remove(waiter)
             if not waiting:
                 self._waiting.pop(channel, None)
                 if self._subscribed is not None:
@@ -86,10 +96,15 @@ class Wakeups:
                     self._subscribed = words
                     while True:
                         word = await words.get_message(timeout=PATIENCE)
-                        for news in self._waiting.get(word["channel"].decode(), ()) if word else ():
-                            news.set()
+                        if word is not None:
+                            self._hear(word["channel"].decode(), word["data"])
             except (RedisError, OSError) as error:
                 _log.warning("wakeups.lost", error=str(error), effect="ends of executions are heard of a little later")
             finally:
                 self._subscribed = None
             await asyncio.sleep(PAUSE)
+
+    def _hear(self, channel: str, word: bytes) -> None:
+        for waiter in self._waiting.get(channel, ()):
+            if word == END or not waiter.only_end:
+                waiter.news.set()

@@ -26,8 +26,8 @@ from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
 from user_workflows.metrics import RECORDS_DELAYED
 from user_workflows.records.announcements import Announcements, Ending
 
-#: seconds between two transactions of a busy worker: what is told meanwhile shares the next, so that a short execution
-#: is written once. Nobody who watches notices, and a worker that dies loses no more than a replay tells again.
+#: seconds that what is told waits for what follows, to share a transaction with it: a short execution is written once,
+#: at its end. Nobody who watches notices, and a worker that dies loses no more than a replay tells again.
 LINGER = 0.1
 
 _Key = tuple[str, str]
@@ -68,8 +68,8 @@ def merge(older: ExecutionRecord, newer: ExecutionRecord) -> ExecutionRecord:
 class RecordWriter:
     """Writes records behind the interpreter's back, many in one transaction.
 
-    `put` may be called from any thread and never waits; what it takes is written at once, or `LINGER` after what was
-    written last. `write` waits for the commit, and for nothing else.
+    `put` may be called from any thread and never waits; what it takes is written within `LINGER`, or at once where
+    somebody waits for it. `write` waits for the commit, and for nothing else.
 
     Args:
         database: holds the rows.
@@ -99,11 +99,10 @@ class RecordWriter:
         #: everything that waits is to be written; else only what a `write` waits for
         self._is_due = False
         self._timer: asyncio.TimerHandle | None = None
-        self._written_at = -LINGER
         self._awake = asyncio.Event()
 
-    def put(self, record: ExecutionRecord) -> None:
-        self._loop.call_soon_threadsafe(self._add, record)
+    def put(self, record: ExecutionRecord, is_awaited: bool = False) -> None:
+        self._loop.call_soon_threadsafe(self._add, record, 0.0 if is_awaited else LINGER)
 
     async def write(self, record: ExecutionRecord) -> None:
         """Write `record`, and what waits before it, and return when it is committed.
@@ -111,7 +110,7 @@ class RecordWriter:
         Raises:
             Exception: it could not be; the record is kept and tried again all the same.
         """
-        self._add(record)
+        self._add(record, LINGER)
         written = self._loop.create_future()
         self._waiters.setdefault(_key(record), []).append(written)
         self._awake.set()
@@ -130,11 +129,17 @@ class RecordWriter:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.shield(self._flush())
 
-    def _add(self, record: ExecutionRecord) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._written_at + LINGER, self._fall_due)
+    def _add(self, record: ExecutionRecord, delay: float) -> None:
+        if self._timer is None or not delay:
+            self._stop_timer()
+            self._timer = self._loop.call_later(delay, self._fall_due)
         waiting = self._pending.get(_key(record))
         self._pending[_key(record)] = record if waiting is None else merge(waiting, record)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _fall_due(self) -> None:
         self._timer = None
@@ -145,11 +150,9 @@ class RecordWriter:
         waiters, self._waiters = self._waiters, {}
         chosen = [*self._pending] if self._is_due else [key for key in waiters if key in self._pending]
         batch = [self._pending.pop(key) for key in chosen]
-        if not self._pending and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._pending:
+            self._stop_timer()
         self._is_due = False
-        self._written_at = self._loop.time()
         self._awake.clear()
         failed = await self._write_or_return(batch)
         if len(failed) > 1 and not isinstance(failed[0][1], OUTAGE):
@@ -158,7 +161,7 @@ class RecordWriter:
         for record, error in failed:
             RECORDS_DELAYED.inc()
             _log.warning("record.delayed", execution_id=record.execution_id, error=f"{type(error).__name__}: {error}")
-            self._add(record)
+            self._add(record, LINGER)
             _settle(waiters.pop(_key(record), ()), error)
         for futures in waiters.values():
             _settle(futures, None)
