@@ -16,10 +16,10 @@ class Figure(Struct, frozen=True, kw_only=True):
     wanted: str = "–"
 
 
-def show(title: str, baseline: str, figures: Sequence[Figure], notes: str) -> None:
+def show(title: str, baseline: str, figures: Sequence[Figure], notes: str, *, ours: str = "ours") -> None:
     """Print a table of figures, with the load beside which they were measured."""
     one, five, _ = os.getloadavg()
-    table = Table("figure", "ours", baseline, "ratio", "wanted", title=f"{title} (load {one:.0f}, before {five:.0f})")
+    table = Table("figure", ours, baseline, "ratio", "wanted", title=f"{title} (load {one:.0f}, before {five:.0f})")
     for figure in figures:
         table.add_row(figure.name, figure.ours, figure.baseline, figure.ratio, figure.wanted)
     console = Console(width=120)

