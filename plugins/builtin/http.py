@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from plugins import DURATION_PATTERN, Context, Effect, Response, Slot, parse_duration, plugin
 from plugins.builtin.authentication import authentication
+from plugins.builtin.content_type import charset, media_type
 from plugins.builtin.status import status_error
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
@@ -113,7 +114,7 @@ def encode_body(body: Any, content_type: str | None) -> tuple[bytes | None, str 
         return None, None
     if isinstance(body, str):
         return body.encode(), "text/plain; charset=utf-8"
-    if isinstance(body, Mapping) and content_type is not None and _media_type(content_type) == _FORM:
+    if isinstance(body, Mapping) and content_type is not None and media_type(content_type) == _FORM:
         fields = {
             name: [_text(each) for each in value] if isinstance(value, list) else _text(value)
             for name, value in body.items()
@@ -126,16 +127,16 @@ def encode_body(body: Any, content_type: str | None) -> tuple[bytes | None, str 
 def decode_body(response: Response) -> Any:
     """Return the body as JSON, as text, or in base64, as `HttpResponse.body` says."""
     content_type = response.headers.get("content-type", "")
-    media_type = _media_type(content_type)
-    if media_type == _JSON or media_type.endswith("+json"):
+    found = media_type(content_type)
+    if found == _JSON or found.endswith("+json"):
         try:
             return msgspec.json.decode(response.content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
     try:
-        return response.content.decode(_charset(content_type))
+        return response.content.decode(charset(content_type) or "utf-8")
     except (UnicodeDecodeError, LookupError):
-        if media_type.startswith("text/"):
+        if found.startswith("text/"):
             return response.content.decode("utf-8", "replace")
         return base64.b64encode(response.content).decode()
 
@@ -143,15 +144,3 @@ def decode_body(response: Response) -> Any:
 def _text(value: Any) -> str:
     """Return a value as it stands in a header, a query or a form: strings bare, the rest as JSON has it."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-def _charset(content_type: str) -> str:
-    for parameter in content_type.split(";")[1:]:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip('"')
-    return "utf-8"

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage, MIMEPart
 from email.policy import SMTP, SMTPUTF8
+from typing import Any
 
 from msgspec import Struct
 
@@ -70,14 +71,10 @@ def _write_body(message: EmailMessage, letter: Letter) -> None:
 
 
 def _attach(message: EmailMessage, page: MIMEPart | None, file: File) -> None:
+    maintype, _, subtype = file.content_type.partition("/")
+    params = None if file.charset is None else {"charset": file.charset}
+    written: dict[str, Any] = {"maintype": maintype, "subtype": subtype, "filename": file.filename, "params": params}
     if page is None:
-        message.add_attachment(file.content, maintype=file.maintype, subtype=file.subtype, filename=file.filename)
-        return
-    page.add_related(
-        file.content,
-        maintype=file.maintype,
-        subtype=file.subtype,
-        filename=file.filename,
-        disposition="inline",
-        cid=f"<{file.content_id}>",
-    )
+        message.add_attachment(file.content, **written)
+    else:
+        page.add_related(file.content, **written, disposition="inline", cid=f"<{file.content_id}>")
