@@ -6,10 +6,11 @@ travels: Temporal takes 2 MB a payload, 4 MB a message, and keeps every byte in 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, Self
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import zstandard
@@ -50,6 +51,9 @@ _MAX_PLAIN = MAX_PAYLOAD + 1024
 #: packed bytes above which a payload is stored, and a claim to it travels: a hundred that are just below fit into one
 #: message of 4 MB
 CLAIM_BYTES = 32 * 1024
+
+#: workflows whose converters are kept
+_REMEMBERED = 4_096
 
 _compressor = zstandard.ZstdCompressor(level=1)
 _decompressor = zstandard.ZstdDecompressor()
@@ -124,15 +128,15 @@ class TenantCodec(PayloadCodec, WithSerializationContext):
         self._is_local = is_local
 
     def with_context(self, context: SerializationContext) -> "TenantCodec":
-        match context:
-            case WorkflowSerializationContext() | ActivitySerializationContext() if context.workflow_id:
-                tenant_id, _, rest = context.workflow_id.partition("/")
-                # Only an execution has a record to live as long as; what fires one is small.
-                owner = rest if rest and "/" not in rest else None
-                is_local = isinstance(context, ActivitySerializationContext) and context.is_local
-                return TenantCodec(self._vault, self._blobs, tenant_id, owner, is_local=is_local)
-            case _:
-                return self
+        belonging = _belonging(context)
+        return self if belonging is None else self.of(belonging)
+
+    def of(self, belonging: "_Belonging") -> "TenantCodec":
+        """Return the codec of what belongs to a workflow."""
+        tenant_id, _, rest = belonging.workflow_id.partition("/")
+        # Only an execution has a record to live as long as; what fires one is small.
+        owner = rest if rest and "/" not in rest else None
+        return TenantCodec(self._vault, self._blobs, tenant_id, owner, is_local=belonging.is_local)
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         if self._tenant_id is None:
@@ -193,17 +197,41 @@ def _blob_place(claim: Claim) -> str:
     return f"blob:{claim.owner}:{claim.id}"
 
 
+class _Belonging(NamedTuple):
+    """What a payload belongs to."""
+
+    workflow_id: str
+    is_local: bool
+
+
+def _belonging(context: SerializationContext) -> _Belonging | None:
+    match context:
+        case WorkflowSerializationContext() if context.workflow_id:
+            return _Belonging(context.workflow_id, False)
+        case ActivitySerializationContext() if context.workflow_id:
+            return _Belonging(context.workflow_id, context.is_local)
+        case _:
+            return None
+
+
 class TenantDataConverter(DataConverter):
     """Gives its codec the context of each payload, and spares the parts that know none.
 
-    The SDK asks several times for every payload, and would make all of them anew each time.
+    The SDK asks several times for every payload: what was made for a workflow is remembered.
     """
 
     def with_context(self, context: SerializationContext) -> Self:
-        if not isinstance(self.payload_codec, TenantCodec):
-            return self
+        belonging = _belonging(context)
+        return self if belonging is None else self._of(belonging)
+
+    @cached_property
+    def _of(self) -> "Callable[[_Belonging], Self]":
+        return lru_cache(maxsize=_REMEMBERED)(self._make)
+
+    def _make(self, belonging: "_Belonging") -> Self:
         made = copy(self)
-        object.__setattr__(made, "payload_codec", self.payload_codec.with_context(context))
+        if isinstance(self.payload_codec, TenantCodec):
+            object.__setattr__(made, "payload_codec", self.payload_codec.of(belonging))
         return made
 
 

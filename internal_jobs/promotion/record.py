@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -52,6 +52,11 @@ class PromotedEnd(Struct, frozen=True, kw_only=True):
     result: Any = None
     error_type: str | None = None
     message: str | None = None
+
+
+_PROMOTED = select(jobs).where(
+    jobs.c.promoted_to.in_(bindparam("executions", expanding=True)), jobs.c.status == "promoted"
+)
 
 
 async def find_promotable(database: Database, vault: Vault, tenant_id: str, job_id: str) -> Promotable:
@@ -99,8 +104,7 @@ async def claim_on(
 async def settle_on(connection: AsyncConnection, sealers: Mapping[str, Sealer], ends: Sequence[PromotedEnd]) -> None:
     """Close the jobs that went on as these executions; most executions stand for none."""
     by_execution = {end.execution_id: end for end in ends}
-    query = select(jobs).where(jobs.c.promoted_to.in_(by_execution), jobs.c.status == "promoted")
-    for row in (await connection.execute(query)).all():
+    for row in (await connection.execute(_PROMOTED, {"executions": [*by_execution]})).all():
         end = by_execution[row.promoted_to]
         if row.tenant_id == end.tenant_id:
             await connection.execute(_this(row).values(_closing(row, end, sealers[row.tenant_id])))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.client import JobRequest, Jobs
@@ -25,6 +25,13 @@ SEND = "webhook.send"
 
 #: A dozen attempts within about three days, each up to a quarter earlier than the last figure says.
 PATIENCE = Retry(max_attempts=12, initial_interval="5s", backoff=5.0, max_interval="12h")
+
+
+_LISTENING = (
+    select(endpoints.c.tenant_id)
+    .where(endpoints.c.tenant_id.in_(bindparam("tenants", expanding=True)), endpoints.c.enabled)
+    .distinct()
+)
 
 
 class Sending(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -107,8 +114,7 @@ class Publisher:
 
     async def listening(self, connection: AsyncConnection, tenant_ids: Collection[str]) -> Collection[str]:
         """Return those of the tenants that have an endpoint which is told of anything."""
-        query = select(endpoints.c.tenant_id).where(endpoints.c.tenant_id.in_(tenant_ids), endpoints.c.enabled)
-        return set((await connection.execute(query.distinct())).scalars())
+        return set((await connection.execute(_LISTENING, {"tenants": [*tenant_ids]})).scalars())
 
     async def start(self, connection: AsyncConnection, tenant_id: str, delivery: Row[Any], url: str) -> str:
         """Make the job of a delivery, in the caller's transaction, and return its id."""

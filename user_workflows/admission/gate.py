@@ -227,13 +227,9 @@ class Gate:
 
     async def is_expected(self, tenant_id: str, execution_id: str) -> bool:
         """Return whether an execution is open that Temporal may know nothing of, for the queue it came through."""
-        query = select(executions.c.id).where(
-            *_one(tenant_id, execution_id),
-            executions.c.admission.in_(("delayed", "waiting", "admitted")),
-            executions.c.parked_at.is_(None),
-        )
         async with self._database.read(tenant_id) as connection:
-            return (await connection.execute(query)).first() is not None
+            found = await connection.execute(_EXPECTED, {"tenant_id": tenant_id, "execution_id": execution_id})
+            return found.first() is not None
 
     def stir(self, is_stirred: bool = True) -> None:
         """Say, after the commit, that somebody was let in."""
@@ -278,6 +274,12 @@ _TAKE = (
     )
 )
 
+_EXPECTED = select(executions.c.id).where(
+    executions.c.tenant_id == bindparam("tenant_id"),
+    executions.c.id == bindparam("execution_id"),
+    executions.c.admission.in_(("delayed", "waiting", "admitted")),
+    executions.c.parked_at.is_(None),
+)
 _KEYS = tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True))
 _LEAVING = select(executions.c.tenant_id, executions.c.id, executions.c.admission).where(
     _KEYS, executions.c.admission != "ending", executions.c.closed_at.is_not(None)
