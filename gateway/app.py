@@ -82,6 +82,9 @@ def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) 
                 _install(app.state, platform)
                 yield
 
+    def part(name: str) -> Callable[[], Any]:
+        return lambda: getattr(app.state.platform, name)
+
     app = Litestar(
         ROUTES if routes is None else routes,
         lifespan=[lifespan],
@@ -89,8 +92,8 @@ def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) 
         middleware=[Authentication(), WellFormedPath(), Idempotency(), Audited()],
         dependencies={
             "principal": Provide(_principal, sync_to_thread=False),
-            "authenticator": Provide(_authenticator, sync_to_thread=False),
-            **{name: Provide(_part(name), sync_to_thread=False) for name in _PARTS},
+            "authenticator": Provide(lambda: app.state.authenticator, sync_to_thread=False),
+            **{name: Provide(part(name), sync_to_thread=False) for name in _PARTS},
         },
         dto=JsonBody,
         return_dto=None,
@@ -104,6 +107,7 @@ def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) 
     )
     check_permissions(app)
     describe_routes(app)
+    _provide_in_turn(app)
     app.asgi_handler = Observed(Unread(app.asgi_handler))
     return app
 
@@ -142,13 +146,13 @@ def _principal(request: Request[Any, Principal, Any]) -> Principal:
     return request.auth
 
 
-def _authenticator(state: State) -> Authenticator:
-    authenticator: Authenticator = state.authenticator
-    return authenticator
+def _provide_in_turn(app: Litestar) -> None:
+    """Have dependencies provided one after another.
 
-
-def _part(name: str) -> Callable[[State], Any]:
-    def provide(state: State) -> Any:
-        return getattr(state.platform, name)
-
-    return provide
+    The framework starts a task for each, so that those which wait do so together; ours are there already, and the tasks
+    would cost more than most handlers.
+    """
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for _, parameters in route.route_handler_map.values():
+                parameters.dependency_batches = [{each} for batch in parameters.dependency_batches for each in batch]

@@ -39,7 +39,7 @@ class Unread:
                 taken += len((await receive_noting()).get("body", b""))
 
         async def send_heard(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400 and _sends_body(scope):
+            if message["type"] == "http.response.start" and message["status"] >= 400 and more and _sends_body(scope):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(take_in(), PATIENCE)
             await send(message)

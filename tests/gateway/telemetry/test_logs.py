@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import structlog
@@ -35,6 +36,17 @@ def test_our_lines_and_those_of_libraries_have_one_form() -> None:
     assert (ours["event"], ours["level"], ours["logger"], ours["count"]) == ("thing.done", "info", "ours", 1)
     assert (theirs["event"], theirs["level"], theirs["kind"]) == ("thing broke", "warning", "y")
     assert "color_message" not in theirs
+
+
+def test_a_line_stays_one_line_of_ascii_whatever_is_logged() -> None:
+    stream = io.StringIO()
+    configure_logs("json", "info", process="serve", stream=stream)
+    structlog.get_logger("ours").info("thing.done", text="a\nb\u2028\x9b\udc80", at=datetime(2026, 1, 2, tzinfo=UTC))
+    structlog.get_logger("ours").debug("not shown")
+    assert stream.getvalue().isascii()
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["text"] == "a\nb\u2028\x9b\udc80"
+    assert json.loads(line)["at"] == "2026-01-02 00:00:00+00:00"
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
