@@ -8,6 +8,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
     Components,
+    OpenAPIHeader,
     OpenAPIMediaType,
     OpenAPIResponse,
     Operation,
@@ -24,6 +25,7 @@ from litestar.types.internal_types import PathParameterDefinition
 
 from gateway.auth.permissions import PUBLIC, requires
 from gateway.problems import KINDS, MEDIA_TYPE
+from gateway.rates import RATE_HEADERS
 
 _KEY = "apiKey"
 _TEXT = Schema(type=OpenAPIType.STRING)
@@ -46,6 +48,13 @@ _PROBLEM = Schema(
         "errors": Schema(type=OpenAPIType.ARRAY, items=_FAULT),
         "traceId": _TEXT,
     },
+)
+_RETRY_AFTER = OpenAPIHeader(
+    schema=Schema(type=OpenAPIType.INTEGER, minimum=1),
+    description=(
+        "Of 429 and 503: seconds until it is worth another try. Exact for starts per minute and executions per month; "
+        "an estimate, of 1 to 60, where an execution has to end first."
+    ),
 )
 _IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
@@ -92,9 +101,14 @@ def _describe(operation: Operation, method: str, handler: HTTPRouteHandler) -> N
     responses.pop("400", None)
     responses["default"] = OpenAPIResponse(
         description="A problem.",
+        headers={"Retry-After": _RETRY_AFTER},
         content={MEDIA_TYPE: OpenAPIMediaType(schema=Reference(ref="#/components/schemas/Problem"))},
     )
     operation.responses = responses
+    if handler.opt.get("paced"):
+        for response in responses.values():
+            if isinstance(response, OpenAPIResponse):
+                response.headers = {**(response.headers or {}), **RATE_HEADERS}
     if isinstance(operation.request_body, RequestBody) and handler.parsed_data_field is not None:
         operation.request_body.required = not handler.parsed_data_field.is_optional
     permission = handler.opt.get("permission")

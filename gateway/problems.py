@@ -40,7 +40,6 @@ from plugins.vault.errors import (
     KeysDestroyed,
     NotAuthorizable,
 )
-from user_workflows.admission.caps import Rate
 from user_workflows.errors import (
     Conflict,
     EngineUnavailable,
@@ -169,12 +168,7 @@ def _retry_after(seconds: float) -> dict[str, str]:
 
 
 def _over_cap(error: OverCap) -> dict[str, str]:
-    # When an execution ends nobody knows: whoever asks may ask again soon.
-    headers = _retry_after(1 if error.retry_after is None else max(1.0, error.retry_after))
-    if error.starts_per_minute is not None:
-        rate = Rate(limit=error.starts_per_minute, remaining=0, reset=error.retry_after or 0)
-        headers |= rate_headers(rate)
-    return headers
+    return _retry_after(max(1.0, error.retry_after)) | rate_headers(error.rate)
 
 
 def _sentence(message: str) -> str:

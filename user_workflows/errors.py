@@ -18,6 +18,7 @@ Messages are fit to show to a user and say how to mend.
 
 from collections.abc import Sequence
 
+from user_workflows.admission.caps import Rate
 from user_workflows.definition.model import Fault
 
 
@@ -96,12 +97,12 @@ class StaleRevision(Conflict):
 class OverCap(WorkflowsError):
     """A cap is reached, and the workflow says that starts over a cap are refused."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None, starts_per_minute: int | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float, rate: Rate | None = None) -> None:
         super().__init__(message)
-        #: seconds after which the cap allows another; ``None``: when an execution ends
+        #: seconds until it is worth another try: exact where the clock decides, else an estimate (`expected_wait`)
         self.retry_after = retry_after
-        #: of the tenant, where that is the cap
-        self.starts_per_minute = starts_per_minute
+        #: how the tenant stands, where its starts per minute are capped
+        self.rate = rate
 
 
 class InputTooLarge(WorkflowsError):

@@ -15,9 +15,12 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.idempotency.middleware import effect_key
+from gateway.rates import PACED, rate_headers
 from gateway.routes.dry_run import DryRun
 from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE
+from user_workflows.admission.caps import Rate
+from user_workflows.admission.tenant_caps import TenantCaps
 from user_workflows.executions.controls import Controls
 from user_workflows.executions.executions import Executions
 from user_workflows.executions.redo import Redo
@@ -85,7 +88,7 @@ async def skip_node(
 
 @post(
     "/v1/executions/{execution_id:str}/retry",
-    opt=requires("executions.control"),
+    opt=requires("executions.control") | PACED,
     status_code=HTTP_202_ACCEPTED,
     responses=_PLANNED,
 )
@@ -95,6 +98,7 @@ async def retry_execution(
     principal: NamedDependency[Principal],
     controls: NamedDependency[Controls],
     executions: NamedDependency[Executions],
+    tenant_caps: NamedDependency[TenantCaps],
     dry_run: DryRun = False,
     data: JSONBody[NoFields | None] = None,
 ) -> Response[Execution | Redo]:
@@ -102,12 +106,16 @@ async def retry_execution(
     if dry_run:
         return _foreseen(await controls.plan_retry(principal.tenant_id, execution_id))
     await controls.retry(principal.tenant_id, execution_id)
-    return Response(await executions.get(principal.tenant_id, execution_id), status_code=HTTP_202_ACCEPTED)
+    return Response(
+        await executions.get(principal.tenant_id, execution_id),
+        status_code=HTTP_202_ACCEPTED,
+        headers=rate_headers(await tenant_caps.rate(principal.tenant_id)),
+    )
 
 
 @post(
     "/v1/executions/{execution_id:str}/rerun",
-    opt=requires("executions.start"),
+    opt=requires("executions.start") | PACED,
     status_code=HTTP_202_ACCEPTED,
     responses=_PLANNED,
 )
@@ -118,26 +126,26 @@ async def rerun_execution(
     data: JSONBody[Rerun],
     principal: NamedDependency[Principal],
     controls: NamedDependency[Controls],
+    tenant_caps: NamedDependency[TenantCaps],
     dry_run: DryRun = False,
 ) -> Response[Execution | Redo]:
     """Run a node, and what is downstream of it, again in a new execution; all else is reused."""
     if dry_run:
         return _foreseen(await controls.plan_rerun(principal.tenant_id, execution_id, from_node=data.from_node))
-    return _started(
-        await controls.rerun(
-            principal.tenant_id,
-            execution_id,
-            from_node=data.from_node,
-            input=data.input,
-            key=effect_key(request, "rerun", execution_id),
-            traceparent=trace_of(request.scope).traceparent,
-        )
+    execution = await controls.rerun(
+        principal.tenant_id,
+        execution_id,
+        from_node=data.from_node,
+        input=data.input,
+        key=effect_key(request, "rerun", execution_id),
+        traceparent=trace_of(request.scope).traceparent,
     )
+    return _started(execution, await tenant_caps.rate(principal.tenant_id))
 
 
 @post(
     "/v1/executions/{execution_id:str}/replay",
-    opt=requires("executions.start"),
+    opt=requires("executions.start") | PACED,
     status_code=HTTP_202_ACCEPTED,
     responses=_PLANNED,
 )
@@ -147,6 +155,7 @@ async def replay_execution(
     execution_id: FromPath[str],
     principal: NamedDependency[Principal],
     controls: NamedDependency[Controls],
+    tenant_caps: NamedDependency[TenantCaps],
     dry_run: DryRun = False,
     data: JSONBody[Replay | None] = None,
 ) -> Response[Execution | Redo]:
@@ -154,24 +163,23 @@ async def replay_execution(
     version = None if data is None else data.version
     if dry_run:
         return _foreseen(await controls.plan_replay(principal.tenant_id, execution_id, version=version))
-    return _started(
-        await controls.replay(
-            principal.tenant_id,
-            execution_id,
-            version=version,
-            key=effect_key(request, "replay", execution_id),
-            traceparent=trace_of(request.scope).traceparent,
-        )
+    execution = await controls.replay(
+        principal.tenant_id,
+        execution_id,
+        version=version,
+        key=effect_key(request, "replay", execution_id),
+        traceparent=trace_of(request.scope).traceparent,
     )
+    return _started(execution, await tenant_caps.rate(principal.tenant_id))
 
 
 def _foreseen(redo: Redo) -> Response[Execution | Redo]:
     return Response(redo, status_code=HTTP_200_OK)
 
 
-def _started(execution: Execution) -> Response[Execution | Redo]:
+def _started(execution: Execution, rate: Rate | None) -> Response[Execution | Redo]:
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
-    headers = {"Location": f"/v1/executions/{execution.id}"}
+    headers = {"Location": f"/v1/executions/{execution.id}", **rate_headers(rate)}
     return Response(execution, status_code=HTTP_202_ACCEPTED, headers=headers)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from litestar import Request, post
+from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
@@ -14,6 +14,7 @@ from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.cloudevents import BATCH, MAX_EVENTS, STRUCTURED, read_events
+from gateway.rates import PACED, rate_headers
 from gateway.telemetry.trace import trace_of
 from user_workflows.interpreter.messages import ExecutionStatus
 from user_workflows.triggers.events import Events
@@ -49,7 +50,7 @@ class _Operation(Operation):
 
 @post(
     "/v1/events",
-    opt=requires("executions.start") | UNAUDITED,
+    opt=requires("executions.start") | UNAUDITED | PACED,
     status_code=HTTP_202_ACCEPTED,
     operation_class=_Operation,
 )
@@ -57,15 +58,15 @@ async def receive_events(
     request: Request[Principal, Principal, State],
     principal: NamedDependency[Principal],
     events: NamedDependency[Events],
-) -> Taken:
+) -> Response[Taken]:
     """Start every active workflow that listens to these CloudEvents (1.0: binary, structured or batched).
 
     One that comes again, by its source and id, starts nothing more.
     """
     received = read_events(dict(request.headers), await request.body())
     traceparent = trace_of(request.scope).traceparent
-    started = await events.receive(principal.tenant_id, received, traceparent=traceparent)
-    return Taken(
+    receipt = await events.receive(principal.tenant_id, received, traceparent=traceparent)
+    taken = Taken(
         [
             StartedByEvent(
                 id=each.execution.id,
@@ -74,9 +75,10 @@ async def receive_events(
                 event_id=received[each.event]["id"],
                 status=each.execution.status,
             )
-            for each in started
+            for each in receipt.started
         ]
     )
+    return Response(taken, headers=rate_headers(receipt.rate))
 
 
 ROUTES = [receive_events]

@@ -20,7 +20,7 @@ from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.errors import BadRequest, BodyFault, InvalidBody
 from gateway.idempotency.middleware import effect_key, read_key, scoped_key
-from gateway.rates import rate_headers
+from gateway.rates import PACED, rate_headers
 from gateway.routes.dry_run import DryRun
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
@@ -92,7 +92,7 @@ _WAITED_FOR: Any = Execution | Rehearsal
 
 @post(
     "/v1/workflows/{workflow_id:str}/executions",
-    opt=requires("executions.start") | UNAUDITED,
+    opt=requires("executions.start") | UNAUDITED | PACED,
     status_code=HTTP_202_ACCEPTED,
     responses={
         HTTP_200_OK: ResponseSpec(
@@ -141,7 +141,7 @@ async def start_execution(
 
 @post(
     "/v1/workflows/{workflow_id:str}/executions/batch",
-    opt=requires("executions.start") | UNAUDITED,
+    opt=requires("executions.start") | UNAUDITED | PACED,
     status_code=HTTP_202_ACCEPTED,
 )
 async def start_batch(

@@ -18,6 +18,7 @@ from gateway.answers import to_response
 from gateway.auth.permissions import PUBLIC, requires
 from gateway.errors import Absent, InvalidSignature
 from gateway.idempotency.middleware import scoped_key
+from gateway.rates import PACED, rate_headers
 from gateway.telemetry.trace import trace_of
 from plugins.sdk.credential import Signing, SigningCredential
 from plugins.sdk.errors import Permanent
@@ -27,7 +28,7 @@ from plugins.vault.credentials import Credentials
 from user_workflows.definition.trigger_configs import WebhookConfig
 from user_workflows.errors import EngineUnavailable, UnreadableEvent
 from user_workflows.executions.beginnings import StartRequest
-from user_workflows.executions.executions import Executions
+from user_workflows.executions.executions import Executions, Launch
 from user_workflows.executions.responses import Responses
 from user_workflows.inbox.event import RawEvent
 from user_workflows.inbox.inbox import Inbox
@@ -66,7 +67,7 @@ class Challenged(Struct, frozen=True):
 @route(
     "/hooks/{token:str}",
     http_method=METHODS,
-    opt=requires(PUBLIC),
+    opt=requires(PUBLIC) | PACED,
     status_code=HTTP_202_ACCEPTED,
     responses={HTTP_200_OK: ResponseSpec(None, description="The workflow's own answer, which may have any status.")},
     request_max_body_size=MAX_DELIVERY,
@@ -120,16 +121,18 @@ async def receive(
         is_urgent=config.respond == "workflow",
     )
     try:
-        (execution,) = await executions.start_many(hook.tenant_id, [start])
+        launch = await executions.launch(hook.tenant_id, [start])
     except EngineUnavailable:
         if config.respond == "workflow":
             raise
         # It is kept, and the sweep starts it: its sender is done, and need not try again for as long as this lasts.
-        execution = await executions.started_by(hook.tenant_id, key)
+        launch = Launch(executions=[await executions.started_by(hook.tenant_id, key)])
+    (execution,) = launch.executions
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
     if config.respond == "workflow":
         return to_response(await responses.wait(execution, hook.tenant_id, LONGEST_WAIT))
-    return Response(Fired(execution.id), headers={"Location": f"/v1/executions/{execution.id}"})
+    headers = {"Location": f"/v1/executions/{execution.id}", **rate_headers(launch.rate)}
+    return Response(Fired(execution.id), headers=headers)
 
 
 async def _verify(

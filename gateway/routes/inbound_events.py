@@ -1,7 +1,7 @@
 """``/v1/inbound-events``: what webhooks and CloudEvents brought, as it came, to be delivered again."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import structlog
 from litestar import Request, Response, get, post
@@ -15,9 +15,11 @@ from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.errors import BadRequest, BodyFault
 from gateway.idempotency.middleware import effect_key
+from gateway.rates import PACED, rate_headers
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE
+from user_workflows.admission.tenant_caps import TenantCaps
 from user_workflows.executions.views import Execution
 from user_workflows.inbox.inbox import InboundEvent, InboundEventDetail, Inbox
 
@@ -65,12 +67,18 @@ async def show_inbound_event(
     return await inbox.get(principal.tenant_id, event_id)
 
 
-@post("/v1/inbound-events/{event_id:str}/redeliver", opt=requires("executions.start"), status_code=HTTP_202_ACCEPTED)
+@post(
+    "/v1/inbound-events/{event_id:str}/redeliver",
+    opt=requires("executions.start") | PACED,
+    status_code=HTTP_202_ACCEPTED,
+)
 async def redeliver_inbound_event(
+    *,
     request: Request[Principal, Principal, State],
     event_id: FromPath[str],
     principal: NamedDependency[Principal],
     inbox: NamedDependency[Inbox],
+    tenant_caps: NamedDependency[TenantCaps],
     data: JSONBody[Redelivery | None] = None,
 ) -> Response[Execution]:
     """Start a new execution with an event as its trigger: of any version, or of the draft, active or not."""
@@ -82,7 +90,8 @@ async def redeliver_inbound_event(
         traceparent=trace_of(request.scope).traceparent,
     )
     structlog.contextvars.bind_contextvars(execution_id=execution.id)
-    headers: dict[str, Any] = {"Location": f"/v1/executions/{execution.id}"}
+    rate = await tenant_caps.rate(principal.tenant_id)
+    headers = {"Location": f"/v1/executions/{execution.id}", **rate_headers(rate)}
     return Response(execution, status_code=HTTP_202_ACCEPTED, headers=headers)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from user_workflows.admission.caps import Caps, Obstacle
+from user_workflows.admission.patience import expected_wait
 from user_workflows.admission.queue import lock, obstacle_of
 from user_workflows.admission.standing import Standing, tenant_standing, workflow_standings
 from user_workflows.admission.withdrawal import Withdrawals
@@ -73,10 +74,8 @@ async def judge(
         if own.policy == "reject" and each.id in refusable:
             raise OverCap(
                 f"this workflow refuses starts over a cap, and {obstacle.reason}",
-                retry_after=None if obstacle.until is None else (obstacle.until - at).total_seconds(),
-                starts_per_minute=obstacle.limit
-                if (obstacle.cap, obstacle.scope) == ("startsPerMinute", "tenant")
-                else None,
+                retry_after=await _retry_after(connection, each, obstacle, at),
+                rate=tenant.rate(at),
             )
         if own.policy == "replaceOldest":
             if (victim := await _replace(connection, withdrawals, each, obstacle)) is not None:
@@ -99,6 +98,13 @@ def check_inputs(caps: Sequence[tuple[str, Caps]], payloads: Sequence[Any]) -> N
     for payload in payloads:
         if (size := len(msgspec.json.encode(payload))) > limit:
             raise InputTooLarge(whose=whose, size=size, limit=limit)
+
+
+async def _retry_after(connection: AsyncConnection, refused: Row[Any], obstacle: Obstacle, at: datetime) -> float:
+    if obstacle.until is not None:
+        return (obstacle.until - at).total_seconds()
+    workflow_id = refused.workflow_id if obstacle.scope == "workflow" else None
+    return await expected_wait(connection, refused.tenant_id, workflow_id, slots=obstacle.limit, at=at)
 
 
 async def _replace(

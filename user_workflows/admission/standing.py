@@ -54,6 +54,13 @@ class Standing(Struct, kw_only=True):
         self.starts += int(asks.is_start)
         self.month_count += int(asks.is_start and asks.is_new)
 
+    def rate(self, at: datetime) -> Rate | None:
+        """Return how it stands with its starts per minute; ``None``: they are not capped."""
+        if (limit := self.caps.starts_per_minute) is None:
+            return None
+        reset = 0.0 if self.next_start_at is None else (self.next_start_at - at).total_seconds()
+        return Rate(limit=limit, remaining=max(0, limit - self.starts), reset=max(0.0, reset))
+
     def _obstacle(self, cap: Any, limit: int | None, until: datetime | None) -> Obstacle:
         return Obstacle(cap=cap, scope=self.scope, limit=limit or 0, until=until)
 

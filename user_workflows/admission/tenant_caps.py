@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database, now
-from user_workflows.admission.caps import Caps, read_caps
+from user_workflows.admission.caps import Caps, Rate, read_caps
 from user_workflows.admission.gate import Gate
 from user_workflows.admission.standing import Standing, tenant_standing, workflow_standings
 from user_workflows.admission.tables import tenant_gates, workflow_gates
@@ -81,6 +81,13 @@ class TenantCaps:
                 for id, each in sorted(found.items())
             ),
         )
+
+    async def rate(self, tenant_id: str) -> Rate | None:
+        """Return how a tenant stands with its starts per minute now; ``None``: they are not capped."""
+        at = now()
+        async with self._database.read(tenant_id) as connection:
+            tenant, _, _ = await self._tenant(connection, tenant_id, at)
+        return tenant.rate(at)
 
     async def _tenant(self, connection: AsyncConnection, tenant_id: str, at: datetime) -> tuple[Standing, Caps, int]:
         query = select(tenant_gates).where(tenant_gates.c.tenant_id == tenant_id)

@@ -57,7 +57,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     #: in the order of the requests
     executions: "list[Execution]"
     #: after them, where starts per minute are capped
-    rate: Rate | None
+    rate: Rate | None = None
 
 
 class Executions:

@@ -9,11 +9,12 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from user_workflows.admission.caps import Rate
 from user_workflows.definition.model import Trigger
 from user_workflows.definition.trigger_configs import EventConfig
 from user_workflows.errors import InvalidInput
 from user_workflows.executions.beginnings import StartRequest
-from user_workflows.executions.executions import Executions
+from user_workflows.executions.executions import Executions, Launch
 from user_workflows.executions.views import Execution
 from user_workflows.expressions import ExpressionError, Template, compile_template
 from user_workflows.inbox.event import RawEvent
@@ -34,6 +35,13 @@ class Received(Struct, frozen=True, kw_only=True):
     execution: Execution
 
 
+class Receipt(Struct, frozen=True, kw_only=True):
+    #: in the order of the events
+    started: list[Received]
+    #: after them, where starts per minute are capped
+    rate: Rate | None
+
+
 class Events:
     """Takes in CloudEvents, as objects of the JSON format that have been checked already."""
 
@@ -43,8 +51,8 @@ class Events:
 
     async def receive(
         self, tenant_id: str, events: Sequence[Mapping[str, Any]], *, traceparent: str | None = None
-    ) -> list[Received]:
-        """Start what listens to these events, all of it or none; in the order of the events.
+    ) -> Receipt:
+        """Start what listens to these events, all of it or none.
 
         An event is known by its source and id (CloudEvents 1.0, `id`): one that comes again stands for the executions
         that it has started.
@@ -63,11 +71,14 @@ class Events:
             )
             raise InvalidInput("", message)
         requests = [_request(hook, events[index], traceparent) for index, hook in found]
-        started = await self._executions.start_many(tenant_id, requests) if requests else []
-        return [
-            Received(event=index, trigger_id=hook.trigger.id, execution=execution)
-            for (index, hook), execution in zip(found, started, strict=True)
-        ]
+        launch = await self._executions.launch(tenant_id, requests) if requests else Launch(executions=[])
+        return Receipt(
+            started=[
+                Received(event=index, trigger_id=hook.trigger.id, execution=execution)
+                for (index, hook), execution in zip(found, launch.executions, strict=True)
+            ],
+            rate=launch.rate,
+        )
 
 
 def _types(events: Sequence[Mapping[str, Any]]) -> list[str]:

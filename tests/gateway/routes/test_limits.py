@@ -1,10 +1,15 @@
 """``/v1/limits`` names what is refused for being too large, as the code that refuses it has it."""
 
+import re
+from typing import Any
+
 import httpx
 
 from plugins.host.perform import MAX_OUTPUT
 from tests.gateway.application import ADMIN, Headers
+from tests.gateway.routes.test_events import activate, event, listening
 from tests.gateway.routes.test_executions import publish
+from tests.gateway.routes.test_hooks import BODY, hook, signed
 from user_workflows.codec import MAX_PAYLOAD
 from user_workflows.interpreter.loops import MAX_RESULTS
 
@@ -66,6 +71,57 @@ async def test_the_administrator_caps_a_tenant_and_the_tenant_sees_it(api: httpx
     assert lifted.json()["queued"] == 0
     again = await api.post(f"{where}/executions", headers=owner, json={})
     assert "ratelimit" not in again.headers
+
+
+async def test_whatever_starts_something_says_how_many_starts_are_left(api: httpx.AsyncClient, owner: Headers) -> None:
+    tenant = (await api.get("/v1/me", headers=owner)).json()["tenantId"]
+    await api.put(f"/v1/tenants/{tenant}/limits", headers=ADMIN, json={"startsPerMinute": 100})
+    failing = {"id": "a", "pluginId": "stop", "config": {"status": "failed", "message": "no"}}
+    where = await publish(api, owner, {"nodes": [failing]})
+    await activate(api, owner, listening())
+    url = await hook(api, owner)
+    left = 100
+
+    async def told(path: str, headers: Headers, **request: Any) -> httpx.Response:
+        nonlocal left
+        answer = await api.post(path, headers=headers, **request)
+        left -= 1
+        assert answer.headers["ratelimit-policy"] == '"starts";q=100;w=60'
+        assert re.fullmatch(rf'"starts";r={left};t=\d+', answer.headers["ratelimit"])
+        return answer
+
+    failed = await told(f"{where}/executions", owner | {"Prefer": "wait=20"}, json={})
+    assert failed.json()["status"] == "failed"
+    execution = failed.headers["location"]
+    await told(f"{execution}/replay", owner)
+    await told(f"{execution}/rerun", owner, json={"fromNode": "a"})
+    await told("/v1/events", owner | {"content-type": "application/cloudevents+json"}, json=event("1"))
+    await told(url, signed(), content=BODY)
+    (kept, *_) = (await api.get("/v1/inbound-events", headers=owner)).json()["items"]
+    await told(f"/v1/inbound-events/{kept['id']}/redeliver", owner)
+    # A retry is the same execution once more, which leaves its first start out.
+    left += 1
+    await told(f"{execution}/retry", owner)
+
+
+async def test_the_document_says_which_answers_carry_rate_limits(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/schema/openapi.json")).json()
+    paced = {
+        (method, path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in ("get", "post", "put", "patch", "delete")
+        if all("RateLimit" in response.get("headers", {}) for response in operation["responses"].values())
+    }
+    of_executions = "/v1/executions/{execution_id}"
+    assert paced == {
+        *((method, "/hooks/{token}") for method in ("get", "post", "put", "patch", "delete")),
+        ("post", "/v1/workflows/{workflow_id}/executions"),
+        ("post", "/v1/workflows/{workflow_id}/executions/batch"),
+        *(("post", f"{of_executions}/{action}") for action in ("retry", "rerun", "replay")),
+        ("post", "/v1/events"),
+        ("post", "/v1/inbound-events/{event_id}/redeliver"),
+    }
 
 
 async def test_caps_of_no_tenant_are_not_there(client: httpx.AsyncClient) -> None:

@@ -228,12 +228,43 @@ async def test_a_workflow_that_rejects_refuses_what_is_over_a_cap(lane: Lane) ->
     held = await lane.start(workflow, key="first")
     with pytest.raises(OverCap) as refused:
         await lane.start(workflow)
-    assert refused.value.retry_after is None
+    assert refused.value.retry_after == 60, "nothing of this workflow has ended yet"
+    assert refused.value.rate is None
     assert (await lane.start(workflow, key="first")).id == held.id, "what has been let in is no new start"
     assert await counts(lane) == (1, 0, 1, 0), "nothing of a refused start stays"
     fired = await lane.executions.start(lane.tenant_id, workflow, trigger=TriggerCall(type="cron", id="daily"))
     assert (fired.status, fired.error and fired.error.type) == ("canceled", "admission.rejected")
     await lane.executions.terminate(lane.tenant_id, held.id)
+
+
+async def test_who_finds_no_slot_is_told_how_long_until_one_is_likely_free(lane: Lane) -> None:
+    """As long as executions have lasted lately, shared among the slots, for each that is ahead; from 1 to 60 s."""
+    workflow = await holding(lane, concurrency={"policy": "reject"})
+    lane.gates.at("door").set()
+    ended = await lane.finish(await lane.start(workflow))
+    lane.gates.close_all()
+    patient = await holding(lane)
+    begun = [await lane.start(patient) for _ in range(2)]
+
+    async def wait_after_one_that_lasted(seconds: float) -> float:
+        past = now() - timedelta(seconds=1000)
+        lasted = update(executions).where(executions.c.id == ended.id)
+        lasted = lasted.values(admitted_at=past, closed_at=past + timedelta(seconds=seconds))
+        async with lane.database.across.transaction() as connection:
+            await connection.execute(lasted)
+        with pytest.raises(OverCap) as refused:
+            await lane.start(workflow)
+        return refused.value.retry_after
+
+    # Those that are inside now have spent their moments, too.
+    assert await wait_after_one_that_lasted(30) == pytest.approx(15, abs=3)
+    assert await wait_after_one_that_lasted(600) == 60
+    begun += [await lane.start(patient) for _ in range(2)]
+    assert await wait_after_one_that_lasted(30) == pytest.approx(45, abs=9)
+    lane.gates.at("door").set()
+    for each in begun:
+        await lane.finish(each)
+    assert await counts(lane) == (0, 0, 0, 0)
 
 
 async def test_a_workflow_that_skips_records_what_it_skips(lane: Lane) -> None:
