@@ -10,6 +10,7 @@ CallFailed                  an attempt failed; carries a `Failure`
 Overtaken                   another attempt has committed something else; carries that
 """
 
+import traceback
 from typing import Any
 
 from msgspec import Struct
@@ -68,3 +69,8 @@ class Overtaken(Exception):
     def __init__(self, committed: Any) -> None:
         super().__init__("another attempt has committed something else")
         self.committed = committed
+
+
+def trace_of(error: BaseException) -> str:
+    """Write out where an error came from; unlike what loggers render by themselves, without local variables."""
+    return "".join(traceback.format_exception(error))

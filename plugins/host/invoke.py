@@ -3,42 +3,29 @@
 import asyncio
 import threading
 import time
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-import msgspec
 import structlog
 
 from plugins.egress.client import EgressClient
 from plugins.host.attempt import Attempt
 from plugins.host.call import Call, Outcome
-from plugins.host.errors import CallFailed, Failure, Overtaken
-from plugins.host.ledger import Claim, Hold, Ledger, idempotency_key
+from plugins.host.errors import CallFailed, Failure, Overtaken, trace_of
+from plugins.host.holding import GRACE, LEASE, Holding
+from plugins.host.ledger import Claim, Ledger, idempotency_key
 from plugins.host.perform import MAX_OUTPUT, decode_config, effect_of, from_any_thread, perform
 from plugins.host.reauthorization import reauthorization
 from plugins.host.registry import Registry
 from plugins.host.scrub import Scrubber
+from plugins.host.stored import stored
 from plugins.sdk.context import Context
 from plugins.sdk.effect import EFFECTFUL
 from plugins.sdk.errors import Permanent, PluginError, Transient
 from plugins.sdk.plugin import Plugin
 from plugins.vault.credentials import Credentials
-from plugins.vault.errors import VaultError
 
 __all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "Overtaken", "longest_attempt"]
-
-#: Seconds that a lease outlasts the call's timeout: time to write down how it ended.
-GRACE = 2.0
-#: Seconds after which a call that lasts longer renews its lease: so long a repeat waits when its worker is killed.
-LEASE = 30.0
-#: Renewals in the life of a lease: two may fail before it is lost.
-RENEWALS = 3
-#: bytes of one checkpoint, encoded as JSON
-MAX_CHECKPOINT = 256 * 1024
-
-T = TypeVar("T")
 
 OnFailed = Callable[[Call, Failure, float], Awaitable[None]]
 
@@ -125,7 +112,7 @@ class Host:
                 retry_in=failure.retry_in,
             )
         except Exception as error:
-            log.error("plugin.hostFailed", plugin=call.plugin, step=call.step, trace=_trace(error))
+            log.error("plugin.hostFailed", plugin=call.plugin, step=call.step, trace=trace_of(error))
             failure = attempt.failure(
                 Permanent("the gateway itself failed on this call; its log says why", type="internal.error")
             )
@@ -152,7 +139,7 @@ class Host:
         attempt.plugin = plugin = self._registry.get(call.plugin)
         attempt.config = decode_config(plugin, call.config)
         attempt.effect = effect_of(plugin, attempt.config)
-        await _stored(self._bind(attempt, plugin))
+        await stored(self._bind(attempt, plugin))
         if attempt.effect not in EFFECTFUL:
             return await self._perform(attempt, plugin, None, heartbeat, is_cancelled)
         claim = Claim(
@@ -167,22 +154,21 @@ class Host:
             on_unknown=call.on_unknown,
             commit=call.commit,
         )
-        found = await _stored(self._ledger.begin(claim, wait=call.timeout))
+        found = await stored(self._ledger.begin(claim, wait=call.timeout))
         if isinstance(found, Outcome):
             attempt.replayed = True
             return found
+        holding = Holding(self._ledger, found, attempt, plugin, lease=self._lease)
         try:
-            async with self._kept(attempt, found):
-                outcome = await self._perform(attempt, plugin, found, heartbeat, is_cancelled)
+            async with holding.kept():
+                outcome = await self._perform(attempt, plugin, holding, heartbeat, is_cancelled)
         except asyncio.CancelledError:
-            # The thread of a plain function acts on: its lease ends by itself.
-            if plugin.is_async:
-                await self._note(attempt, self._ledger.abandon(found))
+            await holding.abandon()
             raise
         except PluginError as error:
-            await self._settle(attempt, plugin, found, error)
+            await holding.settle(error)
             raise
-        await self._note(attempt, self._ledger.finish(found, outcome))
+        await holding.finish(outcome)
         return outcome
 
     async def _bind(self, attempt: Attempt, plugin: Plugin) -> None:
@@ -220,12 +206,12 @@ class Host:
         self,
         attempt: Attempt,
         plugin: Plugin,
-        hold: Hold | None,
+        holding: Holding | None,
         heartbeat: Callable[[Any], None],
         is_cancelled: Callable[[], bool],
     ) -> Outcome:
         call, over = attempt.call, threading.Event()
-        checkpoint = None if hold is None else await self._checkpoint(attempt, hold)
+        checkpoint = None if holding is None else await holding.checkpoint()
         context = Context(
             tenant_id=call.tenant_id,
             execution_id=call.execution_id,
@@ -248,7 +234,7 @@ class Host:
             is_cancelled=lambda: over.is_set() or is_cancelled(),
             loop=asyncio.get_running_loop(),
             checkpoint=checkpoint,
-            save_checkpoint=None if hold is None else lambda value: self._save(attempt, hold, value),
+            save_checkpoint=None if holding is None else holding.save,
             ways=attempt.ways,
         )
         try:
@@ -262,100 +248,12 @@ class Host:
             )
         except PluginError as error:
             if error.type == "plugin.crashed" and error.__cause__ is not None:
-                trace = attempt.scrubber.text(_trace(error.__cause__))
+                trace = attempt.scrubber.text(trace_of(error.__cause__))
                 log.error("plugin.crashed", plugin=plugin.id, step=call.step, trace=trace)
             raise
         finally:
             over.set()
 
-    @asynccontextmanager
-    async def _kept(self, attempt: Attempt, hold: Hold) -> AsyncIterator[None]:
-        """Renew the lease of a call that may last longer than it, for as long as the block runs."""
-        if attempt.call.timeout <= self._lease:
-            yield
-            return
-        renewing = asyncio.create_task(self._keep(attempt, hold))
-        try:
-            yield
-        finally:
-            renewing.cancel()
-            await asyncio.wait([renewing])
-
-    async def _keep(self, attempt: Attempt, hold: Hold) -> None:
-        is_held = True
-        while is_held:
-            await asyncio.sleep(self._lease / RENEWALS)
-            try:
-                is_held = await self._ledger.renew(hold, self._lease + GRACE)
-            except Exception as error:
-                log.warning("effect.notRenewed", key=attempt.key, plugin=attempt.call.plugin, trace=_trace(error))
-
-    async def _checkpoint(self, attempt: Attempt, hold: Hold) -> Any:
-        kept = await _stored(self._ledger.checkpoint(hold))
-        if kept is None:
-            return None
-        attempt.advanced_in = kept["attempt"]
-        return kept["value"]
-
-    async def _save(self, attempt: Attempt, hold: Hold, value: Any) -> None:
-        try:
-            encoded = msgspec.json.encode(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise Permanent(f"a checkpoint is JSON: {error}", type="checkpoint.invalid") from None
-        if len(encoded) > MAX_CHECKPOINT:
-            raise Permanent(
-                f"a checkpoint of {len(encoded):,} bytes is too large; at most {MAX_CHECKPOINT:,} are kept",
-                type="checkpoint.invalid",
-            )
-        kept = {"attempt": attempt.call.attempt, "value": msgspec.Raw(encoded)}
-        if not await _stored(self._ledger.save(hold, kept)):
-            raise Transient("another attempt has taken this call over", type="effect.takenOver")
-        attempt.advanced_in = attempt.call.attempt
-
-    async def _settle(self, attempt: Attempt, plugin: Plugin, hold: Hold, error: PluginError) -> None:
-        """Leave the row as the failure demands (design §8, Effect ledger)."""
-        if isinstance(error, Transient):
-            agreed = attempt.effect == "unsafe" and attempt.failure(error).retry_in is not None
-            if error.effect == "none" or agreed:
-                # The node's own retry is consent to repeat after this error, even if the call acted.
-                await self._note(attempt, self._ledger.release(hold))
-            elif plugin.is_async or error.type != "timeout":
-                await self._note(attempt, self._ledger.abandon(hold))
-        elif attempt.effect == "idempotent":
-            await self._note(attempt, self._ledger.release(hold))
-        else:
-            # It may have acted before it failed: a repeat fails the same way, and only an explicit redo acts again.
-            failure = attempt.failure(error)
-            stored = Permanent(failure.message, type=failure.type, status=failure.status)
-            await self._note(attempt, self._ledger.fail(hold, stored))
-
-    async def _note(self, attempt: Attempt, writing: Coroutine[Any, Any, bool]) -> None:
-        """Write down how the call ended. What the call gave counts, even where it cannot be written down."""
-        try:
-            if not await writing:
-                log.warning("effect.takenOver", key=attempt.key, plugin=attempt.call.plugin, step=attempt.call.step)
-        except Exception as error:
-            log.error("effect.notRecorded", key=attempt.key, plugin=attempt.call.plugin, trace=_trace(error))
-
 
 def _key(call: Call) -> str:
     return idempotency_key(call.tenant_id, call.origin, call.step, call.generation)
-
-
-async def _stored(work: Coroutine[Any, Any, T]) -> T:
-    """Await what needs the database, before the call acts: its absence is a reason to try again."""
-    try:
-        return await work
-    except (PluginError, Overtaken):
-        raise
-    except VaultError as error:
-        raise Permanent(str(error), type="vault.unreadable") from error
-    except Exception as error:
-        # Drivers raise errors of many trees when a connection cannot be made or breaks.
-        log.error("plugin.storageUnavailable", trace=_trace(error))
-        raise Transient("the database does not answer", type="storage.unavailable", effect="none") from error
-
-
-def _trace(error: BaseException) -> str:
-    """Write out where an error came from; unlike what loggers render by themselves, without local variables."""
-    return "".join(traceback.format_exception(error))

@@ -23,7 +23,8 @@ from plugins.builtin.email.plugin import email_plugins
 from plugins.builtin.sync.plugin import data_sync
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
-from plugins.host.invoke import LEASE, Host
+from plugins.host.holding import LEASE
+from plugins.host.invoke import Host
 from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry
 from plugins.storage.database import Database
