@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from internal_jobs.leases import Leases
-from internal_jobs.poison import taken_back
+from internal_jobs.poison import Redeliveries
 from internal_jobs.stall import STALLED
 from internal_jobs.tickets import Ticket
-from plugins.vault.keys import Vault
 
 _log = structlog.get_logger(__name__)
 
@@ -70,17 +69,23 @@ class Cells:
     Args:
         command: starts a cell; the number of the pipe to answer on is added to it.
         leases: where the job of a cell that died is taken back.
-        vault: seals the last error of a poisonous job.
+        redeliveries: decides about it then.
         on_due: called when a job can be published again.
         most: cells at a time.
     """
 
     def __init__(
-        self, command: Sequence[str], *, leases: Leases, vault: Vault, on_due: Callable[[], None], most: int = 4
+        self,
+        command: Sequence[str],
+        *,
+        leases: Leases,
+        redeliveries: Redeliveries,
+        on_due: Callable[[], None],
+        most: int = 4,
     ) -> None:
         self._command = command
         self._leases = leases
-        self._vault = vault
+        self._redeliveries = redeliveries
         self._on_due = on_due
         self._most = most
         self._all: set[Cell] = set()
@@ -167,7 +172,7 @@ class Cells:
             return
         _log.warning("jobs.cell_died", tenant_id=ticket.tenant_id, job_id=ticket.job_id, how=how)
         if (row := await self._leases.held(ticket)) is not None:
-            await self._leases.forfeit(await taken_back(row, self._vault, how=how))
+            await self._leases.forfeit(await self._redeliveries.after_death(row, how=how))
 
 
 def _how(code: int) -> str:

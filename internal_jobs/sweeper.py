@@ -13,8 +13,7 @@ from internal_jobs.jobs import Publication
 from internal_jobs.leases import Leases
 from internal_jobs.metrics import REPUBLISHED
 from internal_jobs.outbox import Outbox
-from internal_jobs.poison import taken_back
-from plugins.vault.keys import Vault
+from internal_jobs.poison import Redeliveries
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +30,7 @@ class Sweeper:
         outbox: where lost messages are given back to.
         leases: what is taken back when it lapsed.
         broker: knows where messages are.
-        vault: seals the last error of a poisonous job.
+        redeliveries: decides about jobs whose worker is gone.
         on_due: called when something can be published again.
         grace: seconds after an absence of the database in which no lease is taken back: whoever lives renews first.
     """
@@ -42,14 +41,14 @@ class Sweeper:
         outbox: Outbox,
         leases: Leases,
         broker: JobsBroker,
-        vault: Vault,
+        redeliveries: Redeliveries,
         on_due: Callable[[], None],
         grace: float,
     ) -> None:
         self._outbox = outbox
         self._leases = leases
         self._broker = broker
-        self._vault = vault
+        self._redeliveries = redeliveries
         self._on_due = on_due
         self._grace = grace
         self._grace_ends = time.monotonic()
@@ -77,7 +76,7 @@ class Sweeper:
         rows = await self._leases.lapsed()
         if not rows:
             return 0
-        ends = [await taken_back(row, self._vault) for row in rows]
+        ends = [await self._redeliveries.after_death(row) for row in rows]
         reclaimed = await self._leases.reclaim(ends)
         REPUBLISHED.labels("lease").inc(reclaimed)
         for row in rows:

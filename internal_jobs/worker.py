@@ -18,6 +18,7 @@ from internal_jobs.jobs import QUEUES, Queue
 from internal_jobs.lane import Lane
 from internal_jobs.leases import Leases, Refusal
 from internal_jobs.outbox import Outbox
+from internal_jobs.poison import Redeliveries
 from internal_jobs.promotion.promoter import Handover, Promoter
 from internal_jobs.relay import Relay
 from internal_jobs.runner import Runner
@@ -27,6 +28,7 @@ from internal_jobs.sweeper import Sweeper
 from internal_jobs.tickets import Ticket
 from internal_jobs.wake import WakeListener
 from plugins.host.invoke import Host
+from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry
 from plugins.host.threads import left_behind
 from plugins.storage.database import Database
@@ -105,8 +107,14 @@ async def run_worker(
     leases = Leases(database, length=options.lease)
     attempts = Attempts(leases, interval=options.lease / RENEWALS)
     relay = Relay(outbox, publisher)
+    redeliveries = Redeliveries(vault, Ledger(database, vault))
     sweeper = Sweeper(
-        outbox=outbox, leases=leases, broker=publisher, vault=vault, on_due=relay.wake, grace=options.lease
+        outbox=outbox,
+        leases=leases,
+        broker=publisher,
+        redeliveries=redeliveries,
+        on_due=relay.wake,
+        grace=options.lease,
     )
     promoter = None if handover is None else Promoter(database, vault, handover)
     wake_promoter = relay.wake if promoter is None else promoter.wake
@@ -122,7 +130,7 @@ async def run_worker(
         on_promoting=wake_promoter,
         engines=engines,
     )
-    cells = Cells(cell, leases=leases, vault=vault, on_due=relay.wake)
+    cells = Cells(cell, leases=leases, redeliveries=redeliveries, on_due=relay.wake)
 
     async def run(ticket: Ticket) -> None:
         if await runner.run(ticket) is Refusal.SUSPECT:

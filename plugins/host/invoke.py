@@ -25,19 +25,11 @@ from plugins.sdk.errors import Permanent, PluginError, Transient
 from plugins.sdk.plugin import Plugin
 from plugins.vault.credentials import Credentials
 
-__all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "Overtaken", "longest_attempt"]
+__all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "Overtaken"]
 
 OnFailed = Callable[[Call, Failure, float], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
-
-
-def longest_attempt(timeout: float) -> float:
-    """Return the seconds that an engine must allow one `Host.invoke` of a call with this timeout.
-
-    Waiting for an earlier attempt's lease may take as long as the call itself.
-    """
-    return 2 * timeout + 2 * GRACE
 
 
 class Host:
@@ -77,8 +69,8 @@ class Host:
     ) -> Outcome:
         """Run one attempt of `call`: config, credentials, ledger, the plugin itself, and how it ended.
 
-        An engine must allow it `longest_attempt(call.timeout)` seconds. Cancelled, it settles the ledger and lets the
-        cancellation through.
+        An engine must allow it twice the call's timeout and some seconds: it may wait for the lease of an earlier
+        attempt as long as it may act. Cancelled, it settles the ledger and lets the cancellation through.
 
         Args:
             call: what to run.
@@ -154,7 +146,8 @@ class Host:
             on_unknown=call.on_unknown,
             commit=call.commit,
         )
-        found = await stored(self._ledger.begin(claim, wait=call.timeout))
+        # Until the lease of an attempt of the same call has ended, whose process died at any moment.
+        found = await stored(self._ledger.begin(claim, wait=call.timeout + GRACE))
         if isinstance(found, Outcome):
             attempt.replayed = True
             return found

@@ -71,6 +71,8 @@ effects = Table(
     Column("committed_sealed", LargeBinary, nullable=True),
     #: how far the plugin has come by its own account
     Column("checkpoint_sealed", LargeBinary, nullable=True),
+    #: the fence of the holder that saved it
+    Column("checkpoint_fence", Integer, nullable=True),
     Column("begun_at", Instant, nullable=False),
     Column("settled_at", Instant, nullable=True),
     PrimaryKeyConstraint("tenant_id", "id"),
@@ -180,7 +182,15 @@ class Ledger:
     async def save(self, hold: Hold, value: Any) -> bool:
         """Save a checkpoint in the row; return whether `hold` was still good for it."""
         sealer = await self._vault.sealer(hold.tenant_id)
-        return await self._settle(hold, checkpoint_sealed=sealer.seal_json(value, _checkpoint_place(hold.key)))
+        sealed = sealer.seal_json(value, _checkpoint_place(hold.key))
+        return await self._settle(hold, checkpoint_sealed=sealed, checkpoint_fence=hold.fence)
+
+    async def taken_since_checkpoint(self, tenant_id: str, key: str) -> int | None:
+        """Return how many attempts have taken a row since the one that saved its checkpoint; ``None``: none has."""
+        since = select(effects.c.fence - effects.c.checkpoint_fence).where(*_is(tenant_id, key))
+        async with self._database.read(tenant_id) as connection:
+            count: int | None = (await connection.execute(since)).scalar_one_or_none()
+        return count
 
     async def finish(self, hold: Hold, outcome: Outcome) -> bool:
         """Store what the call gave; return whether `hold` was still good for it."""

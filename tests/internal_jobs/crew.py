@@ -93,6 +93,15 @@ def poison(config: Value, ctx: Context) -> None:
     os._exit(1)
 
 
+@plugin("crew.creep", version="1.0.0", effect="idempotent")
+async def creep(config: Value, ctx: Context) -> None:
+    """Comes one further in each of so many attempts, and ends every one with its process."""
+    come = ctx.checkpoint or 0
+    if come < config.value:
+        await ctx.save_checkpoint(come + 1)
+    os._exit(1)
+
+
 @plugin("crew.spin", version="1.0.0", effect="read")
 def spin(config: Value, ctx: Context) -> None:
     while True:
@@ -160,6 +169,7 @@ CREW = Registry(
             refuse,
             picky,
             poison,
+            creep,
             spin,
             block,
             hog,

@@ -14,6 +14,8 @@ from redis.asyncio import Redis
 from internal_jobs.broker import connect, producing_broker
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.jobs import Publication
+from internal_jobs.poison import MAX_WITH_PROGRESS
+from internal_jobs.table import jobs as table
 from internal_jobs.worker import WorkerOptions
 from plugins.host.ledger import idempotency_key
 from plugins.storage.database import Database
@@ -93,6 +95,37 @@ async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish
     assert "died 4 times" in dead.error.message
     assert deaths == 1, "the three redeliveries die in cells"
     assert {job.status for job in finished} == {"completed"}
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_deaths_count_anew_from_each_that_came_further_but_not_for_ever(
+    database: Database, jobs: Jobs, tenant: str, launch: Launch
+) -> None:
+    once, ever = [
+        await jobs.enqueue(tenant, JobRequest(type="crew.creep", payload={"value": steps}, timeout="1s"))
+        for steps in (1, 1_000)
+    ]
+    # What it would take a minute to come to.
+    async with database.across.transaction() as connection:
+        almost = table.update().where(table.c.id == ever.id).values(redeliveries=MAX_WITH_PROGRESS - 1)
+        await connection.execute(almost)
+    deaths = 0
+
+    async def supervise() -> None:
+        nonlocal deaths
+        while True:
+            await (await launch()).wait()
+            deaths += 1
+
+    async with cancelled_at_end(supervise()):
+        dead = [await reach(jobs, tenant, job.id, seconds=90) for job in (once, ever)]
+    errors = [job.error for job in dead if job.error is not None]
+    assert [(error.type, job.attempts) for job, error in zip(dead, errors, strict=True)] == [("job.poison", 1)] * 2
+    assert "died 5 times in a row while this job ran;" in errors[0].message, "one came further, four did not"
+    assert (
+        f"died {MAX_WITH_PROGRESS + 1} times in a row while this job ran, though it came further" in errors[1].message
+    )
+    assert deaths == 1, "all others die in cells"
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -9,11 +9,12 @@ from internal_jobs.broker import JobsBroker, connect, consuming_broker, producin
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.leases import Leases
 from internal_jobs.outbox import Outbox
-from internal_jobs.poison import MAX_REDELIVERIES
+from internal_jobs.poison import MAX_REDELIVERIES, Redeliveries
 from internal_jobs.slots import Slots
 from internal_jobs.sweeper import LOST_AFTER, STUCK_AFTER, Sweeper
 from internal_jobs.table import jobs as table
 from internal_jobs.tickets import Ticket
+from plugins.host.ledger import Ledger
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 
@@ -38,7 +39,8 @@ def due() -> asyncio.Event:
 @pytest.fixture
 def sweeper(database: Database, outbox: Outbox, broker: JobsBroker, vault: Vault, due: asyncio.Event) -> Sweeper:
     leases = Leases(database, length=-1)
-    return Sweeper(outbox=outbox, leases=leases, broker=broker, vault=vault, on_due=due.set, grace=60)
+    redeliveries = Redeliveries(vault, Ledger(database, vault))
+    return Sweeper(outbox=outbox, leases=leases, broker=broker, redeliveries=redeliveries, on_due=due.set, grace=60)
 
 
 async def age(database: Database, seconds: float) -> None:

@@ -24,7 +24,7 @@ async def die_in_the_middle(bench: Bench, timeout: float) -> None:
 async def test_after_a_kill_an_idempotent_call_waits_for_the_lease_and_acts_under_the_same_key(bench: Bench) -> None:
     await die_in_the_middle(bench, timeout=0.1)
     acts = Acts("idempotent")
-    assert (await bench.invoke(acts.plugin, attempt=2)).output == "acted"
+    assert (await bench.invoke(acts.plugin, attempt=2, timeout=0.1)).output == "acted", "it waits as long as it takes"
     assert acts.keys == [idempotency_key(bench.tenant_id, "ex_1", "node", 1)]
 
 
