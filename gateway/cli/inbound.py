@@ -15,6 +15,7 @@ def inbound() -> None:
 @inbound.command("list")
 @click.option("--workflow", "workflow_id", help="Only those for this workflow, by its id.")
 @click.option("--trigger", "trigger_id", help="Only those for this trigger.")
+@click.option("--verdict", type=click.Choice(["accepted", "unreadable", "refused"]), help="Only what ended so.")
 @click.option("--after", "received_after", help="Only those that came after this moment, RFC 3339 with an offset.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @with_api
@@ -25,12 +26,18 @@ def list_events(
     *,
     workflow_id: str | None,
     trigger_id: str | None,
+    verdict: str | None,
     received_after: str | None,
     limit: int,
 ) -> None:
     """List events, newest first."""
     found = api.all(
-        "/v1/inbound-events", limit, workflowId=workflow_id, triggerId=trigger_id, receivedAfter=received_after
+        "/v1/inbound-events",
+        limit,
+        workflowId=workflow_id,
+        triggerId=trigger_id,
+        verdict=verdict,
+        receivedAfter=received_after,
     )
     rows = [
         (

@@ -1,6 +1,7 @@
 """``/hooks/{token}``: webhooks of the world. The token finds the trigger; the signature opens it, or nothing does."""
 
 import time
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -26,7 +27,7 @@ from plugins.signing import Delivery, InvalidSecret, Scheme, scheme_of
 from plugins.signing import InvalidSignature as SignatureMismatch
 from plugins.vault.credentials import Credentials
 from user_workflows.definition.trigger_configs import WebhookConfig
-from user_workflows.errors import EngineUnavailable, UnreadableEvent
+from user_workflows.errors import EngineUnavailable, InputTooLarge, OverCap, UnreadableEvent
 from user_workflows.executions.beginnings import StartRequest
 from user_workflows.executions.executions import Executions, Launch
 from user_workflows.executions.responses import Responses
@@ -84,7 +85,8 @@ async def receive(
 ) -> Response[Any]:
     """Start an execution of the workflow that the token belongs to, once per delivery.
 
-    The delivery is kept as it came. While the engine is away the answer is 202 all the same, and it starts later.
+    The delivery is kept as it came. While the engine is away the answer is 202 all the same, and it starts later. What
+    a cap refuses is kept too, and starts when it is sent again or delivered again from the inbox, whichever is first.
     With ``respond: workflow`` the answer is that of its first `respond` node: 200 or 502 with a word on it when the
     execution closes without one, 202 when it takes longer than half a minute.
     """
@@ -102,10 +104,11 @@ async def receive(
         return Response(Challenged(delivery.challenge), status_code=HTTP_200_OK)
     event = _event(request, body, scheme, delivery)
     key = scoped_key("hook", hook.workflow_id, hook.trigger.id, delivery.id)
+    keep = partial(inbox.keep, hook.tenant_id, hook.workflow_id, hook.trigger.id, event, key=key)
     try:
         payload = event.payload()
     except UnreadableEvent:
-        await inbox.keep_unreadable(hook.tenant_id, hook.workflow_id, hook.trigger.id, event, key)
+        await keep(verdict="unreadable")
         raise
     start = StartRequest(
         workflow_id=hook.workflow_id,
@@ -122,6 +125,10 @@ async def receive(
     )
     try:
         launch = await executions.launch(hook.tenant_id, [start])
+    except (OverCap, InputTooLarge):
+        # Its sender is told, and may give up: its owner can still deliver it.
+        await keep(verdict="refused")
+        raise
     except EngineUnavailable:
         if config.respond == "workflow":
             raise

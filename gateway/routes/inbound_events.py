@@ -21,10 +21,12 @@ from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE
 from user_workflows.admission.tenant_caps import TenantCaps
 from user_workflows.executions.views import Execution
+from user_workflows.inbox.event import Verdict
 from user_workflows.inbox.inbox import InboundEvent, InboundEventDetail, Inbox
 
 OfWorkflow = Annotated[str | None, QueryParameter(name="workflowId", max_length=40, pattern=PRINTABLE)]
 OfTrigger = Annotated[str | None, QueryParameter(name="triggerId", max_length=64, pattern=PRINTABLE)]
+OfVerdict = Annotated[Verdict | None, QueryParameter(name="verdict", description="what became of it when it came")]
 ReceivedAfter = Annotated[datetime | None, QueryParameter(name="receivedAfter", description="RFC 3339, with an offset")]
 
 
@@ -40,6 +42,7 @@ async def list_inbound_events(
     inbox: NamedDependency[Inbox],
     workflow_id: OfWorkflow = None,
     trigger_id: OfTrigger = None,
+    verdict: OfVerdict = None,
     received_after: ReceivedAfter = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -52,6 +55,7 @@ async def list_inbound_events(
         principal.tenant_id,
         workflow_id=workflow_id,
         trigger_id=trigger_id,
+        verdict=verdict,
         received_after=received_after,
         limit=limit,
         cursor=position(cursor),
@@ -81,7 +85,10 @@ async def redeliver_inbound_event(
     tenant_caps: NamedDependency[TenantCaps],
     data: JSONBody[Redelivery | None] = None,
 ) -> Response[Execution]:
-    """Start a new execution with an event as its trigger: of any version, or of the draft, active or not."""
+    """Start a new execution with an event as its trigger: of any version, or of the draft, active or not.
+
+    One that a cap refused is accepted by that: when its sender tries again it is told of this execution.
+    """
     execution = await inbox.redeliver(
         principal.tenant_id,
         event_id,

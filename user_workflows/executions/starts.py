@@ -34,7 +34,7 @@ from user_workflows.executions.callers import restore_trigger
 from user_workflows.executions.redo import kept_nodes
 from user_workflows.executions.submission import Submissions
 from user_workflows.executions.tables import OPEN_STATUSES, execution_tags, executions, steps
-from user_workflows.inbox.store import insert_event
+from user_workflows.inbox.store import accept_event
 from user_workflows.interpreter.messages import (
     HISTORY_LIMIT,
     PARK_AFTER,
@@ -102,7 +102,7 @@ class Starts:
         # Built once, as all that is carried out for each start.
         insert = database.insert(executions).on_conflict_do_nothing(index_elements=["tenant_id", "start_key"])
         self._insert_new = insert.returning(executions.c.id)
-        self._keep_events = insert_event(database)
+        self._keep_events = accept_event(database)
         self._submissions = Submissions(database=database, temporal=temporal, generated=generated)
 
     async def start(

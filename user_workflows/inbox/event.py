@@ -11,6 +11,11 @@ from user_workflows.errors import UnreadableEvent
 #: bytes that a packed body may unpack to: as many as one that is not packed may have
 MAX_UNPACKED = 2**20
 
+#: accepted    it started an execution
+#: unreadable  its signature is good, its body is not what it says to be; it started nothing
+#: refused     a cap kept it outside, and its sender was told so; it is accepted when it comes, or is delivered, again
+Verdict = Literal["accepted", "unreadable", "refused"]
+
 
 class RawEvent(Struct, frozen=True, kw_only=True):
     """One delivery to a webhook, or one CloudEvent as its JSON format has it. Its signature was checked before."""

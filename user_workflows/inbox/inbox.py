@@ -14,10 +14,9 @@ from user_workflows.errors import Conflict, NotFound, UnreadableEvent
 from user_workflows.executions.beginnings import StartRequest
 from user_workflows.executions.executions import Executions
 from user_workflows.executions.views import Execution
-from user_workflows.inbox.event import RawEvent
+from user_workflows.inbox.event import RawEvent, Verdict
 from user_workflows.inbox.store import (
     Place,
-    Verdict,
     event_row,
     inbound_events,
     insert_event,
@@ -96,12 +95,22 @@ class Inbox:
         self._max_bytes = max_bytes
         self._insert = insert_event(database)
 
-    async def keep_unreadable(
-        self, tenant_id: str, workflow_id: str, trigger_id: str, event: RawEvent, key: str
+    async def keep(
+        self,
+        tenant_id: str,
+        workflow_id: str,
+        trigger_id: str,
+        event: RawEvent,
+        *,
+        key: str,
+        verdict: Literal["unreadable", "refused"],
     ) -> None:
-        """Keep an event that starts nothing, so that its owner can see what came."""
+        """Keep an event that starts nothing, so that its owner can see what came, and deliver it again.
+
+        One that has come before is left as it is: so what a concurrent delivery of it has started stays.
+        """
         place = Place(workflow_id=workflow_id, trigger_id=trigger_id, delivery_key=key, received_at=now())
-        row = event_row(await self._vault.sealer(tenant_id), event, place, "unreadable")
+        row = event_row(await self._vault.sealer(tenant_id), event, place, verdict)
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute(self._insert, row)
 
@@ -111,6 +120,7 @@ class Inbox:
         *,
         workflow_id: str | None = None,
         trigger_id: str | None = None,
+        verdict: Verdict | None = None,
         received_after: datetime | None = None,
         limit: int = 50,
         cursor: str | None = None,
@@ -121,6 +131,8 @@ class Inbox:
             query = query.where(inbound_events.c.workflow_id == workflow_id)
         if trigger_id is not None:
             query = query.where(inbound_events.c.trigger_id == trigger_id)
+        if verdict is not None:
+            query = query.where(inbound_events.c.verdict == verdict)
         if received_after is not None:
             query = query.where(inbound_events.c.received_at > received_after)
         if cursor is not None:
@@ -156,6 +168,8 @@ class Inbox:
     ) -> Execution:
         """Start a new execution with an event as its trigger, though its workflow may be inactive.
 
+        One that was refused is accepted by this: its sender's next try is told of the execution, and starts nothing.
+
         Args:
             tenant_id: whose event it is.
             event_id: what is delivered again.
@@ -166,6 +180,7 @@ class Inbox:
         Raises:
             NotFound: no such event of this tenant, or its workflow or version is not there any more.
             Conflict: nothing is published, or the event cannot be read.
+            OverCap, InputTooLarge: the gate refuses it.
             InvalidDefinition: the draft has faults.
             EngineUnavailable: Temporal cannot be reached; with a `key` the start is repeated by the sweep.
         """
@@ -175,11 +190,13 @@ class Inbox:
             payload = event.payload()
         except UnreadableEvent as error:
             raise Conflict(f"event {event_id} cannot be delivered: {error.message}") from None
+        was_refused = row.verdict == "refused"
         request = StartRequest(
             workflow_id=row.workflow_id,
             published=await self._target(tenant_id, row.workflow_id, to),
             trigger=TriggerCall(type=event.type, id=row.trigger_id, payload=payload, traceparent=traceparent),
-            key=key,
+            key=row.delivery_key if was_refused else key,
+            event=event if was_refused else None,
             is_urgent=True,
             origin_id=row.execution_id,
         )

@@ -1,7 +1,7 @@
 """The table of raw events, and the row of each: written in the transaction that makes what it starts."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -21,11 +21,7 @@ from sqlalchemy import (
 from plugins.storage.database import Database, Instant, metadata
 from plugins.storage.ids import new_id
 from plugins.vault.cipher import Sealer
-from user_workflows.inbox.event import RawEvent
-
-#: accepted    it started an execution
-#: unreadable  its signature is good, its body is not what it says to be; it started nothing
-Verdict = Literal["accepted", "unreadable"]
+from user_workflows.inbox.event import RawEvent, Verdict
 
 inbound_events = Table(
     "inbound_events",
@@ -54,6 +50,8 @@ inbound_events = Table(
     Index("ix_inbound_events_received_at", "received_at"),
 )
 
+_IDENTITY = ["tenant_id", "delivery_key"]
+
 
 class Head(Struct, frozen=True, kw_only=True, rename="camel"):
     """What a list shows of an event without opening its body."""
@@ -75,8 +73,22 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 def insert_event(database: Database) -> Insert:
-    """Return the statement that keeps events, each once; built once, as all that is carried out for each start."""
-    return database.insert(inbound_events).on_conflict_do_nothing(index_elements=["tenant_id", "delivery_key"])
+    """Return the statement that keeps events that start nothing, each once."""
+    return database.insert(inbound_events).on_conflict_do_nothing(index_elements=_IDENTITY)
+
+
+def accept_event(database: Database) -> Insert:
+    """Return the statement that keeps events with what they start, each once; built once, as all that is carried out
+    for each start.
+
+    What was refused before has started something now.
+    """
+    insert = database.insert(inbound_events)
+    return insert.on_conflict_do_update(
+        index_elements=_IDENTITY,
+        set_={"verdict": insert.excluded.verdict, "execution_id": insert.excluded.execution_id},
+        where=inbound_events.c.verdict == "refused",
+    )
 
 
 def event_row(sealer: Sealer, event: RawEvent, place: Place, verdict: Verdict = "accepted") -> dict[str, Any]:

@@ -305,6 +305,8 @@ async def test_over_a_cap_a_delivery_is_kept_and_starts_later_or_is_refused_unti
         over = await api.post(url, headers=signed(id="msg_2"), content=BODY)
         assert over.status_code == status, over.text
         assert status == 202 or int(over.headers["retry-after"]) > 0
+        (newest, _) = (await api.get("/v1/inbound-events?limit=2", headers=owner)).json()["items"]
+        assert (newest["deliveryId"], newest["verdict"]) == ("msg_2", "accepted" if status == 202 else "refused")
         await go(api, owner, first.headers["location"])
         async with asyncio.timeout(20):
             while (again := await api.post(url, headers=signed(id="msg_2"), content=BODY)).status_code != 202:
@@ -315,6 +317,7 @@ async def test_over_a_cap_a_delivery_is_kept_and_starts_later_or_is_refused_unti
         kept = (await api.get(f"/v1/inbound-events?workflowId={workflow}", headers=owner)).json()["items"]
         assert [event["deliveryId"] for event in kept] == ["msg_2", "msg_1"]
         assert kept[0]["executionId"] == again.json()["executionId"]
+        assert kept[0]["verdict"] == "accepted"
 
 
 async def go(api: httpx.AsyncClient, owner: Headers, execution: str) -> None:

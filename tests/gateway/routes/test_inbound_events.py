@@ -230,3 +230,37 @@ def statements(database: Database) -> Iterator[list[str]]:
         yield seen
     finally:
         event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+
+
+async def test_what_a_cap_refuses_is_kept_and_delivered_once_by_whoever_comes_first(
+    api: httpx.AsyncClient, owner: Headers
+) -> None:
+    drawn = {
+        "nodes": [{"id": "wait", "pluginId": "wait", "config": {"signal": "go"}}],
+        "concurrency": {"limit": 1, "policy": "reject", "payloadBytes": 5_000},
+    }
+    url = await hook(api, owner, definition=drawn)
+    first = await api.post(url, headers=signed(), content=BODY)
+    for _ in range(2):
+        over = await api.post(url, headers=signed(id="msg_2"), content=BODY)
+        assert (over.status_code, over.json()["type"]) == (429, "/problems/over-cap")
+    long = b'"%s"' % (b"x" * 5_000)
+    assert (await api.post(url, headers=signed(long, id="msg_3"), content=long)).status_code == 413
+    large, refused = await inbox(api, owner, verdict="refused")
+    assert [event["deliveryId"] for event in (large, refused)] == ["msg_3", "msg_2"]
+    assert (refused["executionId"], await inbox(api, owner, verdict="unreadable")) == (None, [])
+    assert (await show(api, owner, refused["id"]))["body"] == BODY.decode()
+
+    where = f"{INBOX}/{refused['id']}/redeliver"
+    still = await api.post(where, headers=owner)
+    assert (still.status_code, still.json()["type"]) == (429, "/problems/over-cap")
+    await api.post(f"{first.headers['location']}/terminate", headers=owner)
+    delivered = await api.post(where, headers=owner)
+    assert delivered.status_code == 202, delivered.text
+    # The sender tries once more, and finds what was started for it.
+    again = await api.post(url, headers=signed(id="msg_2"), content=BODY)
+    assert (again.status_code, again.json()["executionId"]) == (202, delivered.json()["id"])
+    now = (await api.get(f"{INBOX}/{refused['id']}", headers=owner)).json()
+    assert (now["verdict"], now["executionId"]) == ("accepted", delivered.json()["id"])
+    assert [event["deliveryId"] for event in await inbox(api, owner, verdict="refused")] == ["msg_3"]
+    await api.post(f"{delivered.headers['location']}/terminate", headers=owner)

@@ -75,7 +75,7 @@ async def theirs(serving: tuple[Platform, httpx.AsyncClient]) -> dict[str, str]:
     credential = {"type": "bearer", "name": "x", "data": {"token": "x"}}
     me = (await client.get("/v1/me", headers=owner)).json()
     event = RawEvent(type="webhook", delivery_id="d", method="POST", headers={}, query={}, body=b"{}")
-    await platform.inbox.keep_unreadable(me["tenantId"], workflow.json()["id"], "hook", event, "key")
+    await platform.inbox.keep(me["tenantId"], workflow.json()["id"], "hook", event, key="key", verdict="unreadable")
     inbound = (await client.get("/v1/inbound-events", headers=owner)).json()["items"]
     return {
         "event_id": inbound[0]["id"],
