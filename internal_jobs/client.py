@@ -1,6 +1,6 @@
 """The door for producers: jobs are asked for here, by name and payload, and looked at again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from internal_jobs.insertion import Inserted, Insertion, NewJob
 from internal_jobs.jobs import Job, JobPage, JobRequest, Queue, Status
 from internal_jobs.metrics import ENQUEUED
 from internal_jobs.store import JobStore, read_job
-from internal_jobs.wake import Waker
+from internal_jobs.wake import SOON, Waker
 from plugins.storage.database import Database
 from plugins.storage.ids import new_id
 from plugins.vault.keys import Vault
@@ -60,7 +60,7 @@ class Jobs:
         new = await self._new(tenant_id, request, key, traceparent)
         if connection is None:
             inserted = await self._inserts.submit(new)
-            self._waker.wake()
+            self._wake_for([new])
         else:
             (inserted,) = await self._insertion.insert_on(connection, [new])
         return await self._answer(new.row, request, inserted, connection)
@@ -92,7 +92,7 @@ class Jobs:
             except InvalidJob as fault:
                 raise InvalidJob(f"/{index}{fault.pointer}", fault.detail) from None
         inserted = await self._insertion.insert(news) if news else []
-        self._waker.wake()
+        self._wake_for(news)
         return [
             await self._answer(new.row, request, one)
             for new, request, one in zip(news, requests, inserted, strict=True)
@@ -158,6 +158,10 @@ class Jobs:
 
     async def close(self) -> None:
         await self._waker.close()
+
+    def _wake_for(self, news: Iterable[NewJob]) -> None:
+        if any(new.row["available_at"] - new.row["created_at"] < SOON for new in news):
+            self._waker.wake()
 
     async def _answer(
         self, row: dict[str, Any], request: JobRequest, inserted: Inserted, connection: AsyncConnection | None = None

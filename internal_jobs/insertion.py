@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, select, true, update
+from sqlalchemy import ColumnElement, String, Text, bindparam, func, select, true, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.store import to_be_stopped
@@ -37,6 +38,8 @@ class Insertion:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: by the columns that rows have
+        self._statements: dict[tuple[str, ...], Any] = {}
 
     async def insert(self, news: Sequence[NewJob]) -> list[Inserted]:
         """Insert jobs in one transaction, and tell for each which job stands for it."""
@@ -51,7 +54,7 @@ class Insertion:
         """
         made: set[str] = set()
         if rows := [new.row for new in news if not new.replaces]:
-            made.update((await connection.execute(self._insert(), rows)).scalars())
+            made.update(await self._insert(connection, rows))
         answers = []
         for new in news:
             if new.row["id"] in made:
@@ -69,7 +72,7 @@ class Insertion:
             if new.replaces:
                 await self._supersede(connection, new)
             # An open job that held the key may have been closed a moment ago, or another may have been made.
-            if (await connection.execute(self._insert(), [row])).scalar() is not None:
+            if await self._insert(connection, [row]):
                 return Inserted(row["id"], True)
 
     async def _supersede(self, connection: AsyncConnection, new: NewJob) -> None:
@@ -95,8 +98,27 @@ class Insertion:
             at = min(row["available_at"], max(since + new.debounce * DEBOUNCES, row["created_at"]))
             row.update(debounced_since=since, available_at=at)
 
-    def _insert(self) -> Any:
-        return self._database.insert(jobs).on_conflict_do_nothing().returning(jobs.c.id)
+    async def _insert(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> Sequence[str]:
+        """Insert rows, which have the same columns; return the ids of those whose keys were free."""
+        columns = tuple(rows[0])
+        if (statement := self._statements.get(columns)) is None:
+            statement = self._statements[columns] = self._statement(columns)
+        given: Any = rows if self._database.is_sqlite else {name: [row[name] for row in rows] for name in columns}
+        return (await connection.execute(statement, given)).scalars().all()
+
+    def _statement(self, columns: Sequence[str]) -> Any:
+        insert = self._database.insert(jobs)
+        if not self._database.is_sqlite:
+            # An array for each column: one statement, prepared once, for any number of rows.
+            insert = insert.from_select(columns, select(*(func.unnest(_array(name)) for name in columns)))
+        return insert.on_conflict_do_nothing().returning(jobs.c.id)
+
+
+def _array(name: str) -> ColumnElement[Any]:
+    type_ = jobs.c[name].type
+    # Cast to a type with a length, what is too long would be cut off and kept.
+    # With one dimension said, a list of tags is a value and not an array within.
+    return bindparam(name, type_=ARRAY(Text() if isinstance(type_, String) else type_, dimensions=1))
 
 
 async def _holder(connection: AsyncConnection, row: dict[str, Any], *, any_key: bool) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from datetime import timedelta
 
 import structlog
 from redis.asyncio import Redis
@@ -16,6 +17,11 @@ _log = structlog.get_logger(__name__)
 #: Seconds that telling Redis may take, and for which it is left alone after it failed.
 PATIENCE = 0.2
 PAUSE = 1.0
+
+#: Seconds between two words: whoever enqueues without a pause says so two hundred times a second, not a thousand.
+BREATH = 0.005
+#: Jobs that are due later than this need no word: relays look by themselves before that, and learn when they are due.
+SOON = timedelta(seconds=2)
 
 _EFFECT = "jobs are accepted and wait in the database; running ones end; nothing is lost"
 
@@ -58,6 +64,7 @@ class Waker:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._redis.publish(self._channel, b"")
+                await asyncio.sleep(BREATH)
             except (RedisError, TimeoutError, OSError) as error:
                 WAKE_FAILURES.inc()
                 _log.warning("jobs.wake_failed", error=str(error), effect="jobs start up to a second later")

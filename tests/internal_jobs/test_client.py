@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec import structs
+from sqlalchemy.exc import DBAPIError
 
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.errors import InvalidJob, JobConflict, JobNotFound
@@ -18,6 +19,30 @@ async def test_a_job_is_read_back_as_it_was_asked_for(jobs: Jobs, tenant: str) -
     assert made.status == "queued"
     assert await jobs.get(tenant, made.id) == made
     assert (made.payload, made.credentials, made.tags) == (request.payload, request.credentials, request.tags)
+
+
+async def test_jobs_of_every_kind_are_kept_together(jobs: Jobs, tenant: str) -> None:
+    """Rows travel by column: lists within them stay lists, and what is absent in one is absent in that one."""
+    requests = [
+        JobRequest(type="a", tags=("x", "y"), retry=Retry(max_attempts=4), at=now() + timedelta(hours=1)),
+        JobRequest(type="b", payload={"url": "https://example.com"}, credentials={"auth": "cred_1"}, singleton_key="k"),
+        JobRequest(type="c", tags=("z",), ttl="1h", timeout="90s", lane="temporal", on_exhausted="promote"),
+    ]
+    made = await jobs.enqueue_many(tenant, requests, keys=["1", "2", "3"])
+    assert [(job.type, job.tags, job.retry, job.credentials) for job in made] == [
+        (request.type, request.tags, request.retry, request.credentials) for request in requests
+    ]
+    assert [await jobs.get(tenant, job.id) for job in made] == made
+
+
+async def test_what_is_too_long_for_its_column_is_refused_and_not_cut_off(
+    jobs: Jobs, tenant: str, database: Database
+) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite knows no lengths")
+    with pytest.raises(DBAPIError, match="too long"):
+        await jobs.enqueue(tenant, JobRequest(type="x" * 201))
+    assert (await jobs.list(tenant)).items == ()
 
 
 async def test_another_tenants_job_is_absent(jobs: Jobs, tenant: str, database: Database) -> None:
