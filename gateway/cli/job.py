@@ -120,12 +120,13 @@ def timeline(api: Api, out: Output, *, job_id: str) -> None:
             m.get("status") or m["event"],
             m.get("lane"),
             m.get("attempt"),
+            moment(m.get("retryAt")),
             m.get("executionId"),
             _error(m),
         )
         for m in found
     ]
-    columns = ("at", "what", "engine", "attempt", "execution", "error")
+    columns = ("at", "what", "engine", "attempt", "next", "execution", "error")
     out.table(columns, rows, raw=found, empty="Nothing has happened yet.")
 
 

@@ -19,6 +19,8 @@ job_attempts = Table(
     Column("error_sealed", LargeBinary, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("closed_at", Instant, nullable=False),
+    # when the next attempt follows; NULL: none does by this policy
+    Column("retry_at", Instant),
     PrimaryKeyConstraint("tenant_id", "job_id", "generation", "lane", "attempt"),
     ForeignKeyConstraint(["tenant_id", "job_id"], ["jobs.tenant_id", "jobs.id"], ondelete="CASCADE"),
 )

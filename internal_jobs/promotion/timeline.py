@@ -40,6 +40,8 @@ class Moment(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     attempt: int | None = None
     generation: int = 1
     started_at: datetime | None = None
+    #: when the attempt after a failed one was to follow; none did on this engine where it is absent
+    retry_at: datetime | None = None
     error: JobError | None = None
     execution_id: str | None = None
     status: Status | None = None
@@ -132,12 +134,14 @@ def _failed(call: Call, failure: Failure, sealer: Sealer, seconds: float) -> _Fa
         "error_sealed": sealer.seal_json(details, _place(call.origin)),
         "started_at": at - timedelta(seconds=seconds),
         "closed_at": at,
+        "retry_at": None if failure.retry_in is None else at + timedelta(seconds=failure.retry_in),
     }
     return _Failed(row, sealer.seal_json(details, place("error", call.origin)))
 
 
 def _moments(row: Row[Any], attempts: Sequence[Row[Any]], sealer: Sealer) -> Iterator[Moment]:
     yield Moment(event="enqueued", at=row.created_at)
+    handed_over = _handed_over(row, attempts)
     for attempt in attempts:
         details = sealer.open_json(attempt.error_sealed, _place(row.id))
         yield Moment(
@@ -147,6 +151,8 @@ def _moments(row: Row[Any], attempts: Sequence[Row[Any]], sealer: Sealer) -> Ite
             attempt=attempt.attempt,
             generation=attempt.generation,
             started_at=attempt.started_at,
+            # What was to follow it follows on the other engine, at once.
+            retry_at=None if attempt is handed_over else attempt.retry_at,
             error=JobError(type=attempt.error_type, **details),
             execution_id=attempt.execution_id,
         )
@@ -168,6 +174,14 @@ def _moments(row: Row[Any], attempts: Sequence[Row[Any]], sealer: Sealer) -> Ite
             error=read_error(row, sealer) if row.status != "completed" else None,
             execution_id=row.promoted_to,
         )
+
+
+def _handed_over(row: Row[Any], attempts: Sequence[Row[Any]]) -> Row[Any] | None:
+    """Return the attempt with which those of Dramatiq were used up, if it was promoted after it."""
+    if row.promoted_to is None and row.status != "promoting":
+        return None
+    made = [each for each in attempts if (each.generation, each.lane) == (row.generation, "dramatiq")]
+    return max(made, key=lambda each: each.attempt, default=None)
 
 
 def _place(job_id: str) -> str:

@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
 from gateway.compose import open_platform
+from internal_jobs import engines
 from internal_jobs.client import JobRequest
 from internal_jobs.engines import Engines
 from internal_jobs.promotion.promoter import HandoverUnavailable
+from plugins.host.retry import next_delay
+from plugins.sdk.errors import Transient
 from plugins.storage.database import Database
 from tests.gateway.application import ADMIN, new_tenant, settings_over
 from tests.gateway.promotion_lane import PromotionLane, open_lane
@@ -64,6 +69,47 @@ async def test_an_exhausted_job_completes_as_an_execution_under_the_same_idempot
     assert {entry["error"]["type"] for entry in timeline if entry["event"] == "failed"} == {"http.503"}
     # What the system made for it is no workflow of the tenant's.
     assert (await lane.get("/v1/workflows"))["items"] == []
+
+
+def test_the_back_off_of_an_execution_lasts_for_days_with_a_cap_and_jitter() -> None:
+    error = Transient("not now", type="test.notNow", effect="none")
+    waits = [next_delay(engines.PROMOTED, "idempotent", attempt, error) for attempt in range(1, 31)]
+    assert waits.pop() is None
+    delays = [delay for delay in waits if delay is not None]
+    longest = [min(60.0 * 2**number, 6 * 3600.0) for number in range(29)]
+    assert all(0.75 * most <= delay <= most for delay, most in zip(delays, longest, strict=True))
+    assert sum(delays) > 4 * 86_400
+    assert len(set(delays)) == 29, "those at the cap differ too"
+
+
+@ONCE
+async def test_the_execution_backs_off_ever_longer_up_to_a_cap_as_the_timeline_tells(
+    lane: PromotionLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy of days, in tenths of a second: on Temporal, by its own timers."""
+    quick = structs.replace(engines.PROMOTED, initial_interval="200ms", max_interval="800ms", max_attempts=6)
+    monkeypatch.setattr(engines, "PROMOTED", quick)
+    lane.target.answer("/hook", 503)
+    async with lane.workflows_worker(), lane.jobs_worker():
+        job_id = await lane.enqueue(onExhausted="promote", retry=QUICK)
+        job = await lane.reach(job_id)
+    assert (job["status"], job["attempts"]) == ("dead", 2 + 6)
+    timeline = (await lane.get(f"/v1/jobs/{job_id}/timeline"))["items"]
+    first, last, *durable = [entry for entry in timeline if entry["event"] == "failed"]
+    assert "retryAt" in first
+    assert "retryAt" not in last, "the next attempt is the other engine's, at once"
+    assert [entry["lane"] for entry in durable] == ["temporal"] * 6
+    assert "retryAt" not in durable[-1]
+    waits = [(moment(entry, "retryAt") - moment(entry, "at")).total_seconds() for entry in durable[:-1]]
+    longest = [0.2, 0.4, 0.8, 0.8, 0.8]
+    assert all(0.74 * most <= wait <= most for wait, most in zip(waits, longest, strict=True)), waits
+    assert len({round(wait, 4) for wait in waits[2:]}) == 3, "they differ"
+    for entry, following in pairwise(durable):
+        assert moment(following, "startedAt") >= moment(entry, "retryAt") - timedelta(milliseconds=50)
+
+
+def moment(entry: dict[str, str], name: str) -> datetime:
+    return datetime.fromisoformat(entry[name])
 
 
 async def test_cancelling_the_job_stops_its_execution_and_the_other_way_round(lane: PromotionLane) -> None:
