@@ -96,7 +96,7 @@ class PromotionLane(Struct):
 
     @asynccontextmanager
     async def workflows_worker(self) -> AsyncIterator[None]:
-        async with working(self.platform, self.platform.announcements):
+        async with working(self.platform):
             yield
 
 

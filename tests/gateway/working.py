@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager
 
 from gateway.compose import Platform
 from user_workflows.builds import Builds
-from user_workflows.records.announcements import Announcements
 from user_workflows.worker import run_worker
 
 
 @asynccontextmanager
-async def working(platform: Platform, announcements: Announcements | None = None) -> AsyncIterator[None]:
+async def working(platform: Platform) -> AsyncIterator[None]:
     """Serve the platform's executions; then drain."""
     stop = asyncio.Event()
     worker = asyncio.create_task(
@@ -25,7 +24,7 @@ async def working(platform: Platform, announcements: Announcements | None = None
             approvals=platform.approvals,
             builds=Builds(platform.temporal, "test", is_alone=True),
             feed=platform.feed,
-            announcements=announcements,
+            announcements=platform.announcements,
             stop=stop,
         )
     )

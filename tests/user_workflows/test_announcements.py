@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -15,12 +15,30 @@ from plugins.storage.database import Database
 from plugins.vault.keys import MasterKey, Vault
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane
-from tests.user_workflows.test_records import record, step, writing
+from tests.user_workflows.test_records import AT, record, step, writing
+from user_workflows.executions.tables import executions
 from user_workflows.interpreter.messages import ExecutionError
 from user_workflows.records.announcements import Announcements, Ending
+from user_workflows.records.writer import RecordWriter
 
 ECHO = {"nodes": [node("echo", "test.echo", value="x")]}
 WAITING = {"nodes": [node("ask", "approval", title="May we?")]}
+FAILED = record(
+    9,
+    step("a", 1, status="failed"),
+    status="failed",
+    closed_at=AT,
+    error=ExecutionError(type="x", message="y" * 5_000, node_id="a"),
+)
+
+
+class Subscribed(NamedTuple):
+    """A writer of records, and what hears of them."""
+
+    vault: Vault
+    webhooks: Webhooks
+    announcements: Announcements
+    writer: RecordWriter
 
 
 @pytest.fixture
@@ -91,26 +109,36 @@ async def test_one_that_is_terminated_could_not_tell_itself_and_is_told_of_all_t
     assert "execution.terminated" in [event["type"] for event in await told(lane, endpoint, execution.id)]
 
 
-async def test_an_end_that_is_written_twice_is_told_once(database: Database, tmp_path: Path) -> None:
-    """On both databases, and not at all to who did not subscribe."""
+@pytest.fixture
+async def subscribed(database: Database, tmp_path: Path) -> AsyncIterator[Subscribed]:
+    """On both databases, a tenant that is told of failures alone."""
     vault = Vault(database, MasterKey.load_or_create(tmp_path / "master.json"))
     jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
     webhooks = Webhooks(database=database, vault=vault, jobs=jobs)
     announcements = Announcements(webhooks)
-    at = datetime(2026, 1, 1, tzinfo=UTC)
     async with writing(database, tmp_path, announcements=announcements) as writer:
         for events in (("execution.failed",), ("execution.completed",), ("invoice.*",)):
             await webhooks.endpoints.create("ten_a", EndpointRequest(url="https://example.com", events=events))
-        error = ExecutionError(type="x", message="y" * 5_000, node_id="a")
-        end = record(9, step("a", 1, status="failed"), status="failed", closed_at=at, error=error)
-        for _ in range(2):
-            await writer.write(end)
-    (delivery,) = (await webhooks.deliveries.list("ten_a")).items
-    event = (await webhooks.deliveries.get("ten_a", delivery.id)).event
-    assert (event["type"], len(event["data"]["error"]["message"])) == ("execution.failed", 2_000)
-    sealer = await vault.sealer("ten_a")
-    again = Ending(tenant_id="ten_a", execution_id="ex_1", status="failed", closed_at=at, error=error)
-    async with database.across.transaction() as connection:
-        await announcements.tell_ends(connection, {"ten_a": sealer}, [again])
-    assert len((await webhooks.deliveries.list("ten_a")).items) == 1
+        yield Subscribed(vault, webhooks, announcements, writer)
     await jobs.close()
+
+
+async def test_an_end_that_is_written_twice_is_told_once(database: Database, subscribed: Subscribed) -> None:
+    deliveries = subscribed.webhooks.deliveries
+    for _ in range(2):
+        await subscribed.writer.write(FAILED)
+    (delivery,) = (await deliveries.list("ten_a")).items
+    event = (await deliveries.get("ten_a", delivery.id)).event
+    assert (event["type"], len(event["data"]["error"]["message"])) == ("execution.failed", 2_000)
+    sealer = await subscribed.vault.sealer("ten_a")
+    again = Ending(tenant_id="ten_a", execution_id="ex_1", status="failed", closed_at=AT, error=FAILED.error)
+    async with database.across.transaction() as connection:
+        await subscribed.announcements.tell_ends(connection, {"ten_a": sealer}, [again])
+    assert len((await deliveries.list("ten_a")).items) == 1
+
+
+async def test_the_end_of_an_earlier_attempt_is_not_told(database: Database, subscribed: Subscribed) -> None:
+    async with database.across.transaction() as connection:
+        await connection.execute(executions.update().values(seq=9_000))
+    await subscribed.writer.write(FAILED)
+    assert not (await subscribed.webhooks.deliveries.list("ten_a")).items

@@ -15,6 +15,7 @@ from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
 from user_workflows.admission.gate import Gate
+from user_workflows.admission.tables import tenant_gates
 from user_workflows.executions.tables import executions, result_place, steps
 from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord, StepRecord
 from user_workflows.records.announcements import Announcements
@@ -132,6 +133,20 @@ async def test_a_closed_execution_stays_closed(database: Database, tmp_path: Pat
         execution, found = await rows(database)
     assert (execution.status, execution.error_type, execution.history_events) == ("failed", "test.failed", 9)
     assert (found["a"].status, list(found)) == ("running", ["a"])
+
+
+async def test_the_end_of_an_earlier_attempt_ends_nothing(database: Database, tmp_path: Path) -> None:
+    async with writing(database, tmp_path) as writer:
+        gate = {"tenant_id": "ten_a", "inside": 1, "waiting": 0, "month": "2026-01", "month_count": 0}
+        async with database.across.transaction() as connection:
+            await connection.execute(tenant_gates.insert().values(gate))
+            # It was tried again meanwhile.
+            await connection.execute(executions.update().values(seq=9000, admission="held"))
+        await writer.write(record(4001, step("a", 4000), status="failed", closed_at=AT))
+        late, _ = await rows(database)
+        async with database.across.read() as connection:
+            inside = (await connection.execute(select(tenant_gates.c.inside))).scalar_one()
+    assert (late.status, late.closed_at, late.admission, inside) == ("queued", None, "held", 1)
 
 
 async def test_steps_that_are_told_after_a_termination_are_canceled_where_they_ran(

@@ -20,9 +20,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct, structs
-from sqlalchemy import ColumnElement, String, Update, bindparam, case, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, String, Update, bindparam, case, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database, now
@@ -158,7 +159,11 @@ class Gate:
             stay = update(executions).where(_KEYS, has_slot)
             stay = stay.values(admission="ending", due_at=busy_until, parked_at=None)
             await connection.execute(stay, {"keys": list(closed)})
-        rows = (await connection.execute(_LEAVING, {"keys": list(closed)})).all()
+        return await self.let_out(connection, (await connection.execute(_CLOSED, {"keys": list(closed)})).all())
+
+    async def let_out(self, connection: AsyncConnection, closed: "Collection[Row[*tuple[Any, ...]]]") -> bool:
+        """Do the same for rows that the caller has locked: `tenant_id`, `id` and `admission` of each."""
+        rows = [row for row in closed if row.admission not in (None, "ending")]
         if not rows:
             return False
         await connection.execute(_LEAVE, {"keys": [(row.tenant_id, row.id) for row in rows]})
@@ -281,7 +286,7 @@ _EXPECTED = select(executions.c.id).where(
     executions.c.parked_at.is_(None),
 )
 _KEYS = tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True))
-_LEAVING = select(executions.c.tenant_id, executions.c.id, executions.c.admission).where(
-    _KEYS, executions.c.admission != "ending", executions.c.closed_at.is_not(None)
+_CLOSED = select(executions.c.tenant_id, executions.c.id, executions.c.admission).where(
+    _KEYS, executions.c.closed_at.is_not(None)
 )
 _LEAVE = update(executions).where(_KEYS).values(admission=None, parked_at=None)

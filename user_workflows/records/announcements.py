@@ -35,6 +35,8 @@ class Ending(Struct, frozen=True, kw_only=True):
     closed_at: datetime
     output: Any = None
     error: ExecutionError | None = None
+    #: whether a job may have gone on as it
+    may_be_a_job: bool = True
 
 
 class Announcements:
@@ -48,7 +50,8 @@ class Announcements:
 
         The jobs that went on as them end with them.
         """
-        await settle_on(connection, sealers, [_end_of_job(ending) for ending in endings])
+        if promoted := [_end_of_job(ending) for ending in endings if ending.may_be_a_job]:
+            await settle_on(connection, sealers, promoted)
         listening = await self._publisher.listening(connection, {ending.tenant_id for ending in endings})
         for tenant_id in sorted(listening):
             told = []

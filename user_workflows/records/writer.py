@@ -6,13 +6,13 @@ highest `seq` stays, and a closed execution stays closed.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import structlog
 from msgspec import UNSET, structs
-from sqlalchemy import Insert, bindparam, func, select, tuple_
+from sqlalchemy import Insert, Row, bindparam, func, select, tuple_
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -183,19 +183,27 @@ class RecordWriter:
         sealers = {
             tenant_id: await self._vault.sealer(tenant_id) for tenant_id in {record.tenant_id for record in records}
         }
-        closed = [_key(record) for record in records if record.closed_at is not None]
+        is_stirred = False
         async with self._database.transaction(*sealers) as connection:
-            await self._gate.lock(connection, {tenant_id for tenant_id, _ in closed})
-            written = await write_records(connection, records, sealers, self._upsert)
-            endings = [_ending(record, record.closed_at) for record in written if record.closed_at is not None]
-            if endings and self._announcements is not None:
-                await self._announcements.tell_ends(connection, sealers, endings)
-            is_stirred = bool(closed) and await self._gate.release(connection, closed)
+            await self._gate.lock(connection, {record.tenant_id for record in records if record.closed_at is not None})
+            rows = await _find(connection, records)
+            written = await _write_records(connection, records, rows, sealers, self._upsert)
+            # An end that an earlier attempt at the execution came to is none of this one.
+            endings = [
+                _ending(record, record.closed_at, rows[_key(record)])
+                for record in written
+                if record.closed_at is not None and record.seq >= rows[_key(record)].seq
+            ]
+            if endings:
+                if self._announcements is not None:
+                    await self._announcements.tell_ends(connection, sealers, endings)
+                leaving = [rows[ending.tenant_id, ending.execution_id] for ending in endings]
+                is_stirred = await self._gate.let_out(connection, leaving)
         self._gate.stir(is_stirred)
         self._published(written)
 
 
-def _ending(record: ExecutionRecord, at: datetime) -> Ending:
+def _ending(record: ExecutionRecord, at: datetime, row: "Row[*tuple[Any, ...]]") -> Ending:
     return Ending(
         tenant_id=record.tenant_id,
         execution_id=record.execution_id,
@@ -203,6 +211,7 @@ def _ending(record: ExecutionRecord, at: datetime) -> Ending:
         closed_at=at,
         output=record.output,
         error=record.error,
+        may_be_a_job=row.trigger["type"] == "job",
     )
 
 
@@ -221,18 +230,28 @@ def upsert_steps(database: Database) -> Insert:
     )
 
 
-async def write_records(
-    connection: AsyncConnection, records: Collection[ExecutionRecord], sealers: dict[str, Sealer], upsert: Insert
+async def _find(
+    connection: AsyncConnection, records: Collection[ExecutionRecord]
+) -> "dict[_Key, Row[*tuple[Any, ...]]]":
+    """Return, and lock, the rows of executions that are open or were terminated."""
+    keys = [_key(record) for record in records]
+    return {(row.tenant_id, row.id): row for row in await connection.execute(_FIND, {"keys": keys})}
+
+
+async def _write_records(
+    connection: AsyncConnection,
+    records: Collection[ExecutionRecord],
+    rows: "Mapping[_Key, Row[*tuple[Any, ...]]]",
+    sealers: Mapping[str, Sealer],
+    upsert: Insert,
 ) -> Sequence[ExecutionRecord]:
     """Bring rows up to date with `records`, and return those that count: rows that are gone or closed stay.
 
     Of one that was terminated the steps are still told: it had no chance to tell of its end.
     """
-    keys = [(record.tenant_id, record.execution_id) for record in records]
-    found = {(row.tenant_id, row.id): row.closed_at for row in await connection.execute(_FIND, {"keys": keys})}
-    known = [record for record in records if _key(record) in found]
-    live = [record for record in known if found[_key(record)] is None]
-    cut_off = [_cut_off(record, at) for record in known if (at := found[_key(record)]) is not None]
+    known = [record for record in records if _key(record) in rows]
+    live = [record for record in known if rows[_key(record)].closed_at is None]
+    cut_off = [_cut_off(record, at) for record in known if (at := rows[_key(record)].closed_at) is not None]
     if live:
         at = now()
         await connection.execute(_UPDATE_EXECUTION, [_execution_row(r, sealers[r.tenant_id], at) for r in live])
@@ -254,7 +273,10 @@ def _cut_off(record: ExecutionRecord, at: datetime) -> ExecutionRecord:
 _STEP_COLUMNS = ("seq", "status", "attempt", "error_type", "detail_sealed", "started_at", "closed_at")
 
 _FIND = (
-    select(executions.c.tenant_id, executions.c.id, executions.c.closed_at)
+    select(
+        *(executions.c.tenant_id, executions.c.id, executions.c.seq),
+        *(executions.c.closed_at, executions.c.admission, executions.c.trigger),
+    )
     .where(tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True)))
     .where(executions.c.status.in_((*OPEN_STATUSES, "terminated")))
     .with_for_update()
