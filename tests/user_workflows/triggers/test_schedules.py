@@ -86,6 +86,66 @@ async def test_overlap_skip_starts_nothing_while_an_earlier_firing_is_open(lane:
     await lane.workflows.deactivate(lane.tenant_id, workflow)
 
 
+def holding(policy: str) -> dict[str, Any]:
+    drawn = definition(overlap="allow") | {"concurrency": {"limit": 1, "policy": policy}}
+    return drawn | {"nodes": [node("hold", "wait", signal="go")]}
+
+
+async def firings(lane: Lane, workflow: str, handle: ScheduleHandle, count: int) -> list[Execution]:
+    """Let a schedule fire, one time after the other, and return what became of each firing, the first one first."""
+    for done in range(count):
+        at = NOON + timedelta(minutes=10 * done)
+        await handle.backfill(ScheduleBackfill(at - timedelta(seconds=1), at + timedelta(seconds=1)))
+        async with asyncio.timeout(30):
+            while len((await lane.executions.list(lane.tenant_id, workflow_id=workflow)).items) <= done:
+                await asyncio.sleep(0.05)
+    await lane.workflows.deactivate(lane.tenant_id, workflow)
+    found = (await lane.executions.list(lane.tenant_id, workflow_id=workflow)).items
+    assert [each.input["scheduledAt"] for each in found] == [
+        f"2026-03-02T12:{minute}:00Z" for minute in ("00", "10", "20", "30")[count - 1 :: -1]
+    ]
+    return [await lane.executions.get(lane.tenant_id, each.id) for each in reversed(found)]
+
+
+async def let_go(lane: Lane, execution: Execution) -> Execution:
+    await lane.executions.signal(lane.tenant_id, execution.id, "go")
+    return await lane.finish(execution)
+
+
+async def test_firings_over_a_cap_queue_in_their_order(lane: Lane) -> None:
+    workflow, handle = await activate(lane, holding("queue"))
+    first, *others = await firings(lane, workflow, handle, 3)
+    assert [each.queue and each.queue.position for each in (first, *others)] == [None, 1, 2]
+    for each in (first, *others):
+        assert (await let_go(lane, each)).status == "completed"
+
+
+async def test_firings_over_a_cap_are_skipped_and_say_so(lane: Lane) -> None:
+    workflow, handle = await activate(lane, holding("skip"))
+    first, *others = await firings(lane, workflow, handle, 3)
+    for each in others:
+        assert (each.status, each.error and each.error.type) == ("canceled", "admission.skipped")
+    assert (await let_go(lane, first)).status == "completed"
+
+
+async def test_firings_over_a_cap_are_refused_and_say_so(lane: Lane) -> None:
+    workflow, handle = await activate(lane, holding("reject"))
+    first, second = await firings(lane, workflow, handle, 2)
+    assert (second.status, second.error and second.error.type) == ("canceled", "admission.rejected")
+    assert (await let_go(lane, first)).status == "completed"
+
+
+async def test_firings_over_a_cap_take_the_place_of_the_oldest(lane: Lane) -> None:
+    workflow, handle = await activate(lane, holding("replaceOldest"))
+    *others, last = await firings(lane, workflow, handle, 4)
+    for each in others:
+        replaced = await lane.finish(each)
+        assert replaced.status == "canceled"
+        assert replaced.error is not None
+        assert replaced.error.type in ("execution.canceled", "admission.replaced")
+    assert (await let_go(lane, last)).status == "completed"
+
+
 async def test_a_schedule_that_was_left_behind_starts_nothing(lane: Lane) -> None:
     workflow, handle = await activate(lane, definition())
     published = await lane.workflows.plan(lane.tenant_id, workflow)
