@@ -38,6 +38,7 @@ _PARTS = (
     "promotions",
     "job_limits",
     "tenant_caps",
+    "live_caps",
     "dead_letters",
     "job_schedules",
     "webhooks",

@@ -50,6 +50,7 @@ from plugins.vault.oauth.provider import Provider
 from plugins.vault.renewal import Renewal
 from plugins.vault.table import credentials as credentials_table
 from user_workflows.admission.gate import Gate
+from user_workflows.admission.live_caps import LiveCaps
 from user_workflows.admission.reception import Reception
 from user_workflows.admission.tenant_caps import TenantCaps
 from user_workflows.approvals.desk import Approvals
@@ -108,6 +109,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     temporal: Client
     workflows: Workflows
     tenant_caps: TenantCaps
+    live_caps: LiveCaps
     starts: Starts
     executions: Executions
     inbox: Inbox
@@ -239,6 +241,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             temporal=temporal,
             workflows=workflows,
             tenant_caps=TenantCaps(database, gate),
+            live_caps=LiveCaps(database, gate),
             starts=starts,
             executions=executions,
             inbox=Inbox(

@@ -92,6 +92,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "user_workflows": (
         "user_workflows.admission.caps",
         "user_workflows.admission.gate",
+        "user_workflows.admission.live_caps",
         "user_workflows.admission.reception",
         "user_workflows.admission.tenant_caps",
         "user_workflows.records.announcements",

@@ -16,6 +16,8 @@ _CAPS = {
     "jobsPerMinute": "jobs per minute",
 }
 
+_COLUMNS = ("OF", "CAP", "LIMIT", "USED", "SET BY")
+
 
 @click.command()
 @with_api
@@ -30,9 +32,19 @@ def show(out: Output, tenant: dict[str, Any], *, raw: Any) -> None:
     """Print caps as a table."""
     rows = _rows("tenant", tenant["caps"] | {"jobsPerMinute": tenant["jobsPerMinute"]})
     for workflow in tenant["workflows"]:
-        rows += [row for row in _rows(workflow["workflowId"], workflow["caps"]) if row[2] is not None]
-    out.table(("OF", "CAP", "LIMIT", "USED", "SET BY"), rows, raw=raw, empty="there are no caps")
+        rows += _rows_of_workflow(workflow)
+    out.table(_COLUMNS, rows, raw=raw, empty="there are no caps")
     out.line(f"\n{tenant['queued']} executions wait for a slot")
+
+
+def show_workflow(out: Output, workflow: dict[str, Any]) -> None:
+    """Print the caps of one workflow, and its policy."""
+    policy = [workflow["workflowId"], "over a cap", workflow["policy"], None, workflow["policySource"]]
+    out.table(_COLUMNS, [*_rows_of_workflow(workflow), policy], raw=workflow, empty="")
+
+
+def _rows_of_workflow(workflow: dict[str, Any]) -> list[list[Any]]:
+    return [row for row in _rows(workflow["workflowId"], workflow["caps"]) if row[2] is not None]
 
 
 def _rows(whose: str, caps: dict[str, Any]) -> list[list[Any]]:

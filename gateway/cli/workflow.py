@@ -8,6 +8,7 @@ import click
 from gateway.cli.api import Api
 from gateway.cli.errors import Failed, Missing
 from gateway.cli.json_input import JsonFile, JsonInput
+from gateway.cli.limits import show_workflow as show_caps
 from gateway.cli.output import Output, moment, shortened, with_output
 from gateway.cli.reach import with_api
 
@@ -200,6 +201,29 @@ def export(api: Api, *, name_or_id: str, form: str, version: int | None, file: P
 def delete(api: Api, name_or_id: str) -> None:
     """Delete a workflow."""
     api.delete(f"/v1/workflows/{api.workflow_id(name_or_id)}")
+
+
+@workflow.command("limits")
+@click.argument("name_or_id", metavar="WORKFLOW")
+@click.option("--concurrent-executions", "concurrentExecutions", type=click.IntRange(1), help="Under way at a time.")
+@click.option("--starts-per-minute", "startsPerMinute", type=click.IntRange(1))
+@click.option("--payload-bytes", "payloadBytes", type=click.IntRange(1), help="Of one input, as JSON.")
+@click.option("--monthly-executions", "monthlyExecutions", type=click.IntRange(1))
+@click.option("--policy", type=click.Choice(["queue", "reject", "replaceOldest", "skip"]), help="Over a cap.")
+@click.option("--reset", is_flag=True, help="Take what the published version draws, but for what is given.")
+@with_api
+@with_output
+def limits(api: Api, out: Output, *, name_or_id: str, reset: bool, **given: Any) -> None:
+    """Show the caps of a workflow, or change those given without a new version; a change holds at once."""
+    path = f"/v1/workflows/{api.workflow_id(name_or_id)}/limits"
+    found = api.get(path)
+    changed = {name: value for name, value in given.items() if value is not None}
+    if changed or reset:
+        kept = {name: cap["limit"] for name, cap in found["caps"].items() if cap["source"] == "override"}
+        if found["policySource"] == "override":
+            kept["policy"] = found["policy"]
+        found = api.put(path, changed if reset else kept | changed)
+    show_caps(out, found)
 
 
 def apply_definition(api: Api, name: str, definition: Any, *, publish: bool, activate: bool) -> dict[str, Any]:

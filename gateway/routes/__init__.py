@@ -32,6 +32,7 @@ from gateway.routes import (
     usage,
     versions,
     why,
+    workflow_limits,
     workflows,
 )
 
@@ -42,6 +43,7 @@ ROUTES = [
     *tenants.ROUTES,
     *tenant_keys.ROUTES,
     *tenant_limits.ROUTES,
+    *workflow_limits.ROUTES,
     *api_keys.ROUTES,
     *definitions.ROUTES,
     *workflows.ROUTES,

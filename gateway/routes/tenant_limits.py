@@ -23,7 +23,7 @@ class TenantLimits(Struct, frozen=True, kw_only=True, rename="camel"):
     jobs_per_minute: CapInUse
     #: executions that wait for a slot
     queued: int
-    #: workflows whose published version has caps, or a policy
+    #: workflows that have caps, or a policy
     workflows: tuple[WorkflowCaps, ...]
 
 

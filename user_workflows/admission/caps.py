@@ -61,9 +61,9 @@ class Obstacle(Struct, frozen=True, kw_only=True):
                 return f"{whose} takes inputs of {self.limit:,} bytes at most"
 
 
-def read_caps(row: Any) -> Caps:
-    """Return the caps in the columns of a row."""
-    return Caps(**{name: getattr(row, name) for name in Caps.__struct_fields__})
+def read_caps(row: Any, prefix: str = "") -> Caps:
+    """Return the caps in the columns of a row, whose names begin with `prefix`."""
+    return Caps(**{name: getattr(row, prefix + name) for name in Caps.__struct_fields__})
 
 
 def month_of(at: datetime) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from user_workflows.admission.caps import Caps, Obstacle, Policy, Rate, Scope, month_of, next_month, read_caps
-from user_workflows.admission.tables import workflow_gates
+from user_workflows.admission.tables import LIVE, workflow_gates
 from user_workflows.executions.tables import executions
 
 MINUTE = timedelta(seconds=60)
@@ -30,7 +30,10 @@ class Asks(Struct, frozen=True, kw_only=True):
 class Standing(Struct, kw_only=True):
     scope: Scope
     caps: Caps
+    #: those of them that are set for it, not drawn or by default
+    own: Caps = Caps()
     policy: Policy = "queue"
+    is_policy_own: bool = False
     inside: int
     month_count: int
     #: starts within the last minute, as far as they are capped
@@ -74,11 +77,13 @@ async def rate_of(connection: AsyncConnection, tenant_id: str, cap: int, at: dat
 
 async def tenant_standing(connection: AsyncConnection, row: Row[Any], defaults: Caps, at: datetime) -> Standing:
     """Return how a tenant stands, whose gate is `row`."""
-    caps = read_caps(row).over(defaults)
+    own = read_caps(row)
+    caps = own.over(defaults)
     starts, next_start_at = await _starts(connection, caps.starts_per_minute, row.tenant_id, None, at)
     return Standing(
         scope="tenant",
         caps=caps,
+        own=own,
         inside=row.inside,
         month_count=_count(row, at),
         starts=starts,
@@ -93,7 +98,8 @@ async def workflow_standings(
     found = {}
     rows = await connection.execute(_GATES, {"tenant_id": tenant_id, "ids": workflow_ids})
     for row in rows.all():
-        caps = read_caps(row)
+        own = read_caps(row, LIVE)
+        caps = own.over(read_caps(row))
         inside = 0
         if caps.concurrent_executions is not None:
             one = {"tenant_id": tenant_id, "workflow_id": row.workflow_id}
@@ -102,7 +108,9 @@ async def workflow_standings(
         found[row.workflow_id] = Standing(
             scope="workflow",
             caps=caps,
-            policy=row.policy,
+            own=own,
+            policy=row.live_policy or row.policy,
+            is_policy_own=row.live_policy is not None,
             inside=inside,
             month_count=_count(row, at),
             starts=starts,

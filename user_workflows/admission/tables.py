@@ -24,7 +24,10 @@ tenant_gates = Table(
     Column("month_count", Integer, nullable=False),
 )
 
-#: One row for each workflow whose published version has `concurrency`.
+#: before the names of columns that hold what is set live, in place of what is drawn
+LIVE = "live_"
+
+#: One row for each workflow whose published version has `concurrency`, or that has caps of its own set live.
 workflow_gates = Table(
     "workflow_gates",
     metadata,
@@ -36,6 +39,11 @@ workflow_gates = Table(
     Column("monthly_executions", Integer),
     #: what becomes of a start over a cap
     Column("policy", String(16), nullable=False),
+    Column(f"{LIVE}concurrent_executions", Integer),
+    Column(f"{LIVE}starts_per_minute", Integer),
+    Column(f"{LIVE}payload_bytes", Integer),
+    Column(f"{LIVE}monthly_executions", Integer),
+    Column(f"{LIVE}policy", String(16)),
     Column("month", String(7), nullable=False),
     Column("month_count", Integer, nullable=False),
     PrimaryKeyConstraint("tenant_id", "workflow_id"),

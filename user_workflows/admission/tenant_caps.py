@@ -8,12 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database, now
-from user_workflows.admission.caps import Caps, Rate, read_caps
+from user_workflows.admission.caps import Caps, Policy, Rate
 from user_workflows.admission.gate import Gate
 from user_workflows.admission.standing import Standing, tenant_standing, workflow_standings
 from user_workflows.admission.tables import tenant_gates, workflow_gates
 
-Source = Literal["installation", "tenant", "workflow"]
+#: ``workflow``: its published version; ``override``: it is set live, in place of that
+Source = Literal["installation", "tenant", "workflow", "override"]
 
 
 class CapInUse(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -36,7 +37,8 @@ class CapsInUse(Struct, frozen=True, kw_only=True, rename="camel"):
 
 class WorkflowCaps(Struct, frozen=True, kw_only=True, rename="camel"):
     workflow_id: str
-    policy: str
+    policy: Policy
+    policy_source: Source
     caps: CapsInUse
 
 
@@ -44,7 +46,7 @@ class TenantCapsInUse(Struct, frozen=True, kw_only=True, rename="camel"):
     caps: CapsInUse
     #: executions that wait for a slot
     queued: int
-    #: workflows whose published version has caps, or a policy
+    #: workflows that have caps, or a policy
     workflows: tuple[WorkflowCaps, ...]
 
 
@@ -71,45 +73,53 @@ class TenantCaps:
         ids = select(workflow_gates.c.workflow_id).where(workflow_gates.c.tenant_id == tenant_id)
         async with self._database.read(tenant_id) as connection:
             workflows = [*(await connection.execute(ids.order_by(workflow_gates.c.workflow_id))).scalars()]
-            tenant, own, queued = await self._tenant(connection, tenant_id, at)
+            tenant, queued = await self._tenant(connection, tenant_id, at)
             found = await workflow_standings(connection, tenant_id, workflows, at)
         return TenantCapsInUse(
-            caps=_in_use(tenant, own, "tenant"),
+            caps=in_use(tenant),
             queued=queued,
-            workflows=tuple(
-                WorkflowCaps(workflow_id=id, policy=each.policy, caps=_in_use(each, each.caps, "workflow"))
-                for id, each in sorted(found.items())
-            ),
+            workflows=tuple(workflow_caps(id, each) for id, each in sorted(found.items())),
         )
 
     async def rate(self, tenant_id: str) -> Rate | None:
         """Return how a tenant stands with its starts per minute now; ``None``: they are not capped."""
         at = now()
         async with self._database.read(tenant_id) as connection:
-            tenant, _, _ = await self._tenant(connection, tenant_id, at)
+            tenant, _ = await self._tenant(connection, tenant_id, at)
         return tenant.rate(at)
 
-    async def _tenant(self, connection: AsyncConnection, tenant_id: str, at: datetime) -> tuple[Standing, Caps, int]:
+    async def _tenant(self, connection: AsyncConnection, tenant_id: str, at: datetime) -> tuple[Standing, int]:
         query = select(tenant_gates).where(tenant_gates.c.tenant_id == tenant_id)
         row = (await connection.execute(query)).one_or_none()
         if row is None:
-            return Standing(scope="tenant", caps=self._gate.defaults, inside=0, month_count=0), Caps(), 0
-        return await tenant_standing(connection, row, self._gate.defaults, at), read_caps(row), row.waiting
+            return Standing(scope="tenant", caps=self._gate.defaults, inside=0, month_count=0), 0
+        return await tenant_standing(connection, row, self._gate.defaults, at), row.waiting
 
 
-def _in_use(standing: Standing, own: Caps, source: Source) -> CapsInUse:
+def workflow_caps(workflow_id: str, standing: Standing) -> WorkflowCaps:
+    return WorkflowCaps(
+        workflow_id=workflow_id,
+        policy=standing.policy,
+        policy_source="override" if standing.is_policy_own else "workflow",
+        caps=in_use(standing),
+    )
+
+
+def in_use(standing: Standing) -> CapsInUse:
     used = {
         "concurrent_executions": standing.inside,
         "starts_per_minute": standing.starts,
         "monthly_executions": standing.month_count,
     }
+    mine: Source = "tenant" if standing.scope == "tenant" else "override"
+    others: Source = "installation" if standing.scope == "tenant" else "workflow"
     caps = {}
     for name in Caps.__struct_fields__:
         limit = getattr(standing.caps, name)
-        said_by: Source = source if source == "workflow" or getattr(own, name) is not None else "installation"
+        source = others if getattr(standing.own, name) is None else mine
         # Starts are counted where there is a cap to hold them against; those inside a workflow likewise.
         is_counted = name != "payload_bytes" and (
-            limit is not None or (source == "tenant" and name != "starts_per_minute")
+            limit is not None or (standing.scope == "tenant" and name != "starts_per_minute")
         )
-        caps[name] = CapInUse(limit=limit, used=used.get(name) if is_counted else None, source=said_by)
+        caps[name] = CapInUse(limit=limit, used=used.get(name) if is_counted else None, source=source)
     return CapsInUse(**caps)

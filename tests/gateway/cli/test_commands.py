@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -101,6 +102,23 @@ def test_plugins_are_listed_for_people_and_for_scripts(gateway: Gateway) -> None
     assert {"http.request", "email.send"} <= {plugin["id"] for plugin in listed}
     shown = gateway("plugin", "show", "email.send")
     assert '"subject"' in shown.stdout
+
+
+def test_caps_of_a_workflow_are_changed_one_by_one_and_reset(gateway: Gateway, definition_file: Path) -> None:
+    workflow = json.loads(gateway("workflow", "apply", "-f", str(definition_file), "--json").stdout)["id"]
+
+    def limits(*changes: str) -> dict[str, Any]:
+        answer = gateway("workflow", "limits", workflow, *changes, "--json")
+        assert answer.exit_code == 0, answer.output
+        found: dict[str, Any] = json.loads(answer.stdout)
+        return {name: cap["limit"] for name, cap in found["caps"].items() if cap["limit"]} | {"policy": found["policy"]}
+
+    assert limits() == {"policy": "queue"}
+    limits("--concurrent-executions", "3", "--policy", "skip")
+    assert limits("--starts-per-minute", "9") == {"concurrentExecutions": 3, "startsPerMinute": 9, "policy": "skip"}
+    assert "override" in gateway("workflow", "limits", workflow).output
+    assert limits("--reset", "--payload-bytes", "10") == {"payloadBytes": 10, "policy": "queue"}
+    assert gateway("workflow", "limits", workflow, "--policy", "drop").exit_code == 2
 
 
 def test_a_credential_is_stored_from_standard_input_and_never_shown(gateway: Gateway) -> None:

@@ -17,6 +17,7 @@ SCHEDULE = {"name": "x", "every": "1d", "job": {"type": "job.enqueue", "payload"
 BODIES: dict[str, Any] = {
     "rename_workflow": {"name": "x"},
     "put_draft": {},
+    "put_workflow_limits": {},
     "start_batch": {"items": [{}]},
     "signal_execution": {"name": "go"},
     "skip_node": {"nodeId": "a"},

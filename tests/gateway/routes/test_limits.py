@@ -73,6 +73,47 @@ async def test_the_administrator_caps_a_tenant_and_the_tenant_sees_it(api: httpx
     assert "ratelimit" not in again.headers
 
 
+async def test_caps_of_a_workflow_change_live_and_stay_over_new_versions(
+    api: httpx.AsyncClient, owner: Headers
+) -> None:
+    drawn = {
+        "nodes": [{"id": "hold", "pluginId": "wait", "config": {"signal": "go"}}],
+        "concurrency": {"limit": 1, "payloadBytes": 1_000},
+    }
+    where = await publish(api, owner, drawn)
+    path = f"{where}/limits"
+    shown = (await api.get(path, headers=owner)).json()
+    assert shown["caps"]["concurrentExecutions"] == {"limit": 1, "used": 0, "source": "workflow"}
+    assert (shown["policy"], shown["policySource"]) == ("queue", "workflow")
+    started = [(await api.post(f"{where}/executions", headers=owner)).headers["location"] for _ in range(3)]
+
+    async def queued() -> list[bool]:
+        return [(await api.get(each, headers=owner)).json()["queue"] is not None for each in started]
+
+    assert await queued() == [False, True, True]
+    wider = await api.put(path, headers=owner, json={"concurrentExecutions": 2, "policy": "reject"})
+    assert wider.status_code == 200, wider.text
+    assert wider.json()["caps"]["concurrentExecutions"] == {"limit": 2, "used": 2, "source": "override"}
+    assert wider.json()["caps"]["payloadBytes"] == {"limit": 1_000, "used": None, "source": "workflow"}
+    assert (wider.json()["policy"], wider.json()["policySource"]) == ("reject", "override")
+    # Who waits is let in at once, or goes on waiting; who comes now is refused.
+    assert await queued() == [False, False, True]
+    assert (await api.post(f"{where}/executions", headers=owner)).status_code == 429
+
+    await api.put(f"{where}/draft", headers=owner, json={"nodes": drawn["nodes"]})
+    assert (await api.post(f"{where}/versions", headers=owner)).status_code == 201
+    assert (await api.get(path, headers=owner)).json()["caps"]["concurrentExecutions"]["limit"] == 2
+    bare = (await api.put(path, headers=owner, json={})).json()
+    assert {cap["limit"] for cap in bare["caps"].values()} == {None}
+    assert (await api.get("/v1/limits", headers=owner)).json()["tenant"]["workflows"] == []
+    assert await queued() == [False, False, False]
+
+    wrong = await api.put(path, headers=owner, json={"concurrentExecutions": 0, "policy": "drop", "most": 1})
+    assert {fault["pointer"] for fault in wrong.json()["errors"]} == {"/concurrentExecutions", "/policy", "/most"}
+    for each in started:
+        await api.post(f"{each}/terminate", headers=owner)
+
+
 async def test_whatever_starts_something_says_how_many_starts_are_left(api: httpx.AsyncClient, owner: Headers) -> None:
     tenant = (await api.get("/v1/me", headers=owner)).json()["tenantId"]
     await api.put(f"/v1/tenants/{tenant}/limits", headers=ADMIN, json={"startsPerMinute": 100})
