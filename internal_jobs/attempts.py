@@ -1,4 +1,4 @@
-"""The attempts that run in this process, kept under their leases."""
+"""The attempts that run in this process: those that last are put under leases, and kept under them."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from internal_jobs.leases import Leases
+from internal_jobs.leases import Begun, Leases
 from internal_jobs.metrics import LEASES_LOST
 from internal_jobs.store import place
 from internal_jobs.tickets import Ticket
@@ -17,7 +17,10 @@ from plugins.vault.cipher import Sealer
 
 _log = structlog.get_logger(__name__)
 
-
+#: Seconds that an attempt may take before it is put under a lease.
+UNWRITTEN = 0.25
+#: Seconds between two looks for such attempts.
+_LOOK = 0.05
 #: Seconds for which a plugin that is asked to stop may do so by itself.
 STOP_PATIENCE = 5.0
 #: Bytes of JSON that a progress may have.
@@ -27,13 +30,20 @@ MAX_PROGRESS = 16 * 1024
 class Attempt:
     """One attempt, as its plugin and its lease see it."""
 
-    def __init__(self, ticket: Ticket, sealer: Sealer) -> None:
+    def __init__(self, ticket: Ticket, sealer: Sealer, begun: Begun) -> None:
         self.ticket = ticket
+        self.begun = begun
         #: whether someone asked the job to stop
         self.cancelled = False
         self._sealer = sealer
         self._progress: msgspec.Raw | None = None
         self._stops_at: float | None = None
+        self._began = time.monotonic()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is time to put it under a lease."""
+        return not self.begun.is_leased and time.monotonic() - self._began >= UNWRITTEN
 
     def report(self, progress: Any) -> None:
         """Keep the latest progress; it is stored when the lease is renewed. What cannot be kept is left out."""
@@ -63,7 +73,12 @@ class Attempt:
 
 
 class Attempts:
-    """Renews the leases of all attempts of this process together, and brings them the wish to stop."""
+    """Sees to the leases of all attempts of this process, and brings them the wish to stop.
+
+    Args:
+        leases: where they are.
+        interval: seconds between two renewals.
+    """
 
     def __init__(self, leases: Leases, *, interval: float) -> None:
         self._leases = leases
@@ -85,18 +100,32 @@ class Attempts:
         return len(self._running)
 
     async def run(self) -> None:
-        """Renew until cancelled."""
+        """Take and renew leases until cancelled."""
+        renews_at = time.monotonic() + self._interval
         while True:
-            await asyncio.sleep(self._interval)
-            if not self._running:
-                continue
+            await asyncio.sleep(_LOOK)
             try:
-                await self._renew()
+                await self._hold()
+                if time.monotonic() >= renews_at:
+                    renews_at = time.monotonic() + self._interval
+                    await self._renew()
             except (SQLAlchemyError, OSError) as error:
                 _log.warning("jobs.renewal_failed", error=str(error), running=len(self._running))
 
+    async def _hold(self) -> None:
+        """Put attempts that last under leases. Whose job is not theirs any more, for it was cancelled, is to stop."""
+        lasting = [(attempt, task) for attempt, task in self._running.values() if attempt.lasts]
+        holds = [self._leases.hold(attempt.ticket, attempt.begun.row.begun_at) for attempt, _ in lasting]
+        for (attempt, task), is_held in zip(lasting, await asyncio.gather(*holds), strict=True):
+            if is_held:
+                attempt.begun.is_leased = True
+            elif attempt.ticket in self._running and attempt.ask_to_stop():
+                task.cancel()
+
     async def _renew(self) -> None:
-        tickets = list(self._running)
+        tickets = [ticket for ticket, (attempt, _) in self._running.items() if attempt.begun.is_leased]
+        if not tickets:
+            return
         held = await self._leases.renew(tickets)
         for ticket in tickets:
             if ticket not in self._running:

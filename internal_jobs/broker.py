@@ -17,7 +17,7 @@ from redis.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
-from internal_jobs.jobs import Publication, Queue
+from internal_jobs.jobs import QUEUES, Publication, Queue
 from internal_jobs.slots import Slots
 from internal_jobs.tickets import Ticket
 from internal_jobs.wake import published_channel
@@ -73,22 +73,47 @@ class JobsBroker(RedisBroker):
         """Return what fetches the messages of a lane, as far as there are slots."""
         return LaneConsumer(self, queue_name, self.slots, timeout)
 
-    def exchange(self, lane: str, ended: Sequence[str], free: int) -> Sequence[bytes | None]:
+    def exchange(self, lane: str, ended: Sequence[str], free: int) -> "list[Message[None]]":
         """Acknowledge messages and fetch up to so many, in one round trip. Blocks.
 
-        A message that another worker got meanwhile, because this one was thought dead, is gone for that one as well:
-        its job is over.
+        A message that was fetched before says so: who had it is dead, or is thought dead. If that one acknowledges it
+        after all, it is gone for the other as well: its job is over.
         """
+        mine, delivered = f"{self.namespace}:__acks__.{self.broker_id}.{lane}", self._delivered(lane)
 
         def say(batch: Self, pipeline: "Pipeline") -> None:
             if ended:
                 # What Dramatiq's script does for one message at a time.
-                pipeline.srem(f"{self.namespace}:__acks__.{self.broker_id}.{lane}", *ended)
+                pipeline.srem(mine, *ended)
+                pipeline.srem(delivered, *ended)
                 pipeline.hdel(f"{self.namespace}:{lane}.msgs", *ended)
             batch.do_fetch(lane, free)
+            pipeline.sinter([mine, delivered])
+            pipeline.sunionstore(delivered, [delivered, mine])
 
-        found: Sequence[bytes | None] = self._together(say)[-1]
-        return found
+        *_, found, again, _ = self._together(say)
+        known = {id.decode() for id in again}
+        # Redis may have lost what a message says: there is then nothing to do for it.
+        messages = [Message.decode(data) for data in found if data is not None]
+        return [
+            message.copy(kwargs={"again": True}) if message.message_id in known else message for message in messages
+        ]
+
+    def put_back(self, lane: str, message_ids: Sequence[str]) -> None:
+        """Give fetched messages that nobody has seen to whoever asks next. Blocks."""
+
+        def say(batch: Self, pipeline: "Pipeline") -> None:
+            pipeline.srem(self._delivered(lane), *message_ids)
+            batch.do_requeue(lane, *message_ids)
+
+        self._together(say)
+
+    def waiting(self) -> dict[Queue, int]:
+        """Return how many messages no worker has fetched, of each queue, its express lane left out. Blocks."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            for queue in QUEUES:
+                pipeline.llen(f"{self.namespace}:{lane_name(queue, express=False)}")
+            return dict(zip(QUEUES, pipeline.execute(), strict=True))
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Enqueue a batch in one round trip. Blocks."""
@@ -115,6 +140,10 @@ class JobsBroker(RedisBroker):
             "lost" if not held else "fetched" if position is None else "waiting"
             for held, position in zip(found[::2], found[1::2], strict=True)
         ]
+
+    def _delivered(self, lane: str) -> str:
+        """Return the key of the ids of messages that were fetched and not acknowledged, by anybody."""
+        return f"{self.namespace}:{lane}.delivered"
 
     def _together(self, say: "Callable[[Self, Pipeline], None]") -> list[Any]:
         """Send all commands that `say` gives to the broker it gets in one round trip; return the answers."""
@@ -175,7 +204,7 @@ class LaneConsumer(Consumer):
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Put back what was fetched and not handed on."""
         if ids := [message.message_id for message in messages]:
-            self._broker.do_requeue(self._lane, *ids)
+            self._broker.put_back(self._lane, ids)
 
     def close(self) -> None:
         """Put back what was not handed on, and acknowledge what is over."""
@@ -189,13 +218,12 @@ class LaneConsumer(Consumer):
     def _fetch(self) -> None:
         ended, free = self._slots.ended(), self._slots.free()
         if ended or free or time.monotonic() - self._spoke > _SIGN_OF_LIFE:
-            # Redis may have lost what a message says: there is then nothing to do for it.
-            found = [Message.decode(data) for data in self._acknowledge(ended, free) if data is not None]
+            found = self._acknowledge(ended, free)
             self._slots.take(len(found))
             self._fetched.extend(found)
             self._spoke = time.monotonic()
 
-    def _acknowledge(self, ended: Sequence[str], free: int) -> Sequence[bytes | None]:
+    def _acknowledge(self, ended: Sequence[str], free: int) -> "list[Message[None]]":
         try:
             return self._broker.exchange(self._lane, ended, free)
         except RedisError as error:

@@ -13,6 +13,8 @@ from internal_jobs.broker import JobsBroker, actor_name, message_id
 from internal_jobs.slots import Slots
 from internal_jobs.tickets import Ticket
 
+Handler = Callable[[Ticket], Awaitable[object]]
+
 _log = structlog.get_logger(__name__)
 
 #: Seconds that the idle thread sleeps before it looks whether it should stop; work wakes it at once.
@@ -30,17 +32,19 @@ class Lane:
         name: of the lane.
         slots: attempts at a time.
         run: runs the job of a message.
+        inherit: sees to the job of a message that a worker died with.
         timeout: milliseconds that an idle consumer waits before it asks Redis again.
     """
 
     def __init__(
-        self, broker: JobsBroker, name: str, slots: Slots, run: Callable[[Ticket], Awaitable[object]], *, timeout: int
+        self, broker: JobsBroker, name: str, slots: Slots, run: Handler, inherit: Handler, *, timeout: int
     ) -> None:
         self.name = name
         self._run = run
+        self._inherit = inherit
         self._slots = slots
         self._loop = asyncio.get_running_loop()
-        self._arrived: deque[Ticket] = deque()
+        self._arrived: deque[tuple[Ticket, Handler]] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
         Actor(self._receive, broker=broker, actor_name=actor_name(name), queue_name=name, priority=0, options={})
@@ -68,21 +72,21 @@ class Lane:
         except RedisError as error:
             _log.warning("jobs.lane_not_stopped", error=str(error))
 
-    def _receive(self, tenant_id: str, job_id: str, sequence: int) -> None:
+    def _receive(self, tenant_id: str, job_id: str, sequence: int, again: bool = False) -> None:
         """Hand a message on to the event loop; those that come before it has looked share one call."""
-        self._arrived.append(Ticket(tenant_id, job_id, sequence))
+        self._arrived.append((Ticket(tenant_id, job_id, sequence), self._inherit if again else self._run))
         if len(self._arrived) == 1:
             self._loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
         while self._arrived:
-            task = asyncio.create_task(self._answer(self._arrived.popleft()))
+            task = asyncio.create_task(self._answer(*self._arrived.popleft()))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _answer(self, ticket: Ticket) -> None:
+    async def _answer(self, ticket: Ticket, handle: Handler) -> None:
         try:
-            await self._run(ticket)
+            await handle(ticket)
         except (SQLAlchemyError, OSError) as error:
             _log.warning("jobs.not_begun", tenant_id=ticket.tenant_id, job_id=ticket.job_id, error=str(error))
         except Exception:

@@ -1,20 +1,23 @@
-"""The worker's half of the table `jobs`: attempts are begun, kept alive and ended under a lease.
+"""The worker's half of the table `jobs`: attempts are begun, kept alive and ended.
 
-A lease belongs to one publication of a job. The sweeper takes a lapsed one back, the job is published anew, and
-whatever the former holder still writes under the older sequence is void.
+An attempt that is over at once is written once, when it ends: until then the message that it answers, in Redis, is all
+that speaks of it, and is given to another worker if this one dies. One that lasts is put under a lease.
+Message and lease belong to one publication of a job. If the holder of either is gone, the job is taken back and
+published anew, and whatever the former holder still writes under the older sequence is void.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import Row, Update, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.group_commit import GroupCommit
 from internal_jobs.store import to_be_stopped
-from internal_jobs.table import LEASED, PERISHABLE, jobs
+from internal_jobs.table import LEASED, PERISHABLE, PUBLISHED, WINDOW, jobs
 from internal_jobs.tickets import Ticket, among, listed, listing, published_as
 from plugins.storage.clock import moment
 from plugins.storage.database import Database
@@ -23,11 +26,20 @@ from plugins.storage.database import Database
 SUSPICIOUS = 1
 
 
-class Begin(Struct, frozen=True):
-    """A wish to begin an attempt."""
+class Begun(Struct):
+    """An attempt that may be made."""
+
+    #: what it needs to know of its job
+    row: Row[Any]
+    #: whether it is under a lease by now
+    is_leased: bool
+
+
+class Hold(Struct, frozen=True):
+    """A wish to put an attempt under a lease."""
 
     ticket: Ticket
-    alone: bool
+    begun_at: datetime
 
 
 class Refusal(Enum):
@@ -52,6 +64,8 @@ class End(Struct, frozen=True, kw_only=True):
     error_type: str | None = None
     error_sealed: bytes | None = None
     progress_sealed: bytes | None = None
+    #: of an attempt that is not known to be under a lease
+    begun_at: datetime | None = None
 
 
 class Leases:
@@ -65,18 +79,32 @@ class Leases:
     def __init__(self, database: Database, *, length: float) -> None:
         self._database = database
         self._statements = _Statements(database, length)
-        self._writes: GroupCommit[Begin | End, Row[Any] | Refusal | bool] = GroupCommit(self._write)
+        self._looks: GroupCommit[Ticket, Row[Any] | None] = GroupCommit(self._look)
+        self._writes: GroupCommit[Hold | End, bool] = GroupCommit(self._write)
 
-    async def begin(self, ticket: Ticket, *, alone: bool = False) -> Row[Any] | Refusal:
-        """Begin an attempt and return the job's row, or why not; `alone` if nothing else runs in this process."""
-        answer = await self._writes.submit(Begin(ticket, alone))
-        if isinstance(answer, bool):
-            raise TypeError("a beginning is answered by a row or a refusal")
-        return answer
+    async def begin(self, ticket: Ticket, *, alone: bool = False) -> Begun | Refusal:
+        """Begin an attempt, or say why not; `alone` if nothing else runs in this process.
+
+        It is put under a lease at once if whoever makes a job with its singleton key, or closes it when its ttl is
+        over, has to know that it runs.
+        """
+        row = await self._looks.submit(ticket)
+        if row is None:
+            return Refusal.VOID
+        if row.redeliveries >= SUSPICIOUS and not alone:
+            return Refusal.SUSPECT
+        is_leased = alone or row.is_watched
+        if is_leased and not await self.hold(ticket, row.begun_at):
+            return Refusal.VOID
+        return Begun(row, is_leased)
+
+    async def hold(self, ticket: Ticket, begun_at: datetime) -> bool:
+        """Put an attempt under a lease: it is seen running. Return whether the job was still its own."""
+        return await self._writes.submit(Hold(ticket, begun_at))
 
     async def end(self, end: End) -> bool:
-        """End an attempt; return whether its lease was still held."""
-        return await self._writes.submit(end) is True
+        """End an attempt; return whether the job was still its own."""
+        return await self._writes.submit(end)
 
     async def renew(self, tickets: Sequence[Ticket]) -> dict[Ticket, bool]:
         """Renew leases; return those that were still held, and for each whether its job was asked to stop."""
@@ -120,6 +148,11 @@ class Leases:
         async with self._database.read(ticket.tenant_id) as connection:
             return (await connection.execute(select(jobs).where(LEASED, published_as(ticket)))).one_or_none()
 
+    async def unwritten(self, ticket: Ticket) -> Row[Any] | None:
+        """Return the job of a ticket under which no lease was taken and no end was written."""
+        async with self._database.read(ticket.tenant_id) as connection:
+            return (await connection.execute(select(jobs).where(WINDOW, published_as(ticket)))).one_or_none()
+
     async def forfeit(self, end: End) -> None:
         """End an attempt for its worker, which is known to be dead."""
         async with self._database.transaction(end.ticket.tenant_id) as connection:
@@ -137,40 +170,32 @@ class Leases:
         async with self._database.across.transaction() as connection:
             return sum([(await connection.execute(statement)).rowcount for statement in (close, stop)])
 
-    async def _write(self, items: "Sequence[Begin | End]") -> "Sequence[Row[Any] | Refusal | bool]":
-        """Write beginnings and ends that came together in one transaction."""
-        wishes = [item for item in items if isinstance(item, Begin)]
+    async def _look(self, tickets: Sequence[Ticket]) -> Sequence[Row[Any] | None]:
+        """Return the jobs of those tickets under which an attempt may be made."""
+        async with self._database.read(*_owners(tickets)) as connection:
+            rows: Sequence[Row[Any]] = (await connection.execute(self._statements.look, listing(tickets))).all()
+        found = {Ticket(row.tenant_id, row.id, row.sequence): row for row in rows}
+        return [found.get(ticket) for ticket in tickets]
+
+    async def _write(self, items: "Sequence[Hold | End]") -> Sequence[bool]:
+        """Write leases and ends that came together in one transaction."""
         ends = [item for item in items if isinstance(item, End)]
+        held: set[Ticket] = set()
         ended: set[Ticket] = set()
-        begun: dict[Ticket, Row[Any]] = {}
-        suspects: set[Ticket] = set()
         async with self._database.transaction(*_owners([item.ticket for item in items])) as connection:
+            for item in items:
+                if isinstance(item, Hold) and await self._hold(connection, item):
+                    held.add(item.ticket)
             if ends:
                 ended = await self._end_all(connection, ends)
-            for alone in (False, True):
-                tickets = [wish.ticket for wish in wishes if wish.alone is alone]
-                if tickets:
-                    begun |= await self._begin(connection, tickets, alone=alone)
-            refused = [wish.ticket for wish in wishes if wish.ticket not in begun]
-            if refused:
-                found = await connection.execute(self._statements.suspects, listing(refused))
-                suspects = {Ticket(*row) for row in found}
-        return [
-            item.ticket in ended
-            if isinstance(item, End)
-            else begun.get(item.ticket, Refusal.SUSPECT if item.ticket in suspects else Refusal.VOID)
-            for item in items
-        ]
+        return [item.ticket in (ended if isinstance(item, End) else held) for item in items]
 
-    async def _begin(
-        self, connection: AsyncConnection, tickets: Sequence[Ticket], *, alone: bool
-    ) -> dict[Ticket, Row[Any]]:
-        begin = self._statements.begin_alone if alone else self._statements.begin
-        rows = await connection.execute(begin, listing(tickets))
-        return {Ticket(row.tenant_id, row.id, row.sequence): row for row in rows}
+    async def _hold(self, connection: AsyncConnection, hold: Hold) -> bool:
+        named = {"in_tenant": hold.ticket.tenant_id, "of_job": hold.ticket.job_id, "as_sequence": hold.ticket.sequence}
+        return bool((await connection.execute(self._statements.hold, {**named, "begun": hold.begun_at})).rowcount)
 
     async def _end_all(self, connection: AsyncConnection, ends: Sequence[End]) -> set[Ticket]:
-        """End what is still held; return its tickets. Completions, the many, are written by one statement."""
+        """End what may still be ended; return its tickets. Completions, the many, are written by one statement."""
         found = await connection.execute(self._statements.held, listing([end.ticket for end in ends]))
         held = {Ticket(*row) for row in found}
         completions = [
@@ -179,6 +204,7 @@ class Leases:
                 "of_job": end.ticket.job_id,
                 "result": end.result_sealed,
                 "progress": end.progress_sealed,
+                "begun": end.begun_at,
             }
             for end in ends
             if end.status == "completed" and end.ticket in held
@@ -186,18 +212,42 @@ class Leases:
         if completions:
             await connection.execute(self._statements.complete, completions)
         for end in ends:
-            if end.status != "completed" and end.ticket in held:
+            if end.ticket not in held:
+                if await self._note(connection, end):
+                    held.add(end.ticket)
+            elif end.status != "completed":
                 await self._end(connection, end)
         return held
+
+    async def _note(self, connection: AsyncConnection, end: End) -> bool:
+        """Write down an attempt that was made while its job, not seen running, was cancelled: that stays so, but what
+        was done is not hidden.
+        """
+        if end.begun_at is None or not end.counts:
+            return False
+        canceled = update(jobs).where(
+            published_as(end.ticket), jobs.c.status == "canceled", jobs.c.published_at.is_not(None)
+        )
+        noted = canceled.values(
+            attempts=jobs.c.attempts + 1,
+            started_at=func.coalesce(jobs.c.started_at, end.begun_at),
+            result_sealed=end.result_sealed,
+            error_type=end.error_type,
+            error_sealed=end.error_sealed,
+        )
+        return bool((await connection.execute(noted)).rowcount)
 
     async def _end(
         self, connection: AsyncConnection, end: End, *, lapsed: bool = False, redelivered: bool = False
     ) -> bool:
-        held: Update = update(jobs).where(LEASED, published_as(end.ticket))
+        held: Update = update(jobs).where(PUBLISHED, published_as(end.ticket))
         if lapsed:
             held = held.where(jobs.c.lease_until < moment(self._database))
         closed = {"closed_at": moment(self._database), "lease_until": None}
         error = {"error_type": end.error_type, "error_sealed": end.error_sealed}
+        held = held.values(attempts=_ATTEMPTS if end.counts else _ATTEMPTS - 1)
+        if end.begun_at is not None:
+            held = held.values(started_at=func.coalesce(jobs.c.started_at, end.begun_at))
         if end.progress_sealed is not None:
             held = held.values(progress_sealed=end.progress_sealed)
         if end.error_type is not None:
@@ -212,8 +262,6 @@ class Leases:
         held = held.values(status=end.status, published_at=None, lease_until=None)
         if end.status in ("failed", "promoting"):
             held = held.values(available_at=moment(self._database, end.delay))
-        if not end.counts:
-            held = held.values(attempts=jobs.c.attempts - 1)
         # An attempt that ended in order clears its job of suspicion; one that was taken back raises it.
         held = held.values(redeliveries=jobs.c.redeliveries + 1 if redelivered else SUSPICIOUS if end.hung else 0)
         return bool((await connection.execute(held)).rowcount)
@@ -222,13 +270,18 @@ class Leases:
 _TICKET = (jobs.c.tenant_id, jobs.c.id, jobs.c.sequence)
 
 #: What an attempt needs to know of its job; the rest would have to be carried and decoded for each.
-_BEGUN = (
+_LOOKED_AT: tuple[ColumnElement[Any], ...] = (
     *_TICKET,
-    *(jobs.c.type, jobs.c.queue, jobs.c.lane, jobs.c.on_exhausted, jobs.c.status),
+    *(jobs.c.type, jobs.c.queue, jobs.c.lane, jobs.c.on_exhausted),
     *(jobs.c.payload_sealed, jobs.c.credentials, jobs.c.traceparent),
-    *(jobs.c.generation, jobs.c.attempts, jobs.c.max_attempts, jobs.c.retry, jobs.c.redeliveries, jobs.c.timeout),
-    *(jobs.c.available_at, jobs.c.started_at),
+    *(jobs.c.generation, jobs.c.max_attempts, jobs.c.retry, jobs.c.redeliveries, jobs.c.timeout),
+    jobs.c.available_at,
+    or_(jobs.c.expires_at.is_not(None), jobs.c.singleton_key.is_not(None)).label("is_watched"),
+    (jobs.c.attempts + 1).label("attempts"),
 )
+
+#: attempts, with the one that is under way
+_ATTEMPTS = case((jobs.c.status == "running", jobs.c.attempts), else_=jobs.c.attempts + 1)
 
 
 class _Statements:
@@ -236,24 +289,24 @@ class _Statements:
 
     def __init__(self, database: Database, length: float) -> None:
         asked, present, until = listed(database), moment(database), moment(database, length)
-        queued = update(jobs).where(among(asked), jobs.c.status == "queued")
-        begin = queued.where(or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > present)).values(
-            status="running",
-            attempts=jobs.c.attempts + 1,
-            lease_until=until,
-            started_at=func.coalesce(jobs.c.started_at, present),
+        is_fresh = or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > present)
+        one = (jobs.c.tenant_id == bindparam("in_tenant"), jobs.c.id == bindparam("of_job"))
+        started_at = func.coalesce(jobs.c.started_at, bindparam("begun", type_=jobs.c.started_at.type))
+        moments = (func.coalesce(jobs.c.started_at, present).label("started_at"), present.label("begun_at"))
+        self.look: Select[Any] = select(*_LOOKED_AT, *moments).where(among(asked), WINDOW, is_fresh)
+        self.hold = (
+            update(jobs)
+            .where(*one, jobs.c.sequence == bindparam("as_sequence"), WINDOW, is_fresh)
+            .values(status="running", attempts=jobs.c.attempts + 1, lease_until=until, started_at=started_at)
         )
-        self.begin = begin.where(jobs.c.redeliveries < SUSPICIOUS).returning(*_BEGUN)
-        self.begin_alone = begin.returning(*_BEGUN)
-        self.suspects = select(*_TICKET).where(
-            among(asked), jobs.c.status == "queued", jobs.c.redeliveries >= SUSPICIOUS
-        )
-        self.held = select(*_TICKET).where(LEASED, among(asked)).with_for_update(of=jobs)
+        self.held = select(*_TICKET).where(PUBLISHED, among(asked)).with_for_update(of=jobs)
         self.complete = (
             update(jobs)
-            .where(jobs.c.tenant_id == bindparam("in_tenant"), jobs.c.id == bindparam("of_job"))
+            .where(*one)
             .values(
                 status="completed",
+                attempts=_ATTEMPTS,
+                started_at=started_at,
                 result_sealed=bindparam("result"),
                 progress_sealed=func.coalesce(bindparam("progress"), jobs.c.progress_sealed),
                 error_type=None,

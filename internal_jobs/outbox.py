@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field, structs
 from sqlalchemy import ColumnElement, bindparam, exists, func, not_, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -68,8 +68,10 @@ class Outlook(Struct, frozen=True):
     queues: tuple[Queue, ...]
     #: seconds until the next delayed or failed job is due; not above zero when one is
     due_in: float | None
-    #: whether somebody waits for room in a window
-    is_crowded: bool = False
+    #: queues with a backlog and hardly any room in their window → what that holds
+    crowded: dict[Queue, int] = field(default_factory=dict)
+    #: of what a window holds, what workers have fetched already: it waits no more
+    fetched: dict[Queue, int] = field(default_factory=dict)
 
     @property
     def ripe(self) -> bool:
@@ -99,7 +101,7 @@ class Outbox:
 
     Args:
         database: where the jobs are.
-        window: jobs of one queue that are published and not begun. Enough to keep workers busy, and no more: what is
+        window: jobs of one queue that are published and wait. Enough to keep workers busy, and no more: what is
             in the window is past all fairness.
         express: the same for the express lane of a queue, which only tenants with fewer jobs in flight take.
     """
@@ -121,12 +123,18 @@ class Outbox:
             due_at, present, *queues = (await connection.execute(self._statements.look)).one()
             found = dict(zip(QUEUES, zip(queues[::2], queues[1::2], strict=True), strict=True))
             ready = [queue for queue, (waits, held) in found.items() if waits and held <= self._refill_at]
-            crowded = [queue for queue, (waits, held) in found.items() if waits and held > self._refill_at]
+            crowded = {queue: held for queue, (waits, held) in found.items() if waits and held > self._refill_at}
             if crowded and self._express:
                 flight = await in_flight(connection)
                 ready += [queue for queue in crowded if await self._has_express(connection, queue, flight)]
         due_in = None if due_at is None else (due_at - present).total_seconds()
-        return Outlook(tuple(ready), due_in, bool(crowded))
+        return Outlook(tuple(ready), due_in, crowded)
+
+    def beside(self, outlook: Outlook, waiting: Mapping[Queue, int]) -> Outlook:
+        """Return what there is to do if so much waits in Redis: what workers have fetched makes room."""
+        fetched = {queue: max(0, held - waiting[queue]) for queue, held in outlook.crowded.items()}
+        roomy = (queue for queue, held in outlook.crowded.items() if held - fetched[queue] <= self._refill_at)
+        return structs.replace(outlook, queues=tuple(dict.fromkeys((*outlook.queues, *roomy))), fetched=fetched)
 
     async def take(self, outlook: Outlook = EVERYTHING) -> Taken:
         """Move what is due into the window, in one transaction, and return what must now be given to Redis."""
@@ -139,7 +147,7 @@ class Outbox:
             flight = await in_flight(connection)
             allowances = await read_allowances(connection, flight, moment(self._database))
             for queue in QUEUES if outlook.ripe else outlook.queues:
-                places = self._places(queue, flight)
+                places = self._places(queue, flight, fetched=outlook.fetched.get(queue, 0))
                 taken += await self._take_from(connection, queue, places, allowances)
             await store_spent(connection, allowances)
         self.is_limited = bool(allowances)
@@ -159,8 +167,8 @@ class Outbox:
         async with self._database.across.read() as connection:
             return [Publication(*row) for row in await connection.execute(query)]
 
-    def _places(self, queue: Queue, flight: Sequence[InFlight]) -> Places:
-        return Places(queue, flight, window=self._window, express=self._express)
+    def _places(self, queue: Queue, flight: Sequence[InFlight], *, fetched: int = 0) -> Places:
+        return Places(queue, flight, window=self._window + fetched, express=self._express)
 
     async def _has_express(self, connection: AsyncConnection, queue: Queue, flight: Sequence[InFlight]) -> bool:
         """Tell whether somebody waits for whom there is room in the express lane."""

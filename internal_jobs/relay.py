@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.broker import JobsBroker
 from internal_jobs.metrics import PUBLISHED
-from internal_jobs.outbox import Outbox
+from internal_jobs.outbox import Outbox, Outlook
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Relay:
     async def _dispatch(self) -> float | None:
         """Publish all there is room for; return the seconds until something is due."""
         self._woken.clear()
-        while (outlook := await self._outbox.outlook()).ready:
+        while (outlook := await self._look()).ready:
             found = await self._outbox.take(outlook)
             taken = found.publications
             if not taken:
@@ -85,8 +85,14 @@ class Relay:
                 raise
             for publication in taken:
                 PUBLISHED.labels(publication.queue).inc()
-        self._is_crowded = outlook.is_crowded
+        self._is_crowded = bool(outlook.crowded)
         return outlook.due_in
+
+    async def _look(self) -> Outlook:
+        outlook = await self._outbox.outlook()
+        if not outlook.crowded:
+            return outlook
+        return self._outbox.beside(outlook, await self._blocking(self._broker.waiting))
 
     async def _rest(self, seconds: float) -> None:
         try:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from internal_jobs.attempts import Attempt, Attempts
 from internal_jobs.engines import Engines, first_attempts, with_more_to_come
 from internal_jobs.jobs import MAX_RESULT
-from internal_jobs.leases import End, Leases, Refusal
+from internal_jobs.leases import Begun, End, Leases, Refusal
 from internal_jobs.metrics import DURATION, FINISHED, LEASES_LOST, START_DELAY, STARTED
 from internal_jobs.store import place, read_retry
 from internal_jobs.tickets import Ticket
@@ -100,7 +100,8 @@ class Runner:
             await self._run(ticket, begun)
         return None
 
-    async def _run(self, ticket: Ticket, row: Row[Any]) -> None:
+    async def _run(self, ticket: Ticket, begun: Begun) -> None:
+        row = begun.row
         self._on_begun()
         type = row.type if row.type in self._registry else "unknown"
         STARTED.labels(type).inc()
@@ -112,7 +113,7 @@ class Runner:
                 # Delay, ttl, turns and limits were the relay's; the attempts are the other engine's.
                 end = End(ticket=ticket, status="promoting", counts=False)
             else:
-                end = await self._attempt(ticket, row)
+                end = await self._attempt(ticket, begun)
             seconds = time.perf_counter() - started
             FINISHED.labels(type, end.status).inc()
             DURATION.labels(type).observe(seconds)
@@ -127,9 +128,11 @@ class Runner:
                 error=end.error_type,
                 seconds=round(seconds, 4),
             )
+            if not begun.is_leased:
+                end = msgspec.structs.replace(end, begun_at=row.begun_at)
             if not await self._record(end):
                 LEASES_LOST.inc()
-                _log.warning("jobs.outcome_refused", outcome=end.status, reason="the lease was lost meanwhile")
+                _log.warning("jobs.outcome_refused", outcome=end.status, reason="the job was taken back meanwhile")
         if end.status in ("queued", "failed"):
             self._on_due()
         else:
@@ -137,8 +140,9 @@ class Runner:
                 self._on_promoting()
             self._on_ended()
 
-    async def _attempt(self, ticket: Ticket, row: Row[Any]) -> End:
+    async def _attempt(self, ticket: Ticket, begun: Begun) -> End:
         """Make the attempt and say how it ended. Raises nothing."""
+        row = begun.row
         try:
             sealer = await self._vault.sealer(row.tenant_id)
             payload = sealer.open_json(row.payload_sealed, place("payload", row.id))
@@ -149,7 +153,7 @@ class Runner:
         if row.type not in self._registry:
             return _unknown_type(ticket, row, sealer)
         retry, goes_on = read_retry(row), self._engines.promotes(row)
-        attempt, task = Attempt(ticket, sealer), asyncio.current_task()
+        attempt, task = Attempt(ticket, sealer, begun), asyncio.current_task()
         if task is None:
             raise RuntimeError("a job runs in a task")
         forget = self._attempts.add(attempt, task)

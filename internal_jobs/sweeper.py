@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds between two sweeps.
 INTERVAL = 1.0
-#: Seconds after which a message that Redis does not have is lost, and one that a worker has is stuck.
+#: Seconds after which a message that Redis does not have is lost, and for which a worker has one that is stuck.
 LOST_AFTER, STUCK_AFTER = 2.0, 30.0
 
 
@@ -32,6 +32,7 @@ class Sweeper:
         broker: knows where messages are.
         redeliveries: decides about jobs whose worker is gone.
         on_due: called when something can be published again.
+        stuck_after: seconds for which a worker may have a message and neither begin nor end its job.
         grace: seconds after an absence of the database in which no lease is taken back: whoever lives renews first.
     """
 
@@ -44,6 +45,7 @@ class Sweeper:
         redeliveries: Redeliveries,
         on_due: Callable[[], None],
         grace: float,
+        stuck_after: float = STUCK_AFTER,
     ) -> None:
         self._outbox = outbox
         self._leases = leases
@@ -51,6 +53,9 @@ class Sweeper:
         self._redeliveries = redeliveries
         self._on_due = on_due
         self._grace = grace
+        self._stuck_after = stuck_after
+        #: what workers have, and since when that is known
+        self._fetched: dict[Publication, float] = {}
         self._grace_ends = time.monotonic()
 
     async def run(self) -> None:
@@ -94,8 +99,11 @@ class Sweeper:
             return 0
         places = dict(zip(waiting, whereabouts, strict=True))
         lost = [one for one, place in places.items() if place == "lost"]
-        # Its worker is busy with long jobs, or does not know that it has it: another may.
-        stuck = [one for one in await self._outbox.published_before(STUCK_AFTER) if places.get(one) == "fetched"]
+        present = time.monotonic()
+        fetched = [one for one, place in places.items() if place == "fetched"]
+        self._fetched = {one: self._fetched.get(one, present) for one in fetched}
+        # Its worker does not know that it has it, or is as good as dead: another may.
+        stuck = [one for one, since in self._fetched.items() if present - since >= self._stuck_after]
         return await self._give_back("lost", lost) + await self._give_back("stuck", stuck)
 
     async def _give_back(self, reason: str, publications: list[Publication]) -> int:

@@ -38,6 +38,8 @@ WINDOW = text("status = 'queued' AND published_at IS NOT NULL")
 RIPENING = text("status IN ('scheduled', 'failed')")
 #: under a worker's lease
 LEASED = text("status = 'running'")
+#: a message or a lease speaks of it: whoever has its ticket may end it
+PUBLISHED = text("(status = 'running' OR (status = 'queued' AND published_at IS NOT NULL))")
 #: not running, and able to expire
 PERISHABLE = text(
     "status IN ('scheduled', 'queued', 'failed', 'promoting', 'promoted') AND expires_at IS NOT NULL"

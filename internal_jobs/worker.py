@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 
 import structlog
 from msgspec import Struct, field
@@ -15,10 +16,10 @@ from internal_jobs.dead_letters.replayer import Replayer
 from internal_jobs.engines import NOTHING_SET, Engines
 from internal_jobs.inbox.intake import Intake
 from internal_jobs.jobs import QUEUES, Queue
-from internal_jobs.lane import Lane
+from internal_jobs.lane import Handler, Lane
 from internal_jobs.leases import Leases, Refusal
 from internal_jobs.outbox import Outbox
-from internal_jobs.poison import Redeliveries
+from internal_jobs.poison import Redeliveries, take_over
 from internal_jobs.promotion.promoter import Handover, Promoter
 from internal_jobs.relay import Relay
 from internal_jobs.runner import Runner
@@ -33,8 +34,6 @@ from plugins.host.registry import Registry
 from plugins.host.threads import left_behind
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
-
-Run = Callable[[Ticket], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +52,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     slots: dict[Queue, int] = field(default_factory=lambda: {"critical": 8, "default": 16, "bulk": 8})
     #: more slots for each queue, for tenants that hold hardly any: a flood of slow jobs leaves them free
     express: int = 4
-    #: jobs of one queue given to Redis and not begun, in the whole installation
+    #: jobs of one queue that wait in Redis, in the whole installation
     window: int = 64
     #: seconds after which the jobs of a killed worker are taken over
     lease: float = 6.0
@@ -136,7 +135,10 @@ async def run_worker(
         if await runner.run(ticket) is Refusal.SUSPECT:
             await cells.run(ticket)
 
-    lanes = [_lane(client, options, queue, run, express=express) for queue in QUEUES for express in (False, True)]
+    inherit = partial(take_over, leases=leases, redeliveries=redeliveries, on_due=relay.wake)
+    lanes = [
+        _lane(client, options, queue, run, inherit, express=express) for queue in QUEUES for express in (False, True)
+    ]
     keeper = asyncio.create_task(attempts.run())
     replayer = Replayer(database, on_due=relay.wake)
     intake = Intake(database, vault, on_due=relay.wake)
@@ -170,11 +172,13 @@ async def run_worker(
         _log.info("jobs.worker_stopped")
 
 
-def _lane(client: "Redis", options: WorkerOptions, queue: Queue, run: Run, *, express: bool) -> Lane:
+def _lane(
+    client: "Redis", options: WorkerOptions, queue: Queue, run: Handler, inherit: Handler, *, express: bool
+) -> Lane:
     """Start one lane: a broker and slots of its own."""
     slots = Slots(options.express if express else options.slots[queue])
     broker = consuming_broker(client, options.namespace, options.heartbeat_timeout, slots)
-    return Lane(broker, lane_name(queue, express=express), slots, run, timeout=_CONSUMER_TIMEOUT)
+    return Lane(broker, lane_name(queue, express=express), slots, run, inherit, timeout=_CONSUMER_TIMEOUT)
 
 
 async def _wear() -> None:

@@ -117,8 +117,39 @@ async def test_what_a_dead_worker_had_fetched_comes_back(
     async with asyncio.timeout(5):
         while (message := await asyncio.to_thread(next, heir)) is None:
             pass
-    assert message.args[1] == "job_0"
+    assert (message.args[1], message.kwargs) == ("job_0", {"again": True}), "whoever gets it knows"
     client.close()
+
+
+def test_what_was_put_back_was_never_delivered(producer: JobsBroker, worker_of: JobsBroker, slots: Slots) -> None:
+    producer.publish(JOBS[:1])
+    consumer = worker_of.consume("default", timeout=1)
+    first = next(consumer)
+    assert first is not None
+    consumer.requeue([first])
+    again = next(consumer)
+    assert again is not None
+    assert (again.message_id, again.kwargs) == (first.message_id, {})
+
+
+def test_what_is_over_leaves_nothing_behind(
+    producer: JobsBroker, worker_of: JobsBroker, slots: Slots, namespace: str
+) -> None:
+    producer.publish(JOBS)
+    consumer = worker_of.consume("default", timeout=1)
+    for message in [next(consumer) for _ in JOBS]:
+        assert message is not None
+        slots.leave(message.message_id)
+    next(consumer)
+    assert worker_of.client.keys(f"{namespace}:default*") == []
+
+
+def test_the_broker_counts_what_waits(producer: JobsBroker, worker_of: JobsBroker) -> None:
+    producer.publish([*JOBS, Publication("ten_a", "job_9", "bulk", 1, express=True)])
+    assert producer.waiting() == {"critical": 0, "default": 3, "bulk": 0}
+    worker_of.slots.take(2)
+    next(worker_of.consume("default", timeout=1))
+    assert producer.waiting() == {"critical": 0, "default": 2, "bulk": 0}
 
 
 def test_none_of_dramatiqs_own_retries_or_limits_is_at_work(producer: JobsBroker, worker_of: JobsBroker) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.errors import InvalidLimit
+from internal_jobs.jobs import Queue
 from internal_jobs.leases import Leases
 from internal_jobs.limits import Limit, Limits, Rate
 from internal_jobs.outbox import Outbox
@@ -119,10 +120,25 @@ async def test_what_runs_counts_too(jobs: Jobs, database: Database) -> None:
     await flood(jobs, loud, 20)
     leases = Leases(database, length=30)
     for one in (await Outbox(database, window=8).take()).publications:
-        await leases.begin(Ticket(one.tenant_id, one.job_id, one.sequence))
+        await leases.begin(Ticket(one.tenant_id, one.job_id, one.sequence), alone=True)
     await flood(jobs, quiet, 20)
     taken = Counter(one.tenant_id for one in (await Outbox(database, window=8).take()).publications)
     assert taken == {quiet: 8}
+
+
+async def test_what_workers_have_fetched_makes_room_before_it_is_seen_running(
+    jobs: Jobs, database: Database, tenant: str
+) -> None:
+    await flood(jobs, tenant, 40)
+    outbox = Outbox(database, window=8)
+    await outbox.take()
+    full = await outbox.outlook()
+    assert (full.ready, full.crowded) == (False, {"default": 8})
+    nothing_else: dict[Queue, int] = {"critical": 0, "bulk": 0}
+    for waiting, taken in ((8, 0), (6, 0), (1, 7)):
+        outlook = outbox.beside(full, {**nothing_else, "default": waiting})
+        assert outlook.ready is bool(taken)
+        assert len((await outbox.take(outlook)).publications) == taken
 
 
 async def test_a_limit_holds_back_what_it_concerns_and_nothing_else(
