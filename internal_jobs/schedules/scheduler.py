@@ -4,14 +4,16 @@ import asyncio
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.client import Jobs
 from internal_jobs.errors import JobsError
+from internal_jobs.jobs import OPEN
 from internal_jobs.schedules.client import planned
 from internal_jobs.schedules.firing import Firer
 from internal_jobs.schedules.table import job_schedules, schedule_firings
+from internal_jobs.table import jobs
 from plugins.storage.clock import moment
 from plugins.storage.database import Database
 from plugins.vault.errors import VaultError
@@ -23,6 +25,29 @@ _log = structlog.get_logger(__name__)
 POLL = 1.0
 #: Schedules that one look takes up.
 BATCH = 100
+
+
+_FIRED = schedule_firings.alias()
+#: schedules that have a firing waiting, and nothing any more for which it waits
+_RELEASABLE = (
+    select(job_schedules)
+    .where(
+        exists().where(
+            schedule_firings.c.tenant_id == job_schedules.c.tenant_id,
+            schedule_firings.c.schedule_id == job_schedules.c.id,
+            schedule_firings.c.status == "waiting",
+        ),
+        ~exists().where(
+            _FIRED.c.tenant_id == job_schedules.c.tenant_id,
+            _FIRED.c.schedule_id == job_schedules.c.id,
+            _FIRED.c.is_open,
+            jobs.c.tenant_id == _FIRED.c.tenant_id,
+            jobs.c.id == _FIRED.c.job_id,
+            jobs.c.status.in_(OPEN),
+        ),
+    )
+    .order_by(job_schedules.c.id)
+)
 
 
 class Scheduler:
@@ -46,20 +71,9 @@ class Scheduler:
         """Fire everything that is due now, and return the seconds until something is due."""
         present = moment(self._database)
         due = select(job_schedules).where(job_schedules.c.due_at <= present).order_by(job_schedules.c.due_at)
-        waiting = (
-            select(job_schedules)
-            .where(
-                select(schedule_firings.c.id)
-                .where(schedule_firings.c.tenant_id == job_schedules.c.tenant_id)
-                .where(schedule_firings.c.schedule_id == job_schedules.c.id)
-                .where(schedule_firings.c.status == "waiting")
-                .exists()
-            )
-            .order_by(job_schedules.c.id)
-        )
         async with self._database.across.read() as connection:
             firing = (await connection.execute(due.limit(BATCH))).all()
-            held = (await connection.execute(waiting.limit(BATCH))).all()
+            held = (await connection.execute(_RELEASABLE.limit(BATCH))).all()
         made = 0
         for row in (*held, *firing):
             made += await self._take_up(row)

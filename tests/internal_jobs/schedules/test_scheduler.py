@@ -15,6 +15,7 @@ from sqlalchemy import func, select, update
 
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.errors import InvalidSchedule, ScheduleNotFound
+from internal_jobs.schedules import scheduler as scheduler_module
 from internal_jobs.schedules.client import Firing, Schedule, ScheduleRequest, Schedules
 from internal_jobs.schedules.scheduler import Scheduler
 from internal_jobs.schedules.table import job_schedules
@@ -204,6 +205,18 @@ async def test_queue_makes_them_one_after_the_other(
         firings = await fired(schedules, schedule, tenant)
         assert [firing.status for firing in firings] == ["started"] * (number + 1) + ["waiting"] * (2 - number)
     assert len((await jobs.list(tenant)).items) == 3
+
+
+async def test_schedules_that_wait_for_long_keep_no_other_from_going_on(
+    database: Database, schedules: Schedules, scheduler: Scheduler, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "BATCH", 1)
+    stuck, moving = [await two_firings(database, schedules, scheduler, tenant, overlapping("queue")) for _ in range(2)]
+    first, _ = await fired(schedules, moving, tenant)
+    await set_status(database, first.job_id, "completed")
+    await scheduler.look()
+    assert [firing.status for firing in await fired(schedules, moving, tenant)] == ["started", "started"]
+    assert [firing.status for firing in await fired(schedules, stuck, tenant)] == ["started", "waiting"]
 
 
 async def test_replace_cancels_and_waits_until_what_runs_has_stopped(
