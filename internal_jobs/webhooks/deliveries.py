@@ -22,7 +22,7 @@ from internal_jobs.webhooks.model import (
     DeliveryPage,
     DeliveryStatus,
 )
-from internal_jobs.webhooks.publisher import Publisher, body_place, in_order
+from internal_jobs.webhooks.publisher import Publisher, body_place, in_order, status_in_order
 from internal_jobs.webhooks.tables import attempts, deliveries, messages
 from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
@@ -98,7 +98,7 @@ class Deliveries:
         return DeliveryPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
 
     async def redeliver(self, tenant_id: str, delivery_id: str) -> Delivery:
-        """Deliver a closed delivery again, under the same ``webhook-id``.
+        """Deliver a closed delivery again, under the same ``webhook-id``, when those of its order are done.
 
         Raises:
             DeliveryNotFound
@@ -112,12 +112,13 @@ class Deliveries:
                 raise DeliveryConflict(f"delivery {delivery_id} is {row.status}, and on its way already")
             if not endpoint.enabled:
                 raise DeliveryConflict(f"endpoint {row.endpoint_id} is disabled; enable it first")
+            status: DeliveryStatus = "pending"
+            if row.order_digest is not None:
+                status = await status_in_order(connection, tenant_id, row.endpoint_id, row.order_digest)
             again = update(deliveries).where(*_one(tenant_id, delivery_id), deliveries.c.status.not_in(OPEN))
-            anew = again.values(
-                status="pending", round=deliveries.c.round + 1, begun_at=None, closed_at=None, reason=None
-            )
+            anew = again.values(status=status, round=deliveries.c.round + 1, begun_at=None, closed_at=None, reason=None)
             made = (await connection.execute(anew.returning(deliveries))).one_or_none()
-            if made is not None:
+            if made is not None and status == "pending":
                 url = open_endpoint(endpoint, sealer, at=now()).url
                 await self._publisher.start(connection, tenant_id, made, url)
         self._jobs.wake()

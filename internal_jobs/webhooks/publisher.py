@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.errors import InvalidEvent
 from internal_jobs.webhooks.endpoints import OpenedEndpoint, find_endpoint, one_endpoint, open_endpoint
-from internal_jobs.webhooks.model import MAX_DATA, OPEN, EventRequest, Occurrence
+from internal_jobs.webhooks.model import MAX_DATA, OPEN, DeliveryStatus, EventRequest, Occurrence
 from internal_jobs.webhooks.tables import deliveries, endpoints, messages
 from plugins.host.retry import Retry
 from plugins.storage.database import Database, now
@@ -152,15 +152,13 @@ class Publisher:
         self, connection: AsyncConnection, sealer: Sealer, occurrence: Occurrence, target: OpenedEndpoint
     ) -> Sending:
         digest = None
-        status = "pending"
+        status: DeliveryStatus = "pending"
         if occurrence.ordering_key is not None:
             digest = sha256(f"{sealer.tenant_id}\0{occurrence.ordering_key}".encode()).hexdigest()
             # Whoever begins another in this order waits here, and then sees this one.
             lock = select(endpoints.c.id).where(*one_endpoint(sealer.tenant_id, target.id)).with_for_update()
             await connection.execute(lock)
-            before = select(deliveries.c.id).where(*in_order(sealer.tenant_id, target.id, digest))
-            if (await connection.execute(before.limit(1))).first() is not None:
-                status = "held"
+            status = await status_in_order(connection, sealer.tenant_id, target.id, digest)
         row = {
             "tenant_id": sealer.tenant_id,
             "id": new_id("dlv"),
@@ -177,6 +175,14 @@ class Publisher:
         if status == "pending":
             await self.start(connection, sealer.tenant_id, made, target.url)
         return Sending(id=made.id, endpoint_id=target.id)
+
+
+async def status_in_order(
+    connection: AsyncConnection, tenant_id: str, endpoint_id: str, digest: str
+) -> Literal["held", "pending"]:
+    """Return how a delivery begins that follows others of its order; the caller has locked the endpoint."""
+    before = select(deliveries.c.id).where(*in_order(tenant_id, endpoint_id, digest)).limit(1)
+    return "pending" if (await connection.execute(before)).first() is None else "held"
 
 
 def in_order(tenant_id: str, endpoint_id: str, digest: str) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.webhooks.deliveries import Deliveries, Parcel, attempt_place, find_delivery
 from internal_jobs.webhooks.endpoints import find_endpoint, one_endpoint
-from internal_jobs.webhooks.model import Occurrence
+from internal_jobs.webhooks.model import OPEN, Occurrence
 from internal_jobs.webhooks.publisher import SEND, Publisher, message_id
 from internal_jobs.webhooks.tables import attempts, deliveries, endpoints
 from plugins.builtin.status import retry_after
@@ -95,9 +95,12 @@ class Sender:
         """Record an attempt, and return whether the delivery is closed by it."""
         sealer = await self._vault.sealer(tenant_id)
         async with self._database.transaction(tenant_id) as connection:
+            endpoint = await find_endpoint(connection, tenant_id, parcel.endpoint.id, lock=True)
             row = await find_delivery(connection, tenant_id, parcel.delivery_id)
-            endpoint = await find_endpoint(connection, tenant_id, row.endpoint_id, lock=True)
             await self._record(connection, sealer, row, outcome)
+            if row.status not in OPEN:
+                # Another attempt has closed it, whose worker took this one's for dead.
+                return True
             if outcome.error is None:
                 await self._succeeded(connection, endpoint, outcome)
                 await self._deliveries.close_on(connection, sealer, row, "delivered", reason=None)
@@ -137,7 +140,7 @@ class Sender:
             .values(
                 attempts=deliveries.c.attempts + 1,
                 last_status=outcome.status,
-                status="failing",
+                status="failing" if row.status in OPEN else row.status,
                 begun_at=func.coalesce(deliveries.c.begun_at, outcome.at),
             )
         )

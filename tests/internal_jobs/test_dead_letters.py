@@ -103,6 +103,18 @@ async def test_a_replay_stops_when_too_many_fail_again(dead_letters: DeadLetters
     assert len((await dead_letters.list(tenant, DeadLetterFilter(), limit=100)).items) == 40
 
 
+async def test_a_replay_stops_when_the_error_rate_rises_on_the_way(
+    dead_letters: DeadLetters, tenant: str, kill: Kill
+) -> None:
+    for job in await kill(15):
+        await dead_letters.edit(tenant, job.id, {"value": "good"})
+    await kill(40)
+    request = ReplayRequest(rate_per_second=20, max_error_rate=0.2)
+    done = await over(dead_letters, tenant, await dead_letters.replay(tenant, request))
+    assert (done.status, done.reason, done.completed) == ("stopped", "errorRate", 15)
+    assert 4 <= done.failed < 40, "the oldest came first"
+
+
 async def test_a_replay_is_stopped_by_whoever_started_it(
     dead_letters: DeadLetters, tenant: str, other_tenant: str, kill: Kill
 ) -> None:

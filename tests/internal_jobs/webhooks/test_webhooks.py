@@ -241,6 +241,61 @@ async def test_what_has_one_ordering_key_arrives_in_order_whatever_fails(
 
 
 @pytest.mark.usefixtures("delivering")
+async def test_a_redelivery_takes_its_turn_among_those_of_its_ordering_key(
+    webhooks: Webhooks, tenant: str, receiver: Target
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    busy: list[int] = []
+
+    async def one_at_a_time(request: Request, writer: asyncio.StreamWriter) -> None:
+        number = json.loads(request.body)["data"]
+        busy.append(number)
+        overlaps.append(tuple(busy))
+        if number == 2:
+            begun.set()
+            await go_on.wait()
+        writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n")
+        busy.remove(number)
+
+    overlaps: list[tuple[int, ...]] = []
+    receiver.script("/hook", one_at_a_time)
+    await endpoint_at(webhooks, tenant, receiver)
+
+    async def move(number: int) -> str:
+        return await publish(webhooks, tenant, EventRequest(type="stock.moved", data=number, ordering_key="shelf 7"))
+
+    first = await move(1)
+    await settled(webhooks, tenant, first)
+    second = await move(2)
+    await asyncio.wait_for(begun.wait(), 20)
+    assert (await webhooks.deliveries.redeliver(tenant, first)).status == "held"
+    third = await move(3)
+    go_on.set()
+    for id in (second, first, third):
+        assert (await settled(webhooks, tenant, id)).delivery.status == "delivered"
+    assert overlaps == [(1,), (2,), (1,), (3,)]
+
+
+@pytest.mark.usefixtures("delivering")
+async def test_a_late_attempt_changes_nothing_about_a_delivery_that_is_closed(
+    webhooks: Webhooks, tenant: str, receiver: Target
+) -> None:
+    """One whose worker was thought to be gone, and whose delivery another has made meanwhile."""
+
+    async def meanwhile_delivered(request: Request, writer: asyncio.StreamWriter) -> None:
+        (delivery,) = (await webhooks.deliveries.list(tenant)).items
+        await webhooks.deliveries.close(tenant, delivery.id, "delivered", reason=None)
+        writer.write(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
+
+    receiver.script("/hook", meanwhile_delivered)
+    endpoint = await endpoint_at(webhooks, tenant, receiver)
+    id = await publish(webhooks, tenant)
+    told = await becomes(webhooks, tenant, id, lambda detail: detail.delivery.attempts > 0)
+    assert (told.delivery.status, told.attempts[0].status) == ("delivered", 500)
+    assert (await webhooks.endpoints.get(tenant, endpoint.id)).failures == 0
+
+
+@pytest.mark.usefixtures("delivering")
 async def test_a_megabyte_is_delivered_and_more_is_refused(webhooks: Webhooks, tenant: str, receiver: Target) -> None:
     receiver.answer("/hook")
     endpoint = await endpoint_at(webhooks, tenant, receiver)
