@@ -1,7 +1,7 @@
 """The gate: who gets a slot, who gives it back, and who waits.
 
-Executions that are awaited share the slot of who awaits them, and never come here. Of the others each is, in
-`executions.admission`:
+Executions that are awaited share the slot of who awaits them, and never come here but to say that they are parked
+(`executions.rests`), or wake. Of the others each is, in `executions.admission`:
 
 ==============  ====================================================================================
 ``delayed``     to join the queue when it is due
@@ -18,7 +18,7 @@ transaction: nothing is kept in memory, and nothing in Redis.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,9 +29,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from plugins.storage.database import Database, now
 from user_workflows.admission.caps import Caps, month_of, read_caps
 from user_workflows.admission.queue import Place, find_place, lock, promote
+from user_workflows.admission.sharing import active_among, holder_of
 from user_workflows.admission.standing import INSIDE
 from user_workflows.admission.tables import tenant_gates, workflow_gates
-from user_workflows.executions.tables import OPEN_STATUSES, executions
+from user_workflows.executions.tables import executions
 
 #: what has not begun, and Temporal knows nothing of
 UNBEGUN: ColumnElement[bool] = executions.c.admission.in_(("waiting", "delayed")) & executions.c.parked_at.is_(None)
@@ -181,43 +182,51 @@ class Gate:
             await connection.execute(_mine(tenant_id).values(inside=tenant_gates.c.inside - 1))
 
     async def let_go(self, tenant_id: str, execution_id: str) -> bool:
-        """Give back the slot of an execution that is parked now; return whether it gave one.
+        """Note that an execution is parked; give the slot back that it has or shares, if all who share it are parked.
 
-        It keeps it while executions that it awaits are open: they share it.
+        Return whether it was given back.
         """
-        child = executions.alias()
-        is_awaiting = exists().where(
-            child.c.tenant_id == tenant_id,
-            child.c.awaited_by == execution_id,
-            child.c.status.in_(OPEN_STATUSES),
-        )
-        parked = (
-            update(executions)
-            .where(*_one(tenant_id, execution_id), executions.c.admission == "held", ~is_awaiting)
-            .values(admission="parked", parked_at=now())
-        )
+        rest = update(executions).where(*_one(tenant_id, execution_id)).values(rests=True)
         async with self._database.transaction(tenant_id) as connection:
             await self.lock(connection, (tenant_id,))
-            is_parked = (await connection.execute(parked)).rowcount > 0
+            await connection.execute(rest)
+            holder_id = await holder_of(connection, tenant_id, execution_id)
+            if await active_among(connection, tenant_id, holder_id):
+                return False
+            leave = update(executions).where(*_one(tenant_id, holder_id), executions.c.admission == "held")
+            left = await connection.execute(leave.values(admission="parked", parked_at=now()))
+            is_parked = left.rowcount > 0
             is_stirred = is_parked and await self._give_back(connection, tenant_id, 1, 0)
         self.stir(is_stirred)
         return is_parked
 
     async def take_up(self, tenant_id: str, execution_id: str) -> bool:
-        """Take a slot again for an execution that wakes; return whether it has one, or else is in the queue now."""
-        one = update(executions).where(*_one(tenant_id, execution_id))
-        join = one.where(executions.c.admission == "parked").values(admission="waiting", due_at=now())
-        confirm = one.where(executions.c.admission == "admitted").values(admission="held", parked_at=None)
+        """Take a slot again for an execution that wakes, and those that it shares one with.
+
+        Return whether it has one; else they are in the queue now, and it is told.
+        """
+        wake = update(executions).where(*_one(tenant_id, execution_id)).values(rests=False)
         async with self._database.transaction(tenant_id) as connection:
             await self.lock(connection, (tenant_id,))
+            await connection.execute(wake)
+            holder_id = await holder_of(connection, tenant_id, execution_id)
+            holder = _one(tenant_id, holder_id)
+            one = update(executions).where(*holder, executions.c.parked_at.is_not(None))
+            join = one.where(executions.c.admission == "parked").values(admission="waiting", due_at=now())
             if (await connection.execute(join)).rowcount:
                 await connection.execute(_mine(tenant_id).values(waiting=tenant_gates.c.waiting + 1))
                 await self.promote(connection, tenant_id)
+            confirm = one.where(executions.c.admission == "admitted").values(admission="held", parked_at=None)
             await connection.execute(confirm)
-            outside = select(executions.c.id).where(*_one(tenant_id, execution_id), executions.c.admission == "waiting")
-            is_inside = (await connection.execute(outside)).first() is None
+            outside = select(executions.c.id).where(*holder, executions.c.admission == "waiting")
+            is_inside = (await connection.execute(outside.where(executions.c.parked_at.is_not(None)))).first() is None
         self.stir()
         return is_inside
+
+    async def waking(self, tenant_id: str, execution_id: str) -> Sequence[str]:
+        """Return who waits for the slot that a parked execution has got again: it, or others that share it."""
+        async with self._database.read(tenant_id) as connection:
+            return await active_among(connection, tenant_id, execution_id)
 
     async def place(self, tenant_id: str, execution_id: str) -> Place | None:
         """Return where an execution stands in the queue, or ``None`` if it does not wait."""

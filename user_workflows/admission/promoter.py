@@ -120,11 +120,12 @@ class Promoter:
         return len(rows) == _AT_ONCE and bool(done)
 
     async def _tell(self, tenant_id: str, execution_id: str) -> None:
-        """Tell a parked execution that it may go on."""
-        handle = self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
-        async with reaching_temporal():
-            try:
-                await handle.signal(ADMITTED, rpc_timeout=RPC_TIMEOUT)
-            except RPCError as error:
-                if not is_not_found(error):
-                    raise
+        """Tell who woke of a parked execution, and of those that share its slot, that it may go on."""
+        for waking_id in await self._gate.waking(tenant_id, execution_id):
+            handle = self._temporal.get_workflow_handle(workflow_id(tenant_id, waking_id))
+            async with reaching_temporal():
+                try:
+                    await handle.signal(ADMITTED, rpc_timeout=RPC_TIMEOUT)
+                except RPCError as error:
+                    if not is_not_found(error):
+                        raise

@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, bindparam, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from user_workflows.admission.caps import Caps, Obstacle, month_of
+from user_workflows.admission.sharing import holder_of
 from user_workflows.admission.standing import Asks, Standing, tenant_standing, workflow_standings
 from user_workflows.admission.tables import tenant_gates, workflow_gates
 from user_workflows.executions.tables import executions
@@ -79,9 +80,10 @@ async def promote(connection: AsyncConnection, tenant_id: str, defaults: Caps, a
 async def find_place(
     connection: AsyncConnection, tenant_id: str, execution_id: str, defaults: Caps, at: datetime
 ) -> Place | None:
-    """Return where an execution stands, or ``None`` if it does not wait."""
-    mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
-    row = (await connection.execute(select(*_COLUMNS, executions.c.admission).where(*mine))).one_or_none()
+    """Return where an execution stands, or who holds the slot that it shares; ``None``: it does not wait."""
+    row = await _find(connection, tenant_id, execution_id)
+    if row is not None and row.awaited_by is not None and not row.rests:
+        row = await _find(connection, tenant_id, await holder_of(connection, tenant_id, execution_id))
     if row is None or row.admission not in ("waiting", "delayed"):
         return None
     if row.admission == "delayed":
@@ -106,6 +108,12 @@ async def find_place(
         since=row.due_at,
         until=None if obstacle is None else obstacle.until,
     )
+
+
+async def _find(connection: AsyncConnection, tenant_id: str, execution_id: str) -> Any:
+    query = select(*_COLUMNS, executions.c.admission, executions.c.awaited_by, executions.c.rests)
+    mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
+    return (await connection.execute(query.where(*mine))).one_or_none()
 
 
 async def obstacle_of(

@@ -280,6 +280,7 @@ class Starts:
                     closed_at=None,
                     due_at=entrant.due_at,
                     checked_at=now(),
+                    rests=False,
                     replaced_by=None,
                     letters_sealed=None,
                     **place_of(ticket, entrant.due_at),

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKeyConstraint,
     Index,
@@ -42,8 +43,10 @@ executions = Table(
     Column("admission", String(10)),
     #: when it was let in as a start
     Column("admitted_at", Instant),
-    #: since when it is parked, or was and waits to go on
+    #: since when its slot is given back, or was until it began to wait for one
     Column("parked_at", Instant),
+    #: whether it is parked, though it may have, or share, a slot that others need
+    Column("rests", Boolean, nullable=False, server_default=text("false")),
     #: the start in whose favour it is canceled
     Column("replaced_by", String(40)),
     #: signals that came before it began

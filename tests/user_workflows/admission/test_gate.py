@@ -511,17 +511,63 @@ async def test_what_is_parked_needs_no_slot_to_be_canceled(lane: Lane) -> None:
     await lane.finish(held)
 
 
+@pytest.mark.parametrize("last", ["caller", "called"])
+async def test_who_share_a_slot_give_it_back_when_all_of_them_are_parked(lane: Lane, last: str) -> None:
+    """A month-long approval in a called workflow holds no slot, and who wakes takes one for all of them."""
+    await cap(lane, concurrent_executions=1)
+    leaf = await lane.publish({"nodes": [node("hear", "wait", signal="go"), node("hold", "test.gate", name="leaf")]})
+    called_too = await lane.publish({"nodes": [node("hear", "workflow.call", workflowId=leaf)]})
+    caller = await lane.start(await lane.publish({"nodes": [node("hear", "workflow.call", workflowId=called_too)]}))
+    async with asyncio.timeout(30):
+        await lane.gates.arrival("leaf").wait()
+    middle = await called_by(lane, caller)
+    called = await called_by(lane, middle)
+    await park(lane, middle)
+    following = await lane.start(await holding(lane))
+    if last == "called":
+        await park(lane, caller)
+    lane.gates.at("leaf").set()
+    if last == "caller":
+        await park(lane, called)
+    assert await counts(lane) == (1, 1, 1, 1), "one of them may still act"
+    await park(lane, called if last == "called" else caller)
+    await until(lambda: is_running(lane, following))
+    assert await counts(lane) == (1, 0, 1, 0)
+
+    await lane.executions.signal(lane.tenant_id, called.id, "go", 1)
+
+    async def wants_a_slot() -> bool:
+        return (await look(lane, called)).queue is not None
+
+    await until(wants_a_slot)
+    assert await counts(lane) == (1, 1, 1, 1)
+    assert (await lane.steps(called))["hear"].status == "waiting"
+    lane.gates.at("door").set()
+    assert (await lane.finish(following)).status == "completed"
+    finished = await lane.finish(caller)
+    assert (finished.status, (finished.output or {})["hear"]["hear"]["hear"]) == ("completed", 1)
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def called_by(lane: Lane, caller: Execution) -> Execution:
+    """Return the execution that another one awaits."""
+    query = select(executions.c.id).where(executions.c.awaited_by == caller.id)
+    async with lane.database.across.read() as connection:
+        return await lane.executions.get(lane.tenant_id, (await connection.execute(query)).scalar_one())
+
+
 async def park(lane: Lane, execution: Execution) -> None:
     """Let an execution that waits be parked, and give its slot back."""
     handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
-    admission = select(executions.c.admission).where(executions.c.id == execution.id)
+    rests = select(executions.c.rests).where(executions.c.id == execution.id)
 
     async def is_waiting() -> bool:
-        return (await lane.steps(execution))["hear"].status == "waiting"
+        steps = (await lane.steps(execution)).values()
+        return {step.status for step in steps} <= {"waiting", "completed"}
 
     async def is_parked() -> bool:
         async with lane.database.across.read() as connection:
-            return (await connection.execute(admission)).scalar_one() == "parked"
+            return bool((await connection.execute(rests)).scalar_one())
 
     await until(is_waiting)
     # Once: asked again, it would wake.
