@@ -23,6 +23,7 @@ from gateway.retention import keep_purging, purge_plugin
 from gateway.settings import Settings
 from gateway.shredding import shred_plugin
 from gateway.telemetry.logs import configure_logs
+from gateway.wire import joining
 from internal_jobs.cell import run_cell
 from internal_jobs.engines import Engines
 from internal_jobs.eviction import refuse_eviction
@@ -78,6 +79,8 @@ async def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=DRAIN,
         lifespan="on",
     )
+    config.load()
+    config.http_protocol_class = joining(config.http_protocol_class)
     server = uvicorn.Server(config)
     # Streams have no end of their own: they ask for it.
     app.state.is_stopping = lambda: server.should_exit

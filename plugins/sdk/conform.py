@@ -75,9 +75,16 @@ def _flaws(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
 
 
 def _unknown_keys(expected: type[Struct], value: Mapping[Any, Any]) -> Iterator[Flaw]:
+    if value.keys() <= (names := _names_of(expected)):
+        return
     known = [field.encode_name for field in _fields_of(expected)]
-    for name in sorted(value.keys() - {*known, expected.__struct_config__.tag_field}, key=str):
+    for name in sorted(value.keys() - names, key=str):
         yield Flaw(token(name), _unknown(str(name), known))
+
+
+@lru_cache(maxsize=1_024)
+def _names_of(expected: type[Struct]) -> frozenset[str | None]:
+    return frozenset({expected.__struct_config__.tag_field, *(field.encode_name for field in _fields_of(expected))})
 
 
 def _within(type_: Any, value: Any, name: str | int, error: msgspec.ValidationError) -> Iterator[Flaw]:
