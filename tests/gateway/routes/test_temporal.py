@@ -12,6 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import WorkflowSerializationContext
 
 from gateway.app import create_app
+from gateway.body import MAX_BODY
 from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.blobs import Blobs
@@ -114,6 +115,32 @@ async def test_no_other_origin_is_let_in(world: World) -> None:
         assert "access-control-allow-credentials" not in allowed.headers
 
 
+async def test_the_ui_may_read_what_went_wrong(world: World) -> None:
+    """As a browser asks: what the preflight lets through is what the UI sends, and each refusal says whom it is for."""
+    sent = world.owner | {"Content-Type": "application/json", "X-Namespace": "default", "Origin": UI}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": ",".join(sent).lower()}
+    preflight = await world.client.options(PATH, headers=asked | {"Origin": UI})
+    let_through = preflight.headers["access-control-allow-headers"].lower().split(", ")
+    assert {name.lower() for name in sent} - {"origin"} <= set(let_through)
+
+    viewer = await new_tenant(world.platform, "viewer")
+    wrong = {"payloads": [{"data": "not base64!"}]}
+    for status, changes, body in (
+        (401, {"Authorization": "Bearer nobody"}, b"{}"),
+        (401, {"Authorization": ""}, b"{}"),
+        (403, viewer, b"{}"),
+        (400, {}, b"{"),
+        (415, {"Content-Type": "text/plain"}, b"{}"),
+        (422, {}, json.dumps(wrong).encode()),
+        (413, {}, b" " * (MAX_BODY + 1)),
+    ):
+        refused = await world.client.post(PATH, headers=sent | changes, content=body)
+        told = (refused.status_code, refused.headers.get("access-control-allow-origin"), refused.headers.get("vary"))
+        assert told == (status, UI, "Origin"), refused.text
+        assert refused.json()["status"] == status
+    assert "access-control-allow-origin" not in (await world.client.get("/v1/me")).headers
+
+
 async def test_a_look_is_on_the_trail(world: World) -> None:
     await world.decode(await world.sealed(1))
     records = (await world.client.get("/v1/audit", headers=world.owner)).json()["items"]
@@ -130,4 +157,5 @@ async def test_more_than_anybody_reads_is_not_shown(world: World) -> None:
 
 async def test_it_is_off_unless_a_setting_names_the_ui(client: httpx.AsyncClient, owner: Headers) -> None:
     assert (await client.options(PATH)).status_code == 404
-    assert (await client.post(PATH, headers=owner, json={"payloads": []})).status_code == 404
+    asked = await client.post(PATH, headers=owner, json={"payloads": []})
+    assert (asked.status_code, asked.headers.get("access-control-allow-origin")) == (404, None)
