@@ -12,6 +12,7 @@ from gateway.auth.pepper import NO_PEPPER, Pepper
 from gateway.auth.permissions import TenantRole
 from plugins.storage.database import Database, Instant, metadata, now
 from plugins.storage.ids import new_id
+from plugins.storage.tenants import tenants
 
 api_keys = Table(
     "api_keys",
@@ -99,8 +100,17 @@ async def create_key(
     return NewKey(record=record, key=key)
 
 
+async def hold_names(connection: AsyncConnection, tenant_id: str) -> None:
+    """Keep others from making keys of this tenant until the transaction ends, so that what is counted stays true.
+
+    Take it before any key: whoever closes a tenant comes by the same way. What else belongs to the tenant may be
+    inserted meanwhile.
+    """
+    await connection.execute(select(tenants.c.id).where(tenants.c.id == tenant_id).with_for_update(key_share=True))
+
+
 async def count_valid(connection: AsyncConnection, tenant_id: str, name: str) -> int:
-    """Return how many keys of this name are valid now."""
+    """Return how many keys of this name are valid now; it stays so for a transaction that has `hold_names`."""
     valid = select(func.count()).where(
         api_keys.c.tenant_id == tenant_id,
         api_keys.c.name == name,

@@ -18,6 +18,7 @@ from gateway.auth.keys import (
     count_valid,
     create_key,
     find_key,
+    hold_names,
     list_keys,
     revoke_key,
     rotate_key,
@@ -86,6 +87,7 @@ async def make_api_key(
     if not principal.is_admin and not granted(data.role, data.scopes) <= principal.permissions:
         raise Forbidden("A key cannot make a key that may do more than itself.")
     async with database.transaction(tenant_id) as connection:
+        await hold_names(connection, tenant_id)
         await _refuse_a_third(connection, tenant_id, data.name)
         made = await create_key(
             connection,
@@ -133,6 +135,7 @@ async def rotate_api_key(
         raise InvalidBody("The key cannot be rotated like this.", errors=faults)
     owner = await tenant_of(tenant_id, principal, database)
     async with database.transaction(owner) as connection:
+        await hold_names(connection, owner)
         old = await find_key(connection, owner, key_id)
         if old is None:
             raise Absent(f"There is no API key {key_id}.")

@@ -179,6 +179,30 @@ async def test_of_many_rotations_of_one_key_at_once_one_makes_a_key(client: http
     assert sorted(answer.status_code for answer in answers) == [201] + 7 * [409]
 
 
+async def test_of_many_keys_of_one_name_made_and_rotated_at_once_two_are_valid(
+    platform: Platform, settings: Settings, make_tenant: MakeTenant
+) -> None:
+    """Over the connections of two processes: on PostgreSQL nothing but a lock keeps them from counting alike."""
+    owner = await make_tenant()
+    async with (
+        open_platform(settings) as second,
+        asking(create_app(platform)) as one,
+        asking(create_app(second)) as two,
+    ):
+        for number in range(3):
+            body = {"name": f"ci{number}", "role": "viewer"}
+            first = (await one.post("/v1/api-keys", headers=owner, json=body)).json()["id"]
+            answers = await asyncio.gather(
+                *(client.post("/v1/api-keys", headers=owner, json=body) for client in 2 * (one, two)),
+                *(client.post(f"/v1/api-keys/{first}/rotate", headers=owner) for client in (one, two)),
+            )
+            told = sorted(answer.status_code for answer in answers)
+            assert told == [201] + 5 * [409], [answer.text for answer in answers]
+        listed = (await one.get("/v1/api-keys?limit=100", headers=owner)).json()["items"]
+    names = [key["name"] for key in listed if key["name"].startswith("ci")]
+    assert names == [f"ci{number}" for number in reversed(range(3)) for _ in range(2)]
+
+
 async def test_a_rotation_gives_no_more_than_the_caller_has(client: httpx.AsyncClient, make_tenant: MakeTenant) -> None:
     owner = await make_tenant()
     mine = (await client.get("/v1/me", headers=owner)).json()["keyId"]
