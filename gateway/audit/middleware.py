@@ -3,20 +3,16 @@
 from typing import Any
 
 import msgspec
-import structlog
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.status_codes import HTTP_201_CREATED, HTTP_202_ACCEPTED
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec import Struct
-from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.audit.acting import Answered, on_the_trail
 from gateway.audit.trail import Trail
 from gateway.auth.principal import Principal
-from gateway.problems import KINDS, describe
 from gateway.telemetry.trace import trace_of
-
-log = structlog.get_logger(__name__)
 
 #: for routes whose effect is a record that says as much, and which are called too often to be written down twice
 UNAUDITED: dict[str, Any] = {"audited": False}
@@ -42,21 +38,16 @@ class Audited(ASGIMiddleware):
         trail: Trail = scope["litestar_app"].state.platform.trail
         principal: Principal = scope["auth"]
         ids = [str(value) for name, value in scope["path_params"].items() if name.endswith("_id")]
-        record_id = await trail.begin(
+        acting = on_the_trail(
+            trail,
             principal,
             action=handler.handler_name,
             path=scope["path"],
             object_id=ids[0] if ids else None,
             trace_id=trace_of(scope).trace_id,
         )
-        answer = _Answer(send)
-        try:
-            await next_app(scope, receive, answer.send)
-        except Exception as error:
-            answer.status = KINDS[describe(error).kind][0]
-            raise
-        finally:
-            await _conclude(trail, principal, record_id, answer)
+        async with acting as answered:
+            await next_app(scope, receive, _noting(send, answered))
 
 
 class _Made(Struct):
@@ -68,20 +59,17 @@ class _Made(Struct):
 _decode = msgspec.json.Decoder(_Made).decode
 
 
-class _Answer:
-    """Passes an answer on, and keeps what the trail is to know of it."""
+def _noting(send: Send, answered: Answered) -> Send:
+    """Pass an answer on, and keep what the trail is to know of it."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.status = 500
-        self.made_id: str | None = None
-
-    async def send(self, message: Message) -> None:
+    async def send_noting(message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif message["type"] == "http.response.body" and self.status in (HTTP_201_CREATED, HTTP_202_ACCEPTED):
-            self.made_id = self.made_id or _id_in(message["body"])
-        await self._send(message)
+            answered.status = message["status"]
+        elif message["type"] == "http.response.body" and answered.status in (HTTP_201_CREATED, HTTP_202_ACCEPTED):
+            answered.made_id = answered.made_id or _id_in(message["body"])
+        await send(message)
+
+    return send_noting
 
 
 def _id_in(body: bytes) -> str | None:
@@ -89,11 +77,3 @@ def _id_in(body: bytes) -> str | None:
         return _decode(body).id
     except msgspec.DecodeError:
         return None
-
-
-async def _conclude(trail: Trail, principal: Principal, record_id: str, answer: _Answer) -> None:
-    try:
-        await trail.conclude(principal, record_id, status=answer.status, made_id=answer.made_id)
-    except (SQLAlchemyError, OSError) as error:
-        # It is done, and was written down before; that its outcome is not known is what the trail then says.
-        log.warning("audit.notConcluded", record_id=record_id, error=type(error).__name__)

@@ -13,7 +13,7 @@ from gateway.auth.principal import Principal
 from gateway.routes.pages import Cursor, Limit, Page, position
 from plugins.vault.credentials import CredentialRecord, Credentials
 from plugins.vault.forms import TYPES, data_schema
-from plugins.vault.oauth.authorizations import Authorization, Authorizations
+from plugins.vault.oauth.authorizations import Authorization, Authorizations, Initiator
 
 
 class NewCredential(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -136,7 +136,8 @@ async def authorize_credential(
     authorizations: NamedDependency[Authorizations],
 ) -> Authorization:
     """Begin the authorization of an `oauth2` credential by a person: they open `url`, within ten minutes, once."""
-    return await authorizations.begin(principal.tenant_id, credential_id)
+    by = Initiator(principal.id, principal.role)
+    return await authorizations.begin(principal.tenant_id, credential_id, by)
 
 
 @get("/v1/credential-types", opt=requires("credentials.read"))

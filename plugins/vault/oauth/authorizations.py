@@ -41,12 +41,31 @@ class Authorization(Struct, frozen=True, kw_only=True, rename="camel"):
     redirect_uri: str
 
 
+class Initiator(Struct, frozen=True):
+    """Who sent a person on their way, in the words of who asks for it."""
+
+    id: str
+    role: str
+
+
 class _Begun(Struct, frozen=True):
     """What an authorization is finished with."""
 
     verifier: str
     redirect_uri: str
     expires_at: datetime
+    by: Initiator
+
+
+class Return(Struct, frozen=True):
+    """A person has come back: whose authorization that is, and what it is finished with."""
+
+    tenant_id: str
+    credential_id: str
+    #: who began it
+    by: Initiator
+    _row: Row[Any]
+    _begun: _Begun
 
 
 class Authorizations:
@@ -65,8 +84,13 @@ class Authorizations:
         self._provider = provider
         self._redirect_uri = redirect_uri
 
-    async def begin(self, tenant_id: str, credential_id: str) -> Authorization:
+    async def begin(self, tenant_id: str, credential_id: str, by: Initiator) -> Authorization:
         """Return where a person authorizes a credential; what was begun before is void.
+
+        Args:
+            tenant_id: whose credential.
+            credential_id: which.
+            by: comes back with the person.
 
         Raises:
             CredentialNotFound: the tenant has none with this id.
@@ -82,7 +106,7 @@ class Authorizations:
             )
         # The tenant is in front: who comes back says no more than this.
         state = f"{tenant_id}.{secrets.token_urlsafe(32)}"
-        begun = _Begun(secrets.token_urlsafe(64), self._redirect_uri, now() + LIFETIME)
+        begun = _Begun(secrets.token_urlsafe(64), self._redirect_uri, now() + LIFETIME, by)
         change = update(credentials).where(*is_credential(tenant_id, credential_id))
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute(
@@ -95,25 +119,42 @@ class Authorizations:
             redirect_uri=begun.redirect_uri,
         )
 
-    async def finish(self, state: str, *, code: str | None, error: str | None) -> tuple[str, str]:
-        """Keep what a person has authorized; return the tenant and the credential. A state is good once.
+    async def take(self, state: str) -> Return:
+        """Return whose authorization a state belongs to. It is good once: whatever comes of it, it is spent.
 
         Args:
             state: as it came back.
-            code: the provider's word that they agreed.
-            error: its word that they did not.
 
         Raises:
-            UnknownAuthorization: nobody began this, or it is over.
-            AuthorizationFailed: the provider, or the person, did not agree.
-            PluginError: the provider does not answer; begin again.
+            UnknownAuthorization: nobody began this, or it was finished.
         """
         tenant_id = state.partition(".")[0]
         row = await self._taken(tenant_id, state) if len(state) <= _LONGEST_STATE else None
         if row is None:
             raise UnknownAuthorization
         sealer = await self._vault.sealer(tenant_id)
-        begun = msgspec.convert(sealer.open_json(row.state_sealed, state_place(row.id)), _Begun)
+        try:
+            begun = msgspec.convert(sealer.open_json(row.state_sealed, state_place(row.id)), _Begun)
+        except msgspec.ValidationError:
+            # A release before began it, which kept less.
+            raise UnknownAuthorization from None
+        return Return(tenant_id, row.id, begun.by, row, begun)
+
+    async def finish(self, taken: Return, *, code: str | None, error: str | None) -> None:
+        """Keep what a person has authorized.
+
+        Args:
+            taken: by the state that came back.
+            code: the provider's word that they agreed.
+            error: its word that they did not.
+
+        Raises:
+            UnknownAuthorization: it took too long, or the credential is another by now.
+            AuthorizationFailed: the provider, or the person, did not agree.
+            PluginError: the provider does not answer; begin again.
+        """
+        tenant_id, row, begun = taken.tenant_id, taken._row, taken._begun
+        sealer = await self._vault.sealer(tenant_id)
         client = _client(sealer, row)
         if begun.expires_at < now() or client is None:
             raise UnknownAuthorization
@@ -139,7 +180,6 @@ class Authorizations:
             if (await connection.execute(update(credentials).where(*kept).values(values))).rowcount == 0:
                 raise UnknownAuthorization
         log.info("credential.authorized", tenant_id=tenant_id, credential_id=row.id)
-        return tenant_id, row.id
 
     async def _taken(self, tenant_id: str, state: str) -> Row[Any] | None:
         """Return the credential that a state belongs to, and let nobody else have it by that."""

@@ -6,8 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from msgspec import Struct, structs
+from sqlalchemy.exc import OperationalError
 
 from gateway.app import create_app
+from gateway.audit.trail import Trail
 from gateway.compose import open_platform
 from gateway.settings import Settings
 from plugins.vault.oauth import authorizations
@@ -156,6 +158,47 @@ async def test_what_no_person_can_authorize_is_a_conflict(world: World) -> None:
     other = (await world.client.post("/v1/credentials", headers=world.owner, json=bearer)).json()["id"]
     for id in (machine, other):
         assert (await world.client.post(f"/v1/credentials/{id}/authorize", headers=world.owner)).status_code == 409
+
+
+async def test_who_connected_what_and_when_is_on_the_trail_and_so_is_each_refusal(world: World) -> None:
+    id = await world.make()
+    connected = await world.begin(id)
+    answers = [await world.client.get(connected)]
+    state = parse_qs(urlsplit(await world.begin(id)).query)["state"][0]
+    denied = {"state": state, "error": "access_denied"}
+    answers.append(await world.client.get("/v1/oauth/callback", params=denied))
+    answers.append(await world.client.get((await world.begin(id)).replace("code=", "code=x")))
+    back = await world.begin(id)
+    world.provider.outage = [503]
+    answers.append(await world.client.get(back))
+    assert [answer.status_code for answer in answers] == [200, 400, 400, 503]
+    # What nobody began is nobody's.
+    assert (await world.client.get(connected)).status_code == 404
+
+    asked = {"objectId": id, "action": "finish_authorization"}
+    trail = await world.client.get("/v1/audit", headers=world.owner, params=asked)
+    records = trail.json()["items"]
+    me = (await world.client.get("/v1/me", headers=world.owner)).json()
+    assert [record["outcome"]["status"] for record in records] == [503, 400, 400, 200]
+    assert {(record["actor"], record["role"], record["path"]) for record in records} == {
+        (me["keyId"], "owner", "/v1/oauth/callback")
+    }
+    # Written down before it was done.
+    assert all(record["at"] <= record["outcome"]["at"] for record in records)
+    query = parse_qs(urlsplit(connected).query)
+    assert not [secret for secret in ("canary", query["state"][0], query["code"][0], state) if secret in trail.text]
+    assert (await world.client.get("/v1/audit", headers=world.other, params=asked)).json()["items"] == []
+
+
+async def test_nothing_is_authorized_that_cannot_be_written_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> str:
+        raise OperationalError("INSERT", {}, Exception("disk full"))
+
+    id = await world.make()
+    back = await world.begin(id)
+    monkeypatch.setattr(Trail, "begin", fail)
+    assert (await world.client.get(back)).status_code == 503
+    assert (world.provider.asked, await world.status(id)) == ([], "needsAuthorization")
 
 
 async def test_nothing_of_a_token_is_ever_told(world: World) -> None:

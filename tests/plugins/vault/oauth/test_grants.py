@@ -19,7 +19,7 @@ from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials, Lent
 from plugins.vault.keys import Vault
 from plugins.vault.oauth import grants
-from plugins.vault.oauth.authorizations import Authorizations
+from plugins.vault.oauth.authorizations import Authorizations, Initiator
 from plugins.vault.oauth.grants import Grants
 from plugins.vault.oauth.provider import Provider
 from plugins.vault.table import credentials
@@ -286,9 +286,9 @@ async def test_after_a_kill_between_answer_and_commit_a_strict_provider_needs_a_
     assert (told.status, told.status_reason) == ("needsReauth", "invalid_grant, after a renewal that broke off")
     # A person mends it.
     people = Authorizations(database, vault, tokens, "https://gateway.example.com/v1/oauth/callback")
-    begun = await people.begin(tenant_id, id)
+    begun = await people.begin(tenant_id, id, Initiator("key_1", "owner"))
     code = provider.authorize(dict(pair.split("=") for pair in begun.url.partition("?")[2].split("&")))
-    await people.finish(begun.state, code=code.partition("code=")[2].partition("&")[0], error=None)
+    await people.finish(await people.take(begun.state), code=code.partition("code=")[2].partition("&")[0], error=None)
     await lend(store, tenant_id, id)
     assert (await store.get(tenant_id, id)).status == "ok"
 
