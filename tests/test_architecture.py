@@ -159,7 +159,7 @@ ACROSS: dict[str, str] = {
     "internal_jobs.promotion.promoter": "jobs that are to become executions",
     "internal_jobs.schedules.scheduler": "due schedules",
     "internal_jobs.webhooks.deliveries": "deliveries without a job; retention",
-    "user_workflows.admission.promoter": "queues, and what was let in and not handed over",
+    "user_workflows.admission.usher": "queues, and what was let in and not handed over",
     "user_workflows.workflows.changes": "changes that were cut short",
     "user_workflows.records.reconcile": "open records",
     "user_workflows.fairness.tiers": "queues that any tenant has",

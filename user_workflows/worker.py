@@ -27,7 +27,7 @@ from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.slots import SlotActivities
 from user_workflows.activities.step import step_activities
-from user_workflows.admission.promoter import Promoter
+from user_workflows.admission.usher import Usher
 from user_workflows.approvals.desk import Approvals
 from user_workflows.builds import Builds
 from user_workflows.codegen.load import Generated
@@ -128,8 +128,8 @@ async def run_worker(
         calls.call,
         calls.start_error_workflow,
     ]
-    promoter = Promoter(database, starts.reception, temporal, starts.repeat)
-    lasting = (records.run(), promoter.run(), _sweep(reconciler, approvals), _take_over(builds, reconciler))
+    usher = Usher(database, starts.reception, temporal, starts.repeat)
+    lasting = (records.run(), usher.run(), _sweep(reconciler, approvals), _take_over(builds, reconciler))
     background = [asyncio.create_task(work) for work in lasting]
     if feed is not None:
         background.append(asyncio.create_task(feed.run()))

@@ -1,19 +1,18 @@
 """The intake: makes jobs of what other services wrote into the inbox. What cannot become one becomes a dead letter."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import structlog
 from sqlalchemy import Row, delete, select, tuple_
-from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.draft import check, draft
 from internal_jobs.errors import InvalidJob
 from internal_jobs.inbox.contract import job_inbox
 from internal_jobs.insertion import Insertion, NewJob
 from internal_jobs.jobs import JobRequest
+from internal_jobs.rounds import Rounds
 from internal_jobs.store import place
 from plugins.storage.database import Database
 from plugins.vault.cipher import Sealer
@@ -42,26 +41,15 @@ class Intake:
         self._insertion = Insertion(database)
         self._vault = vault
         self._on_due = on_due
-        self._woken = asyncio.Event()
+        self._rounds = Rounds(self.take_in, most=MOST, interval=POLL, failed="jobs.intake_failed")
 
     def wake(self) -> None:
         """There may be something in the inbox."""
-        self._woken.set()
+        self._rounds.wake()
 
     async def run(self) -> None:
         """Take in until cancelled. Survives the loss of the database."""
-        while True:
-            self._woken.clear()
-            try:
-                while await self.take_in() == MOST:
-                    pass
-            except (SQLAlchemyError, OSError) as error:
-                _log.warning("jobs.intake_failed", error=str(error))
-            try:
-                async with asyncio.timeout(POLL):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
+        await self._rounds.run()
 
     async def take_in(self) -> int:
         """Make jobs of the oldest rows; return how many were there."""

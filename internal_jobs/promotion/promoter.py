@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import Row, select, tuple_, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from internal_jobs.promotion.record import error_of
+from internal_jobs.rounds import Rounds
 from internal_jobs.table import HANDED_OVER, jobs
 from plugins.storage.clock import moment
 from plugins.storage.database import Database
@@ -73,26 +73,15 @@ class Promoter:
         self._database = database
         self._vault = vault
         self._handover = handover
-        self._woken = asyncio.Event()
+        self._rounds = Rounds(self.hand_over, most=MOST, interval=INTERVAL, failed="jobs.promotion_failed")
 
     def wake(self) -> None:
         """There may be something to hand over."""
-        self._woken.set()
+        self._rounds.wake()
 
     async def run(self) -> None:
         """Hand over until cancelled. Survives the loss of the database and of the API."""
-        while True:
-            self._woken.clear()
-            try:
-                while await self.hand_over() == MOST:
-                    pass
-            except (SQLAlchemyError, OSError) as error:
-                _log.warning("jobs.promotion_failed", error=str(error))
-            try:
-                async with asyncio.timeout(INTERVAL):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
+        await self._rounds.run()
 
     async def hand_over(self) -> int:
         """Ask for everything that is due; return how much that was."""

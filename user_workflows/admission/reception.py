@@ -42,7 +42,7 @@ class Received(Struct, frozen=True, kw_only=True):
     replaced: Sequence[str] = ()
     #: where starts per minute are capped
     rate: Rate | None = None
-    #: whether the promoter has something to do: somebody queues, or was let in from the queue
+    #: whether the usher has something to do: somebody queues, or was let in from the queue
     is_stirred: bool = False
 
 

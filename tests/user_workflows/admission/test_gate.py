@@ -120,9 +120,7 @@ class Counted(asyncio.Event):
         super().set()
 
 
-async def test_who_walks_straight_in_gives_the_promoter_nothing_to_do(
-    lane: Lane, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_walks_straight_in_gives_the_usher_nothing_to_do(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow, stirred = await holding(lane), Counted()
     monkeypatch.setattr(lane.starts.reception.gate, "stirred", stirred)
     for _ in range(2):

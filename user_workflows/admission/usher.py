@@ -29,7 +29,7 @@ _AT_ONCE, _AT_A_TIME = 256, 32
 _log = structlog.get_logger(__name__)
 
 
-class Promoter:
+class Usher:
     """Args:
     database: holds the queues.
     reception: of the gate.
