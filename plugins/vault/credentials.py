@@ -22,7 +22,7 @@ from plugins.vault.keys import Vault
 from plugins.vault.oauth.client import OAuth2Client, without_granted
 from plugins.vault.oauth.grant import first_grant, first_status, open_grant, seal_grant
 from plugins.vault.oauth.grants import Grants, Holder
-from plugins.vault.table import BY_ID, credentials, data_place, details_place, is_credential
+from plugins.vault.table import credentials, data_place, details_place, find_credential, is_credential
 
 #: needsAuthorization  no person has authorized it yet
 #: needsReauth         its provider grants no more: it must be authorized again, or rotated
@@ -147,7 +147,7 @@ class Credentials:
         Raises:
             CredentialNotFound: the tenant has none with this id.
         """
-        row = await self._row(tenant_id, credential_id)
+        row = await find_credential(self._database, tenant_id, credential_id)
         return _record(await self._vault.sealer(tenant_id), row)
 
     async def update(
@@ -238,7 +238,7 @@ class Credentials:
             Transient: of ``oauth2``, as `Grants.access`.
         """
         try:
-            row = await self._row(tenant_id, credential_id)
+            row = await find_credential(self._database, tenant_id, credential_id)
         except CredentialNotFound:
             raise Permanent(
                 f"slot {slot.name!r} of {plugin_id} is bound to {credential_id!r}, and there is no such credential; "
@@ -290,14 +290,6 @@ class Credentials:
             allowed_hosts=record.allowed_hosts,
             replace=partial(self._grants.replace, holder),
         )
-
-    async def _row(self, tenant_id: str, credential_id: str) -> Row[Any]:
-        async with self._database.read(tenant_id) as connection:
-            found = await connection.execute(BY_ID, {"tenant_id": tenant_id, "id": credential_id})
-            row = found.one_or_none()
-        if row is None:
-            raise CredentialNotFound(credential_id)
-        return row
 
     async def _change(self, tenant_id: str, credential_id: str, **values: Any) -> None:
         change = update(credentials).where(*is_credential(tenant_id, credential_id)).values(values)

@@ -1,5 +1,7 @@
 """The table of credentials, and the places that what is sealed in it is bound to."""
 
+from typing import Any
+
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -7,14 +9,16 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
+    Row,
     String,
     Table,
     bindparam,
     select,
 )
 
-from plugins.storage.database import Instant, metadata
+from plugins.storage.database import Database, Instant, metadata
 from plugins.storage.tenants import tenants
+from plugins.vault.errors import CredentialNotFound
 from plugins.vault.renewal import sealed_as
 
 credentials = Table(
@@ -45,9 +49,23 @@ credentials = Table(
 )
 
 # Built once: every call that binds a credential asks.
-BY_ID = select(credentials).where(
+_BY_ID = select(credentials).where(
     credentials.c.tenant_id == bindparam("tenant_id"), credentials.c.id == bindparam("id")
 )
+
+
+async def find_credential(database: Database, tenant_id: str, credential_id: str) -> Row[Any]:
+    """Return the row of a credential.
+
+    Raises:
+        CredentialNotFound
+    """
+    async with database.read(tenant_id) as connection:
+        found = await connection.execute(_BY_ID, {"tenant_id": tenant_id, "id": credential_id})
+        row = found.one_or_none()
+    if row is None:
+        raise CredentialNotFound(credential_id)
+    return row
 
 
 def is_credential(tenant_id: str, credential_id: str) -> tuple[ColumnElement[bool], ...]:

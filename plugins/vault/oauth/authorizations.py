@@ -15,13 +15,13 @@ from sqlalchemy.engine import Row
 
 from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
-from plugins.vault.errors import AuthorizationFailed, CredentialNotFound, NotAuthorizable, UnknownAuthorization
+from plugins.vault.errors import AuthorizationFailed, NotAuthorizable, UnknownAuthorization
 from plugins.vault.forms import decode_data
 from plugins.vault.keys import Vault
 from plugins.vault.oauth.client import OAuth2Client
 from plugins.vault.oauth.grant import seal_grant
 from plugins.vault.oauth.provider import Provider, Refused
-from plugins.vault.table import BY_ID, credentials, data_place, is_credential, state_place
+from plugins.vault.table import credentials, data_place, find_credential, is_credential, state_place
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,7 @@ class Authorizations:
             CredentialNotFound: the tenant has none with this id.
             NotAuthorizable: no person can authorize this one.
         """
-        row = await self._row(tenant_id, credential_id)
+        row = await find_credential(self._database, tenant_id, credential_id)
         sealer = await self._vault.sealer(tenant_id)
         client = _client(sealer, row)
         if client is None or not client.needs_a_person or client.authorization_url is None:
@@ -189,14 +189,6 @@ class Authorizations:
             spent = update(credentials).where(*mine).values(state_sha256=None, state_sealed=None)
             if (await connection.execute(spent)).rowcount == 0:
                 return None
-        return row
-
-    async def _row(self, tenant_id: str, credential_id: str) -> Row[Any]:
-        async with self._database.read(tenant_id) as connection:
-            found = await connection.execute(BY_ID, {"tenant_id": tenant_id, "id": credential_id})
-            row = found.one_or_none()
-        if row is None:
-            raise CredentialNotFound(credential_id)
         return row
 
 
