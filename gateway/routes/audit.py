@@ -10,6 +10,7 @@ from litestar.params import QueryParameter
 from gateway.audit.trail import AuditRecord, Trail
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
+from gateway.moments import moment
 from gateway.routes.pages import Cursor, Limit, Page, page_of, position
 from gateway.text import PRINTABLE
 
@@ -39,7 +40,7 @@ async def list_audit_records(
         action=action,
         actor=actor,
         object_id=object_id,
-        after=after,
+        after=moment("after", after),
         limit=limit + 1,
         before=position(cursor),
     )

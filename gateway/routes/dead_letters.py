@@ -7,12 +7,13 @@ from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_202_ACCEPTED
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.errors import BodyFault, InvalidBody
+from gateway.moments import moment
 from gateway.routes.pages import Cursor, Limit, Page, page_of, position
 from gateway.text import PRINTABLE, Filter
 from internal_jobs.client import Job
@@ -25,9 +26,8 @@ ErrorType = Annotated[
     str | None,
     QueryParameter(name="errorType", max_length=200, pattern=PRINTABLE, description="e.g. `http.503`, or `http`"),
 ]
-Moment = Annotated[datetime, Meta(tz=True)]
-ClosedAfter = Annotated[Moment | None, QueryParameter(name="closedAfter", description="died at or after")]
-ClosedBefore = Annotated[Moment | None, QueryParameter(name="closedBefore", description="died before")]
+ClosedAfter = Annotated[datetime | None, QueryParameter(name="closedAfter", description="died at or after")]
+ClosedBefore = Annotated[datetime | None, QueryParameter(name="closedBefore", description="died before")]
 
 
 class EditedLetter(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +49,11 @@ async def list_dead_letters(
 ) -> Page[Job]:
     """List the jobs that failed for good, newest first."""
     wanted = DeadLetterFilter(
-        type=type, tag=tag, error_type=error_type, closed_after=closed_after, closed_before=closed_before
+        type=type,
+        tag=tag,
+        error_type=error_type,
+        closed_after=moment("closedAfter", closed_after),
+        closed_before=moment("closedBefore", closed_before),
     )
     page = await dead_letters.list(principal.tenant_id, wanted, limit=limit, cursor=position(cursor))
     return Page(items=page.items, next_cursor=page.next_cursor)

@@ -20,6 +20,7 @@ from gateway.auth.principal import Principal
 from gateway.body import NoFields
 from gateway.errors import BadRequest, BodyFault, InvalidBody
 from gateway.idempotency.middleware import effect_key, read_key, scoped_key
+from gateway.moments import moment
 from gateway.rates import PACED, rate_headers
 from gateway.routes.dry_run import DryRun
 from gateway.routes.pages import Cursor, Limit, Page, position
@@ -185,15 +186,12 @@ async def list_executions(
     cursor: Cursor = None,
 ) -> Page[Execution]:
     """List executions, newest first."""
-    if started_after is not None and started_after.tzinfo is None:
-        detail = "needs an offset, e.g. 2030-01-31T09:00:00Z"
-        raise BadRequest(f"startedAfter {detail}.", errors=[BodyFault("startedAfter", detail)])
     page = await executions.list(
         principal.tenant_id,
         workflow_id=workflow_id,
         status=status,
         tag=tag,
-        started_after=started_after,
+        started_after=moment("startedAfter", started_after),
         limit=limit,
         cursor=position(cursor),
     )

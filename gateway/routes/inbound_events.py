@@ -13,8 +13,8 @@ from msgspec import Meta, Struct
 
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
-from gateway.errors import BadRequest, BodyFault
 from gateway.idempotency.middleware import effect_key
+from gateway.moments import moment
 from gateway.rates import PACED, rate_headers
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
@@ -48,15 +48,12 @@ async def list_inbound_events(
     cursor: Cursor = None,
 ) -> Page[InboundEvent]:
     """List what came in, newest first: signed deliveries, and CloudEvents that a trigger listens to."""
-    if received_after is not None and received_after.tzinfo is None:
-        detail = "needs an offset, e.g. 2030-01-31T09:00:00Z"
-        raise BadRequest(f"receivedAfter {detail}.", errors=[BodyFault("receivedAfter", detail)])
     page = await inbox.list(
         principal.tenant_id,
         workflow_id=workflow_id,
         trigger_id=trigger_id,
         verdict=verdict,
-        received_after=received_after,
+        received_after=moment("receivedAfter", received_after),
         limit=limit,
         cursor=position(cursor),
     )
