@@ -32,6 +32,8 @@ from user_workflows.approvals.desk import Approvals
 from user_workflows.builds import Builds
 from user_workflows.codegen.load import Generated
 from user_workflows.executions.starts import Starts
+from user_workflows.fairness.shares import Shares
+from user_workflows.fairness.tiers import Tiers
 from user_workflows.interpreter.emit import EMIT
 from user_workflows.interpreter.messages import ExecutionRecord
 from user_workflows.interpreter.parked import Parked
@@ -129,7 +131,14 @@ async def run_worker(
         calls.start_error_workflow,
     ]
     usher = Usher(database, starts.reception, temporal, starts.repeat)
-    lasting = (records.run(), usher.run(), _sweep(reconciler, approvals), _take_over(builds, reconciler))
+    shares = Shares(Tiers(database), temporal, builds.queue)
+    lasting = (
+        records.run(),
+        usher.run(),
+        shares.run(),
+        _sweep(reconciler, approvals),
+        _take_over(builds, reconciler),
+    )
     background = [asyncio.create_task(work) for work in lasting]
     if feed is not None:
         background.append(asyncio.create_task(feed.run()))

@@ -87,6 +87,9 @@ async def put_tier(
 ) -> Tier:
     """Grant a tenant a share of busy workers, or workers of its own; it counts for what starts two seconds later.
 
+    Within ten seconds the share counts for what its open executions do next, too; they stay on the queue on which they
+    began.
+
     The share is the tier's (`basic` 0.25, `standard` 1, `premium` 4) unless there is a `weight`. With a `queue` its
     executions start on that, and wait there for `gateway worker user-workflows --queue NAME`.
     """

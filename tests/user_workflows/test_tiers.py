@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from msgspec import Struct
-from temporalio import activity
+from sqlalchemy import delete
+from temporalio import activity, workflow
 from temporalio.api.common.v1 import Priority
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.common import Priority as TaskPriority
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from plugins import Context, plugin
 from plugins.storage.database import Database, metadata, now
@@ -18,10 +23,11 @@ from tests.user_workflows.lane import Lane, Place, open_lane
 from user_workflows.executions.beginnings import StartRequest
 from user_workflows.executions.views import Execution
 from user_workflows.fairness import tiers
+from user_workflows.fairness.shares import Shares
 from user_workflows.fairness.stranded import look_at_queues
-from user_workflows.fairness.tiers import Tier, Tiers
+from user_workflows.fairness.tiers import Tier, Tiers, tenant_tiers
 from user_workflows.interpreter.messages import TriggerCall, workflow_id
-from user_workflows.interpreter.queues import INTERACTIVE, ORDINARY, dedicated_queue
+from user_workflows.interpreter.queues import INTERACTIVE, ORDINARY, dedicated_queue, queue_of_steps, step_queue
 from user_workflows.records.watchdog import find_trouble
 
 ALONE = {"isolate": True}
@@ -145,6 +151,69 @@ async def test_a_tier_changes_live(mine: Lane) -> None:
         async with asyncio.timeout(30):
             while await weight() != wanted:
                 await asyncio.sleep(0.05)
+
+
+@workflow.defn(name="test.twice", sandboxed=False)
+class Twice:
+    """An execution that is open when the tier of its tenant changes."""
+
+    def __init__(self) -> None:
+        self._goes_on = False
+
+    @workflow.run
+    async def run(self, tenant_id: str) -> None:
+        await workflow.wait_condition(lambda: self._goes_on)
+        await workflow.execute_activity(
+            "test.note", tenant_id, task_queue=step_queue(), start_to_close_timeout=timedelta(seconds=30)
+        )
+
+    @workflow.signal
+    def go_on(self) -> None:
+        self._goes_on = True
+
+
+async def test_a_changed_tier_counts_for_what_open_executions_do_next(mine: Lane) -> None:
+    client, database = mine.temporal, mine.database
+    async with database.across.transaction() as connection:
+        ids = [(await create_tenant(connection, name)).id for name in "ab"]
+    kept, queue, order = Tiers(database), dedicated_queue("few"), list[str]()
+    shares = Shares(kept, client, queue)
+
+    @activity.defn(name="test.note")
+    async def note(tenant_id: str) -> None:
+        order.append(tenant_id)
+
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(client, task_queue=queue, workflows=[Twice], workflow_runner=runner):
+        handles = [
+            await client.start_workflow(
+                "test.twice",
+                tenant_id,
+                id=f"{tenant_id}/{number}",
+                task_queue=queue,
+                priority=TaskPriority(fairness_key=tenant_id, fairness_weight=1.0),
+            )
+            for number in range(20)
+            for tenant_id in ids
+        ]
+        await kept.put(ids[1], Tier(weight=9))
+        await shares.settle()
+        for handle in handles:
+            await handle.signal("go_on")
+        # All of them wait, then one worker takes one after the other.
+        for handle in handles:
+            while not (await handle.describe()).raw_description.pending_activities:
+                await asyncio.sleep(0.02)
+        async with Worker(client, task_queue=queue_of_steps(queue), activities=[note], max_concurrent_activities=1):
+            await asyncio.gather(*(handle.result() for handle in handles))
+    assert order[:20].count(ids[1]) >= 16, "nine of ten, instead of every other"
+
+    held = partial(shares.held, queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+    assert (await held())[ids[1]] == 9.0
+    async with database.across.transaction() as connection:
+        await connection.execute(delete(tenant_tiers).where(tenant_tiers.c.tenant_id == ids[1]))
+    await shares.settle()
+    assert ids[1] not in await held()
 
 
 async def test_executions_of_a_tenant_with_workers_of_its_own_run_there_and_say_when_there_are_none(

@@ -1,10 +1,12 @@
 """What an installation grants a tenant of its engine: a tier, a weight against others, and perhaps workers of its own.
 
-Read from the database at most every `HOLDS` seconds and tenant: a change counts for what starts after that.
+Read from the database at most every `HOLDS` seconds and tenant: a change counts for what starts after that, and, by
+`Shares`, for what open executions do next. They stay on the queue on which they began.
 """
 
 import time
 from collections.abc import Mapping
+from ctypes import c_float
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
@@ -88,6 +90,13 @@ class Tiers:
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute(statement.on_conflict_do_update(index_elements=["tenant_id"], set_=values))
         self._read.put(tenant_id, (time.monotonic(), tier))
+
+    async def shares(self, most: int) -> Mapping[str, float]:
+        """Return the weights of so many tenants that have, or had, another tier than most: as floats of 32 bits."""
+        query = select(tenant_tiers).order_by(tenant_tiers.c.tenant_id.desc()).limit(most)
+        async with self._database.across.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return {row.tenant_id: c_float(Tier(tier=row.tier, weight=row.weight).share).value for row in rows}
 
     async def queues(self) -> Mapping[str, int]:
         """Return the queues of their own that tenants have, and how many each."""

@@ -1,7 +1,8 @@
 """Where the work of executions waits, and in which order it is taken: Temporal's task queues, priorities and fairness.
 
 The server takes lower priorities first, and those of one priority by fairness: tenant after tenant, by their weights.
-An execution is given its priority and weight when it is started; its further runs and its activities inherit them.
+An execution is given its priority and weight when it is started; its further runs and its activities inherit them. A
+weight that changes meanwhile is made that of the queue (`user_workflows.fairness.shares`), which comes first.
 """
 
 from temporalio import workflow
