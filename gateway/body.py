@@ -1,5 +1,6 @@
 """JSON bodies: what is asked of them, and every fault of one at once."""
 
+from functools import lru_cache
 from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
@@ -58,14 +59,21 @@ def decode(body: bytes, expected: Any) -> Any:
         raw = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from None
-    struct = next((each for each in (expected, *get_args(expected)) if _is_struct(each)), None)
-    if struct is None or (raw is None and type(None) in get_args(expected)):
+    struct, is_optional = _form_of(expected)
+    if struct is None or (raw is None and is_optional):
         return raw
     try:
         return conform(struct, raw)
     except Nonconforming as error:
         faults = [BodyFault(flaw.pointer, flaw.detail) for flaw in error.flaws]
         raise InvalidBody("The body does not have the form that this request needs.", errors=faults) from None
+
+
+@lru_cache(maxsize=1_024)
+def _form_of(expected: Any) -> tuple[type[Struct] | None, bool]:
+    """Return the Struct that an annotation names, and whether ``null`` will do in its place."""
+    struct = next((each for each in (expected, *get_args(expected)) if _is_struct(each)), None)
+    return struct, type(None) in get_args(expected)
 
 
 def _is_struct(annotation: Any) -> bool:
