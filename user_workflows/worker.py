@@ -20,6 +20,7 @@ from plugins.host.invoke import Host
 from plugins.host.registry import Registry
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
+from user_workflows.activities.acknowledgement import Acknowledging
 from user_workflows.activities.batch import BatchActivity
 from user_workflows.activities.close import CloseActivities
 from user_workflows.activities.executions import CallActivities
@@ -27,6 +28,7 @@ from user_workflows.activities.heartbeats import HEARTBEAT_INTERVAL
 from user_workflows.activities.segment import SegmentActivity
 from user_workflows.activities.slots import SlotActivities
 from user_workflows.activities.step import step_activities
+from user_workflows.admission.acting import Acknowledgements
 from user_workflows.admission.usher import Usher
 from user_workflows.approvals.desk import Approvals
 from user_workflows.builds import Builds
@@ -111,6 +113,7 @@ async def run_worker(
     )
     segments, closing = SegmentActivity(host, records), CloseActivities(records, temporal)
     slots = SlotActivities(starts.reception.gate)
+    stopped = Acknowledging(Acknowledgements(database, starts.reception.gate))
     calls = CallActivities(starts)
     local: list[Callable[..., Any]] = [
         closing.cancel,
@@ -148,7 +151,7 @@ async def run_worker(
                 _execution_worker(temporal, records, builds, local, max_cached_executions)
             )
             await serving.enter_async_context(
-                _step_worker(temporal, queue_of_steps(builds.queue), steps, max_concurrent_steps)
+                _step_worker(temporal, queue_of_steps(builds.queue), steps, max_concurrent_steps, stopped)
             )
             for each in generated:
                 await serving.enter_async_context(
@@ -198,11 +201,14 @@ def generated_worker(
     )
 
 
-def _step_worker(temporal: Client, queue: str, activities: Sequence[Callable[..., Any]], concurrency: int) -> Worker:
+def _step_worker(
+    temporal: Client, queue: str, activities: Sequence[Callable[..., Any]], concurrency: int, stopped: Acknowledging
+) -> Worker:
     return Worker(
         temporal,
         task_queue=queue,
         activities=activities,
+        interceptors=[stopped],
         max_concurrent_activities=concurrency,
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_INTERVAL),
         default_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_INTERVAL),

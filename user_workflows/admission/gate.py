@@ -18,7 +18,7 @@ transaction: nothing is kept in memory, and nothing in Redis.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -146,19 +146,22 @@ class Gate:
         await connection.execute(one.order_by(tenant_gates.c.tenant_id).with_for_update())
 
     async def release(
-        self, connection: AsyncConnection, closed: Collection[tuple[str, str]], *, busy_until: datetime | None = None
+        self, connection: AsyncConnection, closed: Collection[tuple[str, str]], *, acting: Mapping[str, datetime] = {}
     ) -> bool:
         """Give back what executions hold that are closed now, once; return whether others were let in for them.
 
         Args:
             connection: of the transaction that closes their records, which holds the `lock` of their tenants.
             closed: tenant and id of each.
-            busy_until: how long steps of them may still act, which were ended by force: so long they stay inside.
+            acting: until when which steps of them may still act, which were ended by force: so long they stay inside.
         """
-        if busy_until is not None and busy_until > now():
+        at = now()
+        left = {activity_id: until for activity_id, until in acting.items() if until > at}
+        if left:
+            until = {activity_id: each.isoformat() for activity_id, each in left.items()}
             has_slot = executions.c.admission.in_(("admitted", "held"))
             stay = update(executions).where(_KEYS, has_slot)
-            stay = stay.values(admission="ending", due_at=busy_until, parked_at=None)
+            stay = stay.values(admission="ending", acting=until, due_at=max(left.values()), parked_at=None)
             await connection.execute(stay, {"keys": list(closed)})
         return await self.let_out(connection, (await connection.execute(_CLOSED, {"keys": list(closed)})).all())
 

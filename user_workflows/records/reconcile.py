@@ -1,7 +1,7 @@
 """Repairs records from Temporal: what ended without its last step, and starts that were cut off (design §9)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -168,7 +168,7 @@ class Reconciler:
             error=error,
             closed_at=description.close_time or now(),
             history_events=description.history_length,
-            busy_until=_busy_until(description),
+            acting=_acting(description),
         )
 
     async def _tend_to(self, description: WorkflowExecutionDescription) -> None:
@@ -240,7 +240,7 @@ class Reconciler:
         error: ExecutionError | None,
         closed_at: datetime,
         history_events: int | None = None,
-        busy_until: datetime | None = None,
+        acting: Mapping[str, datetime] = {},
     ) -> None:
         # Both before the record: while that is open, whoever finds it does all of this again.
         await self._stop_awaited(tenant_id, execution_id, at_once=status == "terminated")
@@ -282,7 +282,7 @@ class Reconciler:
                     error=error,
                 )
                 await self._announcements.tell_ends(connection, {tenant_id: sealer}, [ending])
-            is_stirred = await self._gate.release(connection, [(tenant_id, execution_id)], busy_until=busy_until)
+            is_stirred = await self._gate.release(connection, [(tenant_id, execution_id)], acting=acting)
         self._gate.stir(is_stirred)
         REPAIRED.labels(status).inc()
         _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
@@ -331,11 +331,11 @@ async def _result(handle: "WorkflowHandle[Any, Any]", status: ExecutionStatus) -
         return None, ExecutionError(type=f"execution.{status}", message=str(cause))
 
 
-def _busy_until(description: WorkflowExecutionDescription) -> datetime | None:
-    """Return until when steps of an execution that was ended by force may act: they hear of it by a heartbeat, and what
-    sends none for as long as its timeout has timed out, as everywhere.
+def _acting(description: WorkflowExecutionDescription) -> Mapping[str, datetime]:
+    """Return which steps of an execution that was ended by force may still act, and until when at the latest: they hear
+    of it by a heartbeat, and what sends none for as long as its timeout has timed out, as everywhere.
     """
-    moments = []
+    found = {}
     for each in description.raw_description.pending_activities:
         if each.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
             continue
@@ -343,8 +343,8 @@ def _busy_until(description: WorkflowExecutionDescription) -> datetime | None:
         limits = [each.last_started_time.ToDatetime(UTC) + options.start_to_close_timeout.ToTimedelta()]
         if heartbeat := options.heartbeat_timeout.ToTimedelta():
             limits.append(ended_at + heartbeat)
-        moments.append(min(limits))
-    return max(moments, default=None)
+        found[each.activity_id] = min(limits)
+    return found
 
 
 #: what waits at the gate to begin is not compared with Temporal, which knows nothing of it

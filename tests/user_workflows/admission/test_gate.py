@@ -207,6 +207,25 @@ async def test_who_is_ended_by_force_stays_inside_while_a_step_may_still_act(lan
     lane.gates.at("door").set()
 
 
+async def test_who_is_ended_by_force_gives_its_slot_back_when_its_last_step_has_stopped(lane: Lane) -> None:
+    """Steps hear of it by their next heartbeat: nobody waits for them to time out."""
+    await cap(lane, concurrent_executions=1)
+    alone = [{"id": name, "pluginId": "test.gate", "config": {"name": name}, "isolate": True} for name in ("a", "b")]
+    acting = await lane.start(await lane.publish({"nodes": alone}))
+    async with asyncio.timeout(30):
+        for name in ("a", "b"):
+            await lane.gates.arrival(name).wait()
+    await lane.executions.terminate(lane.tenant_id, acting.id)
+    following = await lane.start(await lane.publish({"nodes": [node("x", values={})]}))
+    async with lane.database.across.read() as connection:
+        query = select(executions.c.acting, executions.c.due_at).where(executions.c.admission == "ending")
+        steps, timed_out_at = (await connection.execute(query)).one()
+    assert len(steps) == 2
+    assert (await lane.finish(following)).status == "completed"
+    assert now() < timed_out_at - timedelta(seconds=2)
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
 async def test_a_cap_of_one_workflow_lets_others_pass(lane: Lane) -> None:
     narrow = await holding(lane, concurrency={"limit": 1})
     first, second = await lane.start(narrow), await lane.start(narrow)
