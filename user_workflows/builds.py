@@ -87,7 +87,7 @@ class Builds:
             version=self._version, use_worker_versioning=True, default_versioning_behavior=Behavior.PINNED
         )
 
-    async def promote(self) -> bool:
+    async def become_current(self) -> bool:
         """Make this build the current one as soon as Temporal has seen its worker; return whether it is.
 
         New executions, and those that go on in a further run, are the current build's. A build that was current
@@ -105,7 +105,7 @@ class Builds:
                         _log.info("build.current", build=self.build)
                     return known
             except RPCError as error:
-                _log.warning("build.notPromoted", build=self.build, error=error.message)
+                _log.warning("build.notCurrent", build=self.build, error=error.message)
                 await asyncio.sleep(1)
             await asyncio.sleep(_INTERVAL)
 

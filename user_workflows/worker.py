@@ -218,7 +218,7 @@ def _step_worker(
 
 async def _take_over(builds: Builds, reconciler: Reconciler) -> None:
     """Make this build the current one, and at once look after what builds without workers have left behind."""
-    if await builds.promote():
+    if await builds.become_current():
         await reconciler.sweep_all()
 
 

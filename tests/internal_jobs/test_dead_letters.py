@@ -128,6 +128,15 @@ async def test_a_replay_is_stopped_by_whoever_started_it(
     assert [one.id for one in await dead_letters.replays(tenant)] == [replay.id]
 
 
+async def test_dead_letters_are_kept_until_somebody_decides(
+    jobs: Jobs, dead_letters: DeadLetters, tenant: str, kill: Kill
+) -> None:
+    kept, given_up = await kill(2)
+    await jobs.cancel(tenant, given_up.id)
+    assert await jobs.purge(now() + timedelta(days=3_650)) == 1
+    assert [job.id for job in (await dead_letters.list(tenant, DeadLetterFilter())).items] == [kept.id]
+
+
 async def test_a_dead_letter_whose_singleton_key_is_taken_stays(
     jobs: Jobs, dead_letters: DeadLetters, tenant: str, kill: Kill
 ) -> None:

@@ -169,10 +169,10 @@ async def test_an_old_worker_that_starts_again_does_not_undo_a_rollout(
 ) -> None:
     async with release("1.0") as lane:
         async with asyncio.timeout(30):
-            assert await Builds(lane.temporal, "1.0").promote()
+            assert await Builds(lane.temporal, "1.0").become_current()
     async with release("2.0") as lane:
         async with asyncio.timeout(30):
-            assert await Builds(lane.temporal, "2.0").promote()
-            assert not await Builds(lane.temporal, "1.0").promote()
+            assert await Builds(lane.temporal, "2.0").become_current()
+            assert not await Builds(lane.temporal, "1.0").become_current()
             # Without workers of the newer one it takes over again.
-            assert await Builds(lane.temporal, "1.0", gone_after=timedelta(0)).promote()
+            assert await Builds(lane.temporal, "1.0", gone_after=timedelta(0)).become_current()

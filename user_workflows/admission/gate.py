@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database, now
 from user_workflows.admission.caps import Caps, month_of, read_caps
-from user_workflows.admission.queue import Place, find_place, lock, promote
+from user_workflows.admission.queue import Place, find_place, let_in, lock
 from user_workflows.admission.sharing import active_among, holder_of
 from user_workflows.admission.standing import INSIDE
 from user_workflows.admission.tables import tenant_gates, workflow_gates
@@ -115,9 +115,9 @@ class Gate:
             )
         )
 
-    async def promote(self, connection: AsyncConnection, tenant_id: str) -> set[str]:
-        """Let in whom the caps allow; see `queue.promote`."""
-        return await promote(connection, tenant_id, self.defaults, now())
+    async def let_in(self, connection: AsyncConnection, tenant_id: str) -> set[str]:
+        """Let in whom the caps allow; see `queue.let_in`."""
+        return await let_in(connection, tenant_id, self.defaults, now())
 
     async def call_up(self, tenant_id: str) -> None:
         """Let those join the queue that are due, give back what was held in case, and let in whom the caps allow."""
@@ -136,7 +136,7 @@ class Gate:
                         inside=tenant_gates.c.inside - left, waiting=tenant_gates.c.waiting + joined
                     )
                 )
-            await self.promote(connection, tenant_id)
+            await self.let_in(connection, tenant_id)
 
     async def lock(self, connection: AsyncConnection, tenant_ids: Collection[str]) -> None:
         """Take the locks of tenants before anything else is locked, so that no two transactions wait for each other."""
@@ -218,7 +218,7 @@ class Gate:
             join = one.where(executions.c.admission == "parked").values(admission="waiting", due_at=now())
             if (await connection.execute(join)).rowcount:
                 await connection.execute(_mine(tenant_id).values(waiting=tenant_gates.c.waiting + 1))
-                await self.promote(connection, tenant_id)
+                await self.let_in(connection, tenant_id)
             confirm = one.where(executions.c.admission == "admitted").values(admission="held", parked_at=None)
             await connection.execute(confirm)
             outside = select(executions.c.id).where(*holder, executions.c.admission == "waiting")
@@ -256,7 +256,7 @@ class Gate:
     async def _give_back(self, connection: AsyncConnection, tenant_id: str, inside: int, waiting: int) -> bool:
         given = _mine(tenant_id).values(inside=tenant_gates.c.inside - inside, waiting=tenant_gates.c.waiting - waiting)
         left = (await connection.execute(given.returning(tenant_gates.c.waiting))).scalar_one_or_none()
-        return bool(left) and bool(await self.promote(connection, tenant_id))
+        return bool(left) and bool(await self.let_in(connection, tenant_id))
 
 
 def _one(tenant_id: str, execution_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -46,7 +46,7 @@ class LiveCaps:
                 insert.on_conflict_do_update(index_elements=["tenant_id", "workflow_id"], set_=live)
             )
             await remove_bare(connection, tenant_id, workflow_id)
-            is_stirred = bool(await self._gate.promote(connection, tenant_id))
+            is_stirred = bool(await self._gate.let_in(connection, tenant_id))
         self._gate.stir(is_stirred)
 
     async def get(self, tenant_id: str, workflow_id: str) -> WorkflowCaps:

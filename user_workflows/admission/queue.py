@@ -37,7 +37,7 @@ async def lock(connection: AsyncConnection, tenant_id: str) -> Row[Any] | None:
     return (await connection.execute(_LOCK, {"tenant_id": tenant_id})).one_or_none()
 
 
-async def promote(connection: AsyncConnection, tenant_id: str, defaults: Caps, at: datetime) -> set[str]:
+async def let_in(connection: AsyncConnection, tenant_id: str, defaults: Caps, at: datetime) -> set[str]:
     """Let in whom the caps allow, first come first, and return their ids.
 
     An execution that its own workflow's caps keep outside lets those of other workflows pass.

@@ -96,7 +96,7 @@ class Reception:
             check_inputs(caps, [each.payload])
         due = [each for each in made if each.due_at <= ticket.at]
         await self.gate.settle(connection, ticket, made=0, new=0, waiting=len(due))
-        let_in = await self.gate.promote(connection, ticket.tenant_id)
+        let_in = await self.gate.let_in(connection, ticket.tenant_id)
         judgement = await judge(
             connection,
             self.withdrawals,

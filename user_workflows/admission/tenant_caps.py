@@ -64,7 +64,7 @@ class TenantCaps:
         insert = self._database.insert(tenant_gates).values(row)
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute(insert.on_conflict_do_update(index_elements=["tenant_id"], set_=set_))
-            await self._gate.promote(connection, tenant_id)
+            await self._gate.let_in(connection, tenant_id)
         self._gate.stir()
 
     async def get(self, tenant_id: str) -> TenantCapsInUse:
