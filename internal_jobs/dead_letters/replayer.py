@@ -52,14 +52,22 @@ class Replayer:
         async with self._database.across.read() as connection:
             keys = (await connection.execute(query)).all()
         for tenant_id, id in keys:
-            one = (job_replays.c.tenant_id == tenant_id, job_replays.c.id == id)
-            async with self._database.transaction(tenant_id) as connection:
-                lock = select(job_replays).where(*one, RUNNING).with_for_update(skip_locked=True)
-                row = (await connection.execute(lock)).one_or_none()
-                if row is not None and (changes := await self._go_on(connection, row)):
-                    await connection.execute(update(job_replays).where(*one).values(**changes))
+            try:
+                await self._take_up(tenant_id, id)
+            except msgspec.ValidationError as error:
+                # A worker of a newer release wrote what this one does not know, and goes on with it.
+                _log.warning("jobs.replay_left", tenant_id=tenant_id, replay_id=id, error=str(error))
             self._on_due()
         return bool(keys)
+
+    async def _take_up(self, tenant_id: str, id: str) -> None:
+        """Go on with one replay, unless another worker is at it."""
+        one = (job_replays.c.tenant_id == tenant_id, job_replays.c.id == id)
+        async with self._database.transaction(tenant_id) as connection:
+            lock = select(job_replays).where(*one, RUNNING).with_for_update(skip_locked=True)
+            row = (await connection.execute(lock)).one_or_none()
+            if row is not None and (changes := await self._go_on(connection, row)):
+                await connection.execute(update(job_replays).where(*one).values(**changes))
 
     async def _go_on(self, connection: AsyncConnection, replay: Row[Any]) -> dict[str, Any]:
         """Put back what is due; return what changes about the replay."""

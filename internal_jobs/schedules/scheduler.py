@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import structlog
 from sqlalchemy import Row, exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,8 +24,12 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks: nobody tells a scheduler of a schedule that was made, or of a job that was closed.
 POLL = 1.0
+#: The same at least: what is due and was not decided is another scheduler's.
+PAUSE = 0.05
 #: Schedules that one look takes up.
 BATCH = 100
+#: Seconds for which a schedule is left to a scheduler of a newer release, which wrote what this one does not know.
+LEFT = 5.0
 
 
 _FIRED = schedule_firings.alias()
@@ -65,7 +70,7 @@ class Scheduler:
             except (SQLAlchemyError, OSError) as error:
                 _log.warning("schedules.interrupted", error=type(error).__name__, retry_in=POLL)
                 due_in = POLL
-            await asyncio.sleep(min(max(due_in, 0.0), POLL))
+            await asyncio.sleep(min(max(due_in, PAUSE), POLL))
 
     async def look(self) -> float:
         """Fire everything that is due now, and return the seconds until something is due."""
@@ -94,6 +99,12 @@ class Scheduler:
                 opened = planned(row, sealer)
                 made = await self._firer.release(connection, opened)
                 return made + await self._firer.fire(connection, row, opened)
+        except msgspec.ValidationError as error:
+            async with self._database.transaction(seen.tenant_id) as connection:
+                later = update(job_schedules).where(*one, job_schedules.c.due_at.is_not(None))
+                await connection.execute(later.values(due_at=moment(self._database, LEFT)))
+            _log.warning("schedules.left", tenant_id=seen.tenant_id, schedule_id=seen.id, error=str(error))
+            return 0
         except (VaultError, JobsError) as error:
             # It would fail the same way each second: whoever mends it resumes it.
             async with self._database.transaction(seen.tenant_id) as connection:

@@ -107,9 +107,8 @@ class Endpoints:
             given = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
             enabled = given.pop("enabled", row.enabled)
             spec = msgspec.structs.replace(_spec(row, sealer), **given)
-            values: dict[str, Any] = {
-                "spec_sealed": sealer.seal_json(msgspec.to_builtins(spec), spec_place(endpoint_id))
-            }
+            written = _written(row, sealer) | msgspec.to_builtins(spec)
+            values: dict[str, Any] = {"spec_sealed": sealer.seal_json(written, spec_place(endpoint_id))}
             if enabled and not row.enabled:
                 values |= {"enabled": True, "disabled_reason": None, "disabled_at": None}
                 values |= {"failing_since": None, "failures": 0}
@@ -204,4 +203,10 @@ def _with_secret(endpoint: Endpoint, secret: Secret) -> EndpointSecret:
 
 
 def _spec(row: Row[Any], sealer: Sealer) -> EndpointRequest:
-    return msgspec.convert(sealer.open_json(row.spec_sealed, spec_place(row.id)), EndpointRequest)
+    """Read what is known here; a newer release, which runs beside this one for a while, may have written more."""
+    written, known = _written(row, sealer), EndpointRequest.__struct_encode_fields__
+    return msgspec.convert({name: written[name] for name in known if name in written}, EndpointRequest)
+
+
+def _written(row: Row[Any], sealer: Sealer) -> dict[str, Any]:
+    return dict(sealer.open_json(row.spec_sealed, spec_place(row.id)))

@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from internal_jobs.client import Job, JobRequest, Jobs
 from internal_jobs.dead_letters.client import DeadLetters
 from internal_jobs.dead_letters.model import DeadLetterFilter, Replay, ReplayRequest
 from internal_jobs.dead_letters.replayer import FEWEST
+from internal_jobs.dead_letters.table import job_replays
 from internal_jobs.errors import JobConflict, JobNotFound, ReplayNotFound
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
@@ -135,6 +137,21 @@ async def test_dead_letters_are_kept_until_somebody_decides(
     await jobs.cancel(tenant, given_up.id)
     assert await jobs.purge(now() + timedelta(days=3_650)) == 1
     assert [job.id for job in (await dead_letters.list(tenant, DeadLetterFilter())).items] == [kept.id]
+
+
+async def test_a_replay_that_a_newer_release_began_is_left_to_its_workers(
+    database: Database, dead_letters: DeadLetters, tenant: str, kill: Kill
+) -> None:
+    await kill(1)
+    newer = await dead_letters.replay(tenant, ReplayRequest(filter=DeadLetterFilter(tag="none")))
+    async with database.across.transaction() as connection:
+        unknown = update(job_replays).where(job_replays.c.id == newer.id)
+        await connection.execute(unknown.values(status="running", filter={"ofTomorrow": 1}, closed_at=None))
+    known = await over(dead_letters, tenant, await dead_letters.replay(tenant, ReplayRequest()))
+    assert (known.status, known.replayed) == ("completed", 1)
+    async with database.across.read() as connection:
+        query = select(job_replays.c.status).where(job_replays.c.id == newer.id)
+        assert (await connection.execute(query)).scalar_one() == "running"
 
 
 async def test_a_dead_letter_whose_singleton_key_is_taken_stays(

@@ -18,7 +18,7 @@ from internal_jobs.errors import InvalidSchedule, ScheduleNotFound
 from internal_jobs.schedules import scheduler as scheduler_module
 from internal_jobs.schedules.client import Firing, Schedule, ScheduleRequest, Schedules
 from internal_jobs.schedules.scheduler import Scheduler
-from internal_jobs.schedules.table import job_schedules
+from internal_jobs.schedules.table import job_schedules, spec_place
 from internal_jobs.table import jobs as jobs_table
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
@@ -217,6 +217,26 @@ async def test_schedules_that_wait_for_long_keep_no_other_from_going_on(
     await scheduler.look()
     assert [firing.status for firing in await fired(schedules, moving, tenant)] == ["started", "started"]
     assert [firing.status for firing in await fired(schedules, stuck, tenant)] == ["started", "waiting"]
+
+
+async def test_a_schedule_that_a_newer_release_wrote_is_left_to_its_scheduler(
+    database: Database, vault: Vault, schedules: Schedules, scheduler: Scheduler, tenant: str
+) -> None:
+    """While one release follows another both run; neither ends the other, nor what the other made."""
+    newer, known = [await schedules.create(tenant, overlapping("allow")) for _ in range(2)]
+    sealer, one = await vault.sealer(tenant), job_schedules.c.id == newer.id
+    async with database.across.transaction() as connection:
+        row = (await connection.execute(select(job_schedules).where(one))).one()
+        written = sealer.open_json(row.spec_sealed, spec_place(newer.id)) | {"ofTomorrow": True}
+        values = {"spec_sealed": sealer.seal_json(written, spec_place(newer.id))}
+        await connection.execute(update(job_schedules).where(one).values(values))
+    for schedule in (newer, known):
+        await rewind(database, schedule, now())
+    assert await scheduler.look() > 0, "it is not asked for again and again"
+    assert [firing.status for firing in await fired(schedules, known, tenant)] == ["started"]
+    async with database.across.read() as connection:
+        left = (await connection.execute(select(job_schedules).where(one))).one()
+    assert (left.paused, left.fires_at < left.due_at) == (False, True)
 
 
 async def test_replace_cancels_and_waits_until_what_runs_has_stopped(

@@ -31,10 +31,11 @@ from internal_jobs.webhooks.desk import (
 )
 from internal_jobs.webhooks.model import MAX_DATA
 from internal_jobs.webhooks.publisher import PATIENCE
-from internal_jobs.webhooks.tables import deliveries, endpoints, messages
+from internal_jobs.webhooks.tables import deliveries, endpoints, messages, spec_place
 from plugins.host.retry import next_delay
 from plugins.sdk.errors import Transient
 from plugins.storage.database import Database, now
+from plugins.vault.keys import Vault
 from tests.plugins.target import Request, Target
 
 PAID = EventRequest(type="invoice.paid", data={"amount": 12}, subject="inv_1")
@@ -293,6 +294,29 @@ async def test_a_late_attempt_changes_nothing_about_a_delivery_that_is_closed(
     told = await becomes(webhooks, tenant, id, lambda detail: detail.delivery.attempts > 0)
     assert (told.delivery.status, told.attempts[0].status) == ("delivered", 500)
     assert (await webhooks.endpoints.get(tenant, endpoint.id)).failures == 0
+
+
+@pytest.mark.usefixtures("delivering")
+async def test_an_endpoint_that_a_newer_release_wrote_is_told_and_changed_by_this_one(
+    database: Database, vault: Vault, webhooks: Webhooks, tenant: str, receiver: Target
+) -> None:
+    """While one release follows another both run."""
+    receiver.answer("/hook")
+    endpoint = await endpoint_at(webhooks, tenant, receiver)
+    sealer, one = await vault.sealer(tenant), endpoints.c.id == endpoint.id
+
+    async def written() -> Any:
+        async with database.across.read() as connection:
+            sealed = (await connection.execute(select(endpoints.c.spec_sealed).where(one))).scalar_one()
+        return sealer.open_json(sealed, spec_place(endpoint.id))
+
+    newer = await written() | {"ofTomorrow": True}
+    async with database.across.transaction() as connection:
+        sealed = sealer.seal_json(newer, spec_place(endpoint.id))
+        await connection.execute(update(endpoints).where(one).values(spec_sealed=sealed))
+    await webhooks.endpoints.change(tenant, endpoint.id, EndpointChange(description="changed"))
+    assert await written() == newer | {"description": "changed"}
+    assert (await settled(webhooks, tenant, await publish(webhooks, tenant))).delivery.status == "delivered"
 
 
 @pytest.mark.usefixtures("delivering")
