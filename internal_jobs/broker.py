@@ -1,16 +1,18 @@
 """Dramatiq's broker on Redis, made explicitly: what it does beyond carrying messages is written here."""
 
 import time
-from collections import deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from typing import Any, Literal, Self
 
+import msgspec
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
+from msgspec import Struct
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.client import Pipeline
@@ -32,6 +34,23 @@ _SIGN_OF_LIFE = 1.0
 #: waiting  in a queue
 #: fetched  with a worker, and not yet acknowledged
 Whereabouts = Literal["lost", "waiting", "fetched"]
+
+
+class Delivery(Struct, frozen=True):
+    """A message, as a worker gets it."""
+
+    ticket: Ticket
+    #: another had it before, and is dead, or is thought dead
+    again: bool
+
+
+class _Sent(Struct, frozen=True):
+    """What a worker needs of a message."""
+
+    args: Ticket
+
+
+_decoder = msgspec.json.Decoder(_Sent)
 
 
 class JobsBroker(RedisBroker):
@@ -73,11 +92,11 @@ class JobsBroker(RedisBroker):
         """Return what fetches the messages of a lane, as far as there are slots."""
         return LaneConsumer(self, queue_name, self.slots, timeout)
 
-    def exchange(self, lane: str, ended: Sequence[str], free: int) -> "list[Message[None]]":
+    def exchange(self, lane: str, ended: Sequence[str], free: int) -> list[Delivery]:
         """Acknowledge messages and fetch up to so many, in one round trip. Blocks.
 
-        A message that was fetched before says so: who had it is dead, or is thought dead. If that one acknowledges it
-        after all, it is gone for the other as well: its job is over.
+        If one that is thought dead acknowledges a message after all, it is gone for who has it now as well: its job is
+        over.
         """
         mine, delivered = f"{self.namespace}:__acks__.{self.broker_id}.{lane}", self._delivered(lane)
 
@@ -94,10 +113,8 @@ class JobsBroker(RedisBroker):
         *_, found, again, _ = self._together(say)
         known = {id.decode() for id in again}
         # Redis may have lost what a message says: there is then nothing to do for it.
-        messages = [Message.decode(data) for data in found if data is not None]
-        return [
-            message.copy(kwargs={"again": True}) if message.message_id in known else message for message in messages
-        ]
+        tickets = [_decoder.decode(data).args for data in found if data is not None]
+        return [Delivery(ticket, message_id(ticket) in known) for ticket in tickets]
 
     def put_back(self, lane: str, message_ids: Sequence[str]) -> None:
         """Give fetched messages that nobody has seen to whoever asks next. Blocks."""
@@ -117,15 +134,16 @@ class JobsBroker(RedisBroker):
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Enqueue a batch in one round trip. Blocks."""
-
-        def say(batch: Self, pipeline: "Pipeline") -> None:
-            messages = [to_message(publication) for publication in publications]
-            for message in messages:
-                batch.do_enqueue(message.queue_name, message.message_id, message.encode())
-            lanes = sorted({message.queue_name for message in messages})
-            pipeline.publish(published_channel(self.namespace), " ".join(lanes))
-
-        self._together(say)
+        lanes: defaultdict[str, dict[Any, Any]] = defaultdict(dict)
+        for message in map(to_message, publications):
+            lanes[message.queue_name][message.message_id] = message.encode()
+        with self.client.pipeline(transaction=False) as pipeline:
+            for lane, messages in lanes.items():
+                # What Dramatiq's script does for one message at a time.
+                pipeline.hset(f"{self.namespace}:{lane}.msgs", mapping=messages)
+                pipeline.rpush(f"{self.namespace}:{lane}", *messages)
+            pipeline.publish(published_channel(self.namespace), " ".join(sorted(lanes)))
+            pipeline.execute()
 
     def whereabouts(self, publications: Sequence[Publication]) -> list[Whereabouts]:
         """Tell what became of publications, in one round trip. Blocks."""
@@ -168,8 +186,9 @@ class JobsBroker(RedisBroker):
 class LaneConsumer(Consumer):
     """Fetches the messages of a lane, and none in reserve: what one worker holds, no other can begin.
 
-    A message is acknowledged when its slot is left, not when Dramatiq's thread has handed it on. Until then Redis gives
-    it to another worker if this one dies.
+    What was fetched together is handed on together, as one message to the lane's actor. Each is acknowledged when its
+    job has ended, not when Dramatiq's thread has handed it on: until then Redis gives it to another worker if this one
+    dies.
 
     Args:
         broker: talks to Redis.
@@ -183,47 +202,51 @@ class LaneConsumer(Consumer):
         self._lane = lane
         self._slots = slots
         self._timeout = timeout / 1000
-        self._fetched: deque[Message[None]] = deque()
         self._spoke = 0.0
 
     def __next__(self) -> MessageProxy | None:
-        if not self._fetched:
-            self._fetch()
-        if not self._fetched:
+        if not (fetched := self._fetch()):
             self._slots.wait(self._timeout)
             return None
-        return MessageProxy(self._fetched.popleft())
+        return MessageProxy(
+            Message(
+                queue_name=self._lane,
+                actor_name=actor_name(self._lane),
+                args=(fetched,),
+                kwargs={},
+                options={},
+                message_id=message_id(fetched[0].ticket),
+            )
+        )
 
     def ack(self, message: MessageProxy) -> None:
-        """Do nothing: the job has only begun."""
+        """Do nothing: the jobs have only begun."""
 
     def nack(self, message: MessageProxy) -> None:
-        """Let go of a message that could not be handed on; its job is found in the database."""
-        self._slots.leave(message.message_id)
+        """Let go of messages that could not be handed on; their jobs are found in the database."""
+        ids = _handed_on(message)
+        self._slots.leave(len(ids))
+        self._slots.end(ids)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Put back what was fetched and not handed on."""
-        if ids := [message.message_id for message in messages]:
+        if ids := [id for message in messages for id in _handed_on(message)]:
             self._broker.put_back(self._lane, ids)
 
     def close(self) -> None:
-        """Put back what was not handed on, and acknowledge what is over."""
-        fetched, self._fetched = self._fetched, deque()
-        try:
-            self.requeue(MessageProxy(message) for message in fetched)
-        except RedisError as error:
-            raise closed(error) from None
+        """Acknowledge what is over."""
         self._acknowledge(self._slots.ended(), 0)
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> list[Delivery]:
         ended, free = self._slots.ended(), self._slots.free()
-        if ended or free or time.monotonic() - self._spoke > _SIGN_OF_LIFE:
-            found = self._acknowledge(ended, free)
-            self._slots.take(len(found))
-            self._fetched.extend(found)
-            self._spoke = time.monotonic()
+        if not ended and not free and time.monotonic() - self._spoke <= _SIGN_OF_LIFE:
+            return []
+        found = self._acknowledge(ended, free)
+        self._slots.take(len(found))
+        self._spoke = time.monotonic()
+        return found
 
-    def _acknowledge(self, ended: Sequence[str], free: int) -> "list[Message[None]]":
+    def _acknowledge(self, ended: Sequence[str], free: int) -> list[Delivery]:
         try:
             return self._broker.exchange(self._lane, ended, free)
         except RedisError as error:
@@ -269,6 +292,12 @@ def actor_name(lane: str) -> str:
 
 def message_id(of: Publication | Ticket) -> str:
     return f"{of.job_id}.{of.sequence}"
+
+
+def _handed_on(message: MessageProxy) -> list[str]:
+    """Return the ids of the messages that were handed on as one."""
+    fetched: Sequence[Delivery] = message.args[0]
+    return [message_id(delivery.ticket) for delivery in fetched]
 
 
 def to_message(publication: Publication) -> "Message[None]":

@@ -1,19 +1,19 @@
 """A lane: Dramatiq brings messages, the event loop runs their jobs, and slots say how many at a time."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from dramatiq import Actor, Worker
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from internal_jobs.broker import JobsBroker, actor_name, message_id
+from internal_jobs.broker import Delivery, JobsBroker, actor_name, message_id
 from internal_jobs.slots import Slots
 from internal_jobs.tickets import Ticket
 
-Handler = Callable[[Ticket], Awaitable[object]]
+Run = Callable[[Ticket, Callable[[], None]], Awaitable[object]]
+Inherit = Callable[[Ticket], Awaitable[object]]
 
 _log = structlog.get_logger(__name__)
 
@@ -31,21 +31,22 @@ class Lane:
         broker: where its messages come from.
         name: of the lane.
         slots: attempts at a time.
-        run: runs the job of a message.
+        run: runs the job of a message; calls what it is given when the attempt is over and only to be written down.
         inherit: sees to the job of a message that a worker died with.
         timeout: milliseconds that an idle consumer waits before it asks Redis again.
     """
 
     def __init__(
-        self, broker: JobsBroker, name: str, slots: Slots, run: Handler, inherit: Handler, *, timeout: int
+        self, broker: JobsBroker, name: str, slots: Slots, run: Run, inherit: Inherit, *, timeout: int
     ) -> None:
         self.name = name
         self._run = run
         self._inherit = inherit
         self._slots = slots
         self._loop = asyncio.get_running_loop()
-        self._arrived: deque[tuple[Ticket, Handler]] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._over = 0
+        self._ended: list[str] = []
         self._left = asyncio.Event()
         Actor(self._receive, broker=broker, actor_name=actor_name(name), queue_name=name, priority=0, options={})
         self._worker = Worker(broker, worker_timeout=timeout, worker_threads=1)
@@ -72,25 +73,43 @@ class Lane:
         except RedisError as error:
             _log.warning("jobs.lane_not_stopped", error=str(error))
 
-    def _receive(self, tenant_id: str, job_id: str, sequence: int, again: bool = False) -> None:
-        """Hand a message on to the event loop; those that come before it has looked share one call."""
-        self._arrived.append((Ticket(tenant_id, job_id, sequence), self._inherit if again else self._run))
-        if len(self._arrived) == 1:
-            self._loop.call_soon_threadsafe(self._begin)
+    def _receive(self, fetched: Sequence[Delivery]) -> None:
+        """Hand messages on to the event loop."""
+        self._loop.call_soon_threadsafe(self._begin, fetched)
 
-    def _begin(self) -> None:
-        while self._arrived:
-            task = asyncio.create_task(self._answer(*self._arrived.popleft()))
+    def _begin(self, fetched: Sequence[Delivery]) -> None:
+        for delivery in fetched:
+            task = asyncio.create_task(self._answer(delivery))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _answer(self, ticket: Ticket, handle: Handler) -> None:
+    async def _answer(self, delivery: Delivery) -> None:
+        ticket, is_over = delivery.ticket, False
+
+        def over() -> None:
+            nonlocal is_over
+            is_over = True
+            self._tell(over=1)
+
         try:
-            await handle(ticket)
+            await (self._inherit(ticket) if delivery.again else self._run(ticket, over))
         except (SQLAlchemyError, OSError) as error:
             _log.warning("jobs.not_begun", tenant_id=ticket.tenant_id, job_id=ticket.job_id, error=str(error))
         except Exception:
             _log.exception("jobs.runner_failed", tenant_id=ticket.tenant_id, job_id=ticket.job_id)
         finally:
-            self._slots.leave(message_id(ticket))
+            self._tell(over=0 if is_over else 1, ended=(message_id(ticket),))
+
+    def _tell(self, *, over: int, ended: Sequence[str] = ()) -> None:
+        """Tell the thread that fetches. What happens together is told together: one round trip fetches for all."""
+        if not self._over and not self._ended:
+            self._loop.call_soon(self._leave)
+        self._over += over
+        self._ended += ended
+
+    def _leave(self) -> None:
+        (over, self._over), (ended, self._ended) = (self._over, 0), (self._ended, [])
+        self._slots.leave(over)
+        if ended:
+            self._slots.end(ended)
             self._left.set()

@@ -110,8 +110,9 @@ class Outbox:
         self._database = database
         self._window = window
         self._express = express
-        # While this much of the window is still filled nobody starves, and refilling can wait for a larger batch.
-        self._refill_at = window - max(1, window // 2)
+        #: jobs that fill the window again: while the rest of it waits nobody starves, and a large batch costs less
+        self.batch = max(1, window // 2)
+        self._refill_at = window - self.batch
         self._statements = _Statements(database)
         self._last_served: dict[Queue, str] = {}
         #: whether there were limits when it last took something
@@ -223,11 +224,11 @@ class Outbox:
     async def _tenants_in_turn(self, connection: AsyncConnection, queue: Queue) -> list[str]:
         """Return tenants with a backlog, beginning after the one served last."""
         last = self._last_served.get(queue, "")
-        after = list((await connection.execute(_TENANTS, {"queue": queue, "after": last, "limit": _LINE})).scalars())
-        if not last or len(after) == _LINE:
-            return after
-        around = (await connection.execute(_TENANTS, {"queue": queue, "after": "", "limit": _LINE})).scalars()
-        return after + [tenant for tenant in around if tenant <= last][: _LINE - len(after)]
+        first = await _tenants(connection, queue, after="")
+        if len(first) < _LINE:
+            return sorted(first, key=lambda tenant: (tenant <= last, tenant))
+        after = await _tenants(connection, queue, after=last)
+        return after + [tenant for tenant in first if tenant <= last][: _LINE - len(after)]
 
 
 class _Statements:
@@ -254,6 +255,10 @@ class _Statements:
             .returning(*_PUBLICATION)
         )
         self.give_back = update(jobs).where(among(asked), WINDOW).values(published_at=None)
+
+
+async def _tenants(connection: AsyncConnection, queue: Queue, *, after: str) -> list[str]:
+    return list((await connection.execute(_TENANTS, {"queue": queue, "after": after, "limit": _LINE})).scalars())
 
 
 async def _oldest(

@@ -20,8 +20,9 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks when nobody wakes it.
 POLL = 1.0
-#: Seconds between two looks for room in a full window: every start makes some, and a look costs more than a start.
-CROWDED_POLL = 0.01
+#: Seconds between two looks while somebody waits for room in a window: the shortest, and the longest, for other workers
+#: make room as well.
+CROWDED_PAUSE, CROWDED_POLL = 0.01, 0.03
 #: Seconds between two tries to reach a database or a Redis that is away.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
 
@@ -36,10 +37,17 @@ class Relay:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs-relay")
         self._woken = asyncio.Event()
         self._is_crowded = False
+        self._begun = 0
 
     def wake(self) -> None:
         """There may be something to publish, or room to publish it in."""
         self._woken.set()
+
+    def begun(self) -> None:
+        """A job has begun. When enough have there is room in a window that was full; a look costs more than a start."""
+        self._begun += 1
+        if self._is_crowded and self._begun >= self._outbox.batch:
+            self._woken.set()
 
     def ended(self) -> None:
         """A job has ended: where there are limits, it may have made room."""
@@ -62,9 +70,11 @@ class Relay:
                 if pause:
                     _log.info("jobs.relay_recovered")
                     pause = 0.0
+                longest = POLL
                 if self._is_crowded:
-                    await asyncio.sleep(CROWDED_POLL)
-                await self._rest(POLL if due_in is None else min(max(due_in, 0.0), POLL))
+                    await asyncio.sleep(CROWDED_PAUSE)
+                    longest = CROWDED_POLL - CROWDED_PAUSE
+                await self._rest(longest if due_in is None else min(max(due_in, 0.0), longest))
         finally:
             self._thread.shutdown(wait=False)
 
@@ -89,6 +99,7 @@ class Relay:
         return outlook.due_in
 
     async def _look(self) -> Outlook:
+        self._begun = 0
         outlook = await self._outbox.outlook()
         if not outlook.crowded:
             return outlook

@@ -83,11 +83,14 @@ class Runner:
         self._on_promoting = on_promoting
         self._engines = engines
 
-    async def run(self, ticket: Ticket, *, alone: bool = False) -> Refusal | None:
+    async def run(
+        self, ticket: Ticket, on_over: Callable[[], None] = lambda: None, *, alone: bool = False
+    ) -> Refusal | None:
         """Run the job a message speaks of; return why it was not begun. Cancelled, it hands the job back.
 
         Args:
             ticket: what the message says.
+            on_over: called when the attempt is over and remains to be written down.
             alone: nothing else runs in this process, so that a suspect may.
 
         Raises:
@@ -97,10 +100,10 @@ class Runner:
             begun = await self._leases.begin(ticket, alone=alone)
             if isinstance(begun, Refusal):
                 return begun
-            await self._run(ticket, begun)
+            await self._run(ticket, begun, on_over)
         return None
 
-    async def _run(self, ticket: Ticket, begun: Begun) -> None:
+    async def _run(self, ticket: Ticket, begun: Begun, on_over: Callable[[], None]) -> None:
         row = begun.row
         self._on_begun()
         type = row.type if row.type in self._registry else "unknown"
@@ -114,6 +117,7 @@ class Runner:
                 end = End(ticket=ticket, status="promoting", counts=False)
             else:
                 end = await self._attempt(ticket, begun)
+            on_over()
             seconds = time.perf_counter() - started
             FINISHED.labels(type, end.status).inc()
             DURATION.labels(type).observe(seconds)

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 
 class Slots:
-    """Safe to use from any thread."""
+    """Safe to use from any thread.
+
+    A slot is free again when its attempt is over, though that is still to be written down: the next begins meanwhile.
+    As many as run at a time may be in that state.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = count
+        self._running = 0
         self._taken = 0
         self._lock = threading.Lock()
         self._ended: deque[str] = deque()
@@ -17,22 +22,32 @@ class Slots:
 
     @property
     def taken(self) -> int:
+        """The messages that were fetched and are not to be acknowledged yet."""
         return self._taken
 
     def free(self) -> int:
         """Return how many more messages may be fetched."""
-        return max(0, self._count - self._taken)
+        return max(0, min(self._count - self._running, 2 * self._count - self._taken))
 
     def take(self, count: int) -> None:
         """Take slots for messages that were fetched."""
         with self._lock:
+            self._running += count
             self._taken += count
 
-    def leave(self, message_id: str) -> None:
-        """Give back the slot of a job that is over; its message is to be acknowledged."""
+    def leave(self, count: int) -> None:
+        """Give back the slots of attempts that are over."""
         with self._lock:
-            self._taken -= 1
-        self._ended.append(message_id)
+            was_full = not self.free()
+            self._running -= count
+        if was_full:
+            self._news.set()
+
+    def end(self, message_ids: Sequence[str]) -> None:
+        """Note that messages are to be acknowledged: what became of their jobs is written down."""
+        with self._lock:
+            self._taken -= len(message_ids)
+        self._ended.extend(message_ids)
         self._news.set()
 
     def ended(self) -> list[str]:

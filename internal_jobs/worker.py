@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import structlog
@@ -16,7 +16,7 @@ from internal_jobs.dead_letters.replayer import Replayer
 from internal_jobs.engines import NOTHING_SET, Engines
 from internal_jobs.inbox.intake import Intake
 from internal_jobs.jobs import QUEUES, Queue
-from internal_jobs.lane import Handler, Lane
+from internal_jobs.lane import Inherit, Lane, Run
 from internal_jobs.leases import Leases, Refusal
 from internal_jobs.outbox import Outbox
 from internal_jobs.poison import Redeliveries, take_over
@@ -123,7 +123,7 @@ async def run_worker(
         host=host,
         registry=registry,
         vault=vault,
-        on_begun=relay.wake,
+        on_begun=relay.begun,
         on_due=relay.wake,
         on_ended=relay.ended,
         on_promoting=wake_promoter,
@@ -131,8 +131,8 @@ async def run_worker(
     )
     cells = Cells(cell, leases=leases, redeliveries=redeliveries, on_due=relay.wake)
 
-    async def run(ticket: Ticket) -> None:
-        if await runner.run(ticket) is Refusal.SUSPECT:
+    async def run(ticket: Ticket, on_over: Callable[[], None]) -> None:
+        if await runner.run(ticket, on_over) is Refusal.SUSPECT:
             await cells.run(ticket)
 
     inherit = partial(take_over, leases=leases, redeliveries=redeliveries, on_due=relay.wake)
@@ -172,9 +172,7 @@ async def run_worker(
         _log.info("jobs.worker_stopped")
 
 
-def _lane(
-    client: "Redis", options: WorkerOptions, queue: Queue, run: Handler, inherit: Handler, *, express: bool
-) -> Lane:
+def _lane(client: "Redis", options: WorkerOptions, queue: Queue, run: Run, inherit: Inherit, *, express: bool) -> Lane:
     """Start one lane: a broker and slots of its own."""
     slots = Slots(options.express if express else options.slots[queue])
     broker = consuming_broker(client, options.namespace, options.heartbeat_timeout, slots)

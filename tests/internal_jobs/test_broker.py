@@ -3,14 +3,35 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from dramatiq.broker import Consumer
 from dramatiq.errors import ConnectionClosed
 
-from internal_jobs.broker import JobsBroker, connect, consuming_broker, producing_broker
+from internal_jobs.broker import (
+    Delivery,
+    JobsBroker,
+    actor_name,
+    connect,
+    consuming_broker,
+    message_id,
+    producing_broker,
+)
 from internal_jobs.jobs import Publication
 from internal_jobs.slots import Slots
+from internal_jobs.tickets import Ticket
 from internal_jobs.wake import published_channel
 
 JOBS = [Publication("ten_a", f"job_{n}", "default", 1) for n in range(3)]
+
+
+def fetch(consumer: Consumer) -> list[Delivery]:
+    """Return what a consumer hands on next."""
+    message = next(consumer)
+    return [] if message is None else message.args[0]
+
+
+def finish(slots: Slots, *message_ids: str) -> None:
+    slots.leave(len(message_ids))
+    slots.end(message_ids)
 
 
 @pytest.fixture
@@ -36,9 +57,7 @@ def worker_of(valkey_url: str, namespace: str, slots: Slots) -> Iterator[JobsBro
 
 def test_a_message_holds_only_who_which_and_which_time(producer: JobsBroker, worker_of: JobsBroker) -> None:
     producer.publish(JOBS[:1])
-    message = next(worker_of.consume("default", timeout=20))
-    assert message is not None
-    assert (message.args, message.kwargs) == (("ten_a", "job_0", 1), {})
+    assert fetch(worker_of.consume("default", timeout=20)) == [Delivery(Ticket("ten_a", "job_0", 1), again=False)]
 
 
 def test_who_fetches_hears_in_which_lanes_there_are_messages(producer: JobsBroker, namespace: str) -> None:
@@ -51,21 +70,21 @@ def test_who_fetches_hears_in_which_lanes_there_are_messages(producer: JobsBroke
         assert message["data"] == b"bulk.express default"
 
 
-def test_a_batch_is_consumed_in_its_order(producer: JobsBroker, worker_of: JobsBroker) -> None:
+def test_a_batch_is_consumed_together_and_in_its_order(producer: JobsBroker, worker_of: JobsBroker) -> None:
     producer.publish(JOBS)
-    consumer = worker_of.consume("default", timeout=20)
-    assert [message.args[1] for message in (next(consumer) for _ in JOBS) if message] == ["job_0", "job_1", "job_2"]
+    message = next(worker_of.consume("default", timeout=20))
+    assert message is not None
+    assert message.actor_name == actor_name("default"), "Dramatiq finds who takes it"
+    assert [delivery.ticket.job_id for delivery in message.args[0]] == ["job_0", "job_1", "job_2"]
 
 
 def test_no_more_is_fetched_than_there_are_slots(producer: JobsBroker, worker_of: JobsBroker, slots: Slots) -> None:
     producer.publish([*JOBS, Publication("ten_a", "job_3", "default", 1)])
     consumer = worker_of.consume("default", timeout=1)
-    fetched = [next(consumer) for _ in range(5)]
-    assert [message and message.message_id for message in fetched] == ["job_0.1", "job_1.1", "job_2.1", None, None]
-    slots.leave("job_1.1")
-    message = next(consumer)
-    assert message is not None
-    assert message.message_id == "job_3.1"
+    assert [delivery.ticket.job_id for delivery in fetch(consumer)] == ["job_0", "job_1", "job_2"]
+    assert fetch(consumer) == fetch(consumer) == []
+    finish(slots, "job_1.1")
+    assert [delivery.ticket.job_id for delivery in fetch(consumer)] == ["job_3"]
 
 
 def test_what_could_not_be_acknowledged_is_acknowledged_later(
@@ -73,7 +92,7 @@ def test_what_could_not_be_acknowledged_is_acknowledged_later(
 ) -> None:
     producer.publish(JOBS[:1])
     next(worker_of.consume("default", timeout=1))
-    slots.leave("job_0.1")
+    finish(slots, "job_0.1")
     nowhere = consuming_broker(connect("redis://127.0.0.1:1"), namespace, 5.0, slots)
     with pytest.raises(ConnectionClosed):
         next(nowhere.consume("default", timeout=1))
@@ -102,7 +121,7 @@ def test_the_broker_knows_where_a_message_is(producer: JobsBroker, worker_of: Jo
     next(consumer)
     assert producer.whereabouts(JOBS) == ["fetched", "waiting", "lost"]
     slots.take(1)
-    slots.leave("job_0.1")
+    finish(slots, "job_0.1")
     next(consumer)
     assert producer.whereabouts(JOBS) == ["lost", "waiting", "lost"]
 
@@ -115,9 +134,9 @@ async def test_what_a_dead_worker_had_fetched_comes_back(
     client = connect(valkey_url)
     heir = consuming_broker(client, namespace, 0.05, Slots(1)).consume("default", timeout=20)
     async with asyncio.timeout(5):
-        while (message := await asyncio.to_thread(next, heir)) is None:
+        while not (fetched := await asyncio.to_thread(fetch, heir)):
             pass
-    assert (message.args[1], message.kwargs) == ("job_0", {"again": True}), "whoever gets it knows"
+    assert fetched == [Delivery(Ticket("ten_a", "job_0", 1), again=True)], "whoever gets it knows"
     client.close()
 
 
@@ -127,9 +146,7 @@ def test_what_was_put_back_was_never_delivered(producer: JobsBroker, worker_of: 
     first = next(consumer)
     assert first is not None
     consumer.requeue([first])
-    again = next(consumer)
-    assert again is not None
-    assert (again.message_id, again.kwargs) == (first.message_id, {})
+    assert fetch(consumer) == first.args[0] == [Delivery(Ticket("ten_a", "job_0", 1), again=False)]
 
 
 def test_what_is_over_leaves_nothing_behind(
@@ -137,9 +154,8 @@ def test_what_is_over_leaves_nothing_behind(
 ) -> None:
     producer.publish(JOBS)
     consumer = worker_of.consume("default", timeout=1)
-    for message in [next(consumer) for _ in JOBS]:
-        assert message is not None
-        slots.leave(message.message_id)
+    finish(slots, *(message_id(delivery.ticket) for delivery in fetch(consumer)))
+    assert slots.taken == 0
     next(consumer)
     assert worker_of.client.keys(f"{namespace}:default*") == []
 

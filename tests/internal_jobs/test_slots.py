@@ -1,0 +1,31 @@
+"""Slots say how many jobs of a lane run at a time, and let the next begin while ends are written down."""
+
+from internal_jobs.slots import Slots
+
+
+def test_a_slot_is_free_when_its_attempt_is_over_and_its_message_when_that_is_written_down() -> None:
+    slots = Slots(4)
+    slots.take(4)
+    assert slots.free() == 0
+    slots.leave(3)
+    assert (slots.free(), slots.taken, slots.ended()) == (3, 4, [])
+    slots.end(["a", "b", "c"])
+    assert (slots.free(), slots.taken, slots.ended()) == (3, 1, ["a", "b", "c"])
+
+
+def test_what_cannot_be_written_down_holds_the_next_up_when_it_is_as_much_as_may_run() -> None:
+    slots = Slots(2)
+    for free in (2, 2, 0):
+        assert slots.free() == free
+        slots.take(free)
+        slots.leave(free)
+    slots.end(["a"])
+    assert slots.free() == 1
+
+
+def test_closed_slots_let_nothing_more_in() -> None:
+    slots = Slots(2)
+    slots.take(1)
+    slots.close()
+    slots.leave(1)
+    assert slots.free() == 0
