@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from msgspec import Struct
+from ulid import ULID
 
 from internal_jobs.cron import cron_fault, cron_firings, is_timezone, timezones
 from internal_jobs.errors import InvalidSchedule
 from internal_jobs.schedules.model import ScheduleRequest
 from plugins.sdk.duration import parse_duration
-from plugins.storage.ids import id_of
 
 #: However short `catchUp` is, a firing may be so late: schedulers look once a second, and a deployment takes a while.
 GRACE = timedelta(seconds=10)
@@ -91,7 +91,7 @@ def look(timing: Timing, nominal: datetime, present: datetime) -> Outlook:
 def firing_id(schedule_id: str, nominal: datetime) -> str:
     """Return the id of a firing, which sorts by time: the same from whoever decides about it."""
     digest = sha256(f"firing\0{schedule_id}\0{nominal.isoformat()}".encode()).digest()
-    return id_of("fir", nominal, digest[:10])
+    return f"fir_{str(ULID(int(nominal.timestamp() * 1000).to_bytes(6) + digest[:10])).lower()}"
 
 
 def timing_of(schedule_id: str, anchor: datetime, spec: ScheduleRequest) -> Timing:
