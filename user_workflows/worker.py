@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.service import RPCError
 from temporalio.worker import (
     Interceptor,
     UnsandboxedWorkflowRunner,
@@ -18,7 +19,7 @@ from temporalio.worker import (
 
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
-from plugins.storage.database import Database
+from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
 from user_workflows.activities.acknowledgement import Acknowledging
 from user_workflows.activities.batch import BatchActivity
@@ -33,6 +34,7 @@ from user_workflows.admission.usher import Usher
 from user_workflows.approvals.desk import Approvals
 from user_workflows.builds import Builds
 from user_workflows.codegen.load import Generated
+from user_workflows.errors import EngineUnavailable
 from user_workflows.executions.starts import Starts
 from user_workflows.fairness.shares import Shares
 from user_workflows.fairness.tiers import Tiers
@@ -57,6 +59,9 @@ DECISIONS = 20
 
 #: seconds between two sweeps for records that have fallen behind
 SWEEP_INTERVAL = 15.0
+
+#: seconds between two looks for what was ended past the API, and how much later than it ends it may be listed
+LOOK_INTERVAL, LAG = 5.0, timedelta(seconds=30)
 
 _log = structlog.get_logger(__name__)
 
@@ -139,6 +144,7 @@ async def run_worker(
         records.run(),
         usher.run(),
         shares.run(),
+        _look_for_ended(reconciler),
         _sweep(reconciler, approvals),
         _take_over(builds, reconciler),
     )
@@ -224,6 +230,22 @@ async def _take_over(builds: Builds, reconciler: Reconciler) -> None:
 
 def _to_nobody(_records: Collection[ExecutionRecord]) -> None:
     """Nobody can watch live."""
+
+
+async def _look_for_ended(reconciler: Reconciler) -> None:
+    """Notice within seconds what is terminated past the API, in Temporal's UI."""
+    before = now()
+    while True:
+        await asyncio.sleep(LOOK_INTERVAL)
+        at = now()
+        try:
+            # What has ended is listed a little later.
+            await reconciler.repair_ended(before - LAG)
+            before = at
+        except (EngineUnavailable, RPCError) as error:
+            _log.info("ended.notSeen", error=str(error))
+        except Exception:
+            _log.exception("ended.failed")
 
 
 async def _sweep(reconciler: Reconciler, approvals: Approvals) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select, tuple_, update
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import (
     Client,
@@ -47,6 +47,11 @@ LAST_WORDS = timedelta(seconds=2 * LINGER)
 
 #: open executions that one sweep compares
 _AT_A_TIME = 200
+
+#: executions that were ended by force lately, of which one look hears
+_MOST_LISTED = 500
+
+_BY_FORCE = "ExecutionStatus = 'Terminated' OR ExecutionStatus = 'TimedOut'"
 
 _CLOSED: dict[WorkflowExecutionStatus, ExecutionStatus] = {
     WorkflowExecutionStatus.COMPLETED: "completed",
@@ -140,6 +145,26 @@ class Reconciler:
         for row in rows:
             await self.repair(row.tenant_id, row.id)
         return len(rows)
+
+    async def repair_ended(self, since: datetime) -> int:
+        """Repair the open records of executions that Temporal has ended by force since then; return how many.
+
+        Their slots are needed, and the sweep comes by only once in a while. It finds what is not listed in time.
+        """
+        query = f"({_BY_FORCE}) AND CloseTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"
+        async with reaching_temporal():
+            listed = self._temporal.list_workflows(query, limit=_MOST_LISTED, rpc_timeout=RPC_TIMEOUT)
+            ended = [tuple(found.id.partition("/")[::2]) async for found in listed]
+        if not ended:
+            return 0
+        rows = select(executions.c.tenant_id, executions.c.id).where(
+            tuple_(executions.c.tenant_id, executions.c.id).in_(ended), executions.c.status.in_(OPEN_STATUSES)
+        )
+        async with self._database.across.read() as connection:
+            found = (await connection.execute(rows)).all()
+        for row in found:
+            await self.repair(row.tenant_id, row.id)
+        return len(found)
 
     async def _compare(
         self,

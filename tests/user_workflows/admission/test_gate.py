@@ -226,6 +226,19 @@ async def test_who_is_ended_by_force_gives_its_slot_back_when_its_last_step_has_
     assert await counts(lane) == (0, 0, 0, 0)
 
 
+async def test_who_is_ended_past_the_api_gives_its_slot_back_within_seconds(lane: Lane) -> None:
+    await cap(lane, concurrent_executions=1)
+    waiting = await lane.start(await lane.publish({"nodes": [node("hear", "wait", signal="go")]}))
+    following = await lane.start(await lane.publish({"nodes": [node("x", values={})]}))
+    await until(lambda: is_running(lane, waiting))
+    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, waiting.id))
+    await handle.terminate("by hand")
+    # Nobody asks for it: who waits goes on all the same.
+    assert (await lane.finish(following)).status == "completed"
+    assert (await look(lane, waiting)).status == "terminated"
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
 async def test_a_cap_of_one_workflow_lets_others_pass(lane: Lane) -> None:
     narrow = await holding(lane, concurrency={"limit": 1})
     first, second = await lane.start(narrow), await lane.start(narrow)
