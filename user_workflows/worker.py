@@ -36,6 +36,7 @@ from user_workflows.builds import Builds
 from user_workflows.codegen.load import Generated
 from user_workflows.errors import EngineUnavailable
 from user_workflows.executions.starts import Starts
+from user_workflows.fairness.intake import STEPS, Contention, make_tuner
 from user_workflows.fairness.shares import Shares
 from user_workflows.fairness.tiers import Tiers
 from user_workflows.interpreter.emit import EMIT
@@ -53,10 +54,6 @@ from user_workflows.triggers.fire import Fire, FireActivity
 #: how long running steps may finish after SIGTERM; then they are handed to another worker
 DRAIN = timedelta(seconds=8)
 
-#: workflow tasks that a worker has taken at a time: enough to keep it busy. Those that it has not wait on the server,
-#: where fairness orders them; those that it has share its processor, whosever they are.
-DECISIONS = 20
-
 #: seconds between two sweeps for records that have fallen behind
 SWEEP_INTERVAL = 15.0
 
@@ -69,14 +66,19 @@ _log = structlog.get_logger(__name__)
 class LendEmit(Interceptor):
     """Lends the interpreter the function by which it tells what happened."""
 
-    def __init__(self, records: RecordWriter) -> None:
+    def __init__(self, records: RecordWriter, contention: Contention) -> None:
         self._records = records
+        self._contention = contention
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
-        input.unsafe_extern_functions[EMIT] = self._records.put
+        input.unsafe_extern_functions[EMIT] = self._emit
         return None
+
+    def _emit(self, record: ExecutionRecord, is_awaited: bool) -> None:
+        self._contention.note(record.tenant_id)
+        self._records.put(record, is_awaited)
 
 
 async def run_worker(
@@ -92,7 +94,7 @@ async def run_worker(
     stop: asyncio.Event,
     feed: FeedWriter | None = None,
     announcements: Announcements | None = None,
-    max_concurrent_steps: int = 100,
+    max_concurrent_steps: int = STEPS,
     max_cached_executions: int = 1_000,
     generated: Sequence[Generated] = (),
 ) -> None:
@@ -138,6 +140,7 @@ async def run_worker(
         calls.call,
         calls.start_error_workflow,
     ]
+    contention = Contention()
     usher = Usher(database, starts.reception, temporal, starts.repeat)
     shares = Shares(Tiers(database), temporal, builds.queue)
     lasting = (
@@ -154,14 +157,23 @@ async def run_worker(
     try:
         async with AsyncExitStack() as serving:
             await serving.enter_async_context(
-                _execution_worker(temporal, records, builds, local, max_cached_executions)
+                _execution_worker(temporal, records, builds, local, cached=max_cached_executions, contention=contention)
             )
             await serving.enter_async_context(
-                _step_worker(temporal, queue_of_steps(builds.queue), steps, max_concurrent_steps, stopped)
+                _step_worker(
+                    temporal,
+                    queue_of_steps(builds.queue),
+                    steps,
+                    stopped,
+                    concurrency=max_concurrent_steps,
+                    contention=contention,
+                )
             )
             for each in generated:
                 await serving.enter_async_context(
-                    generated_worker(temporal, records, approvals, each, max_cached_executions)
+                    generated_worker(
+                        temporal, records, approvals, each, cached=max_cached_executions, contention=contention
+                    )
                 )
             _log.info("worker.ready", plugins=len(list(registry)), generated=[each.name for each in generated])
             await stop.wait()
@@ -173,16 +185,22 @@ async def run_worker(
 
 
 def _execution_worker(
-    temporal: Client, records: RecordWriter, builds: Builds, activities: Sequence[Callable[..., Any]], cached: int
+    temporal: Client,
+    records: RecordWriter,
+    builds: Builds,
+    activities: Sequence[Callable[..., Any]],
+    *,
+    cached: int,
+    contention: Contention,
 ) -> Worker:
     return Worker(
         temporal,
         task_queue=builds.queue,
         workflows=[Interpreter, Parked, Fire],
         activities=activities,
-        interceptors=[LendEmit(records)],
+        interceptors=[LendEmit(records, contention)],
         max_cached_workflows=cached,
-        max_concurrent_workflow_tasks=DECISIONS,
+        tuner=make_tuner(contention),
         deployment_config=builds.config,
         # Two small trusted modules, guarded by replay tests: the sandbox would cost two thirds of a worker's time.
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -191,7 +209,13 @@ def _execution_worker(
 
 
 def generated_worker(
-    temporal: Client, records: RecordWriter, approvals: Approvals, served: Generated, cached: int
+    temporal: Client,
+    records: RecordWriter,
+    approvals: Approvals,
+    served: Generated,
+    *,
+    cached: int,
+    contention: Contention,
 ) -> Worker:
     """Return a worker for the executions of one version that was written as Python."""
     return Worker(
@@ -199,23 +223,30 @@ def generated_worker(
         task_queue=served.name,
         workflows=[served.workflow],
         activities=[CloseActivities(records, temporal).close, approvals.open, approvals.close],
-        interceptors=[LendEmit(records)],
+        interceptors=[LendEmit(records, contention)],
         # The module is the operator's, as the plugins are; outside the sandbox it costs a third.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=cached,
+        tuner=make_tuner(contention),
         graceful_shutdown_timeout=DRAIN,
     )
 
 
 def _step_worker(
-    temporal: Client, queue: str, activities: Sequence[Callable[..., Any]], concurrency: int, stopped: Acknowledging
+    temporal: Client,
+    queue: str,
+    activities: Sequence[Callable[..., Any]],
+    stopped: Acknowledging,
+    *,
+    concurrency: int,
+    contention: Contention,
 ) -> Worker:
     return Worker(
         temporal,
         task_queue=queue,
         activities=activities,
         interceptors=[stopped],
-        max_concurrent_activities=concurrency,
+        tuner=make_tuner(contention, steps=concurrency),
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_INTERVAL),
         default_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_INTERVAL),
         graceful_shutdown_timeout=DRAIN,

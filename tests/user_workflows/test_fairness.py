@@ -5,6 +5,7 @@ The machine is shared with other work, so what is compared are times within one 
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from statistics import median
@@ -20,7 +21,9 @@ from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.activities import segment
 from user_workflows.errors import EngineUnavailable
 from user_workflows.executions.beginnings import StartRequest
-from user_workflows.interpreter.messages import TriggerCall
+from user_workflows.fairness import intake
+from user_workflows.fairness.allowance import LESSER, MODEST
+from user_workflows.interpreter.messages import TriggerCall, workflow_id
 
 #: what is held against each of the light tenant's executions, in seconds and as a multiple of the slowest while idle
 FLOOR, TIMES = 1.0, 3.0
@@ -136,6 +139,20 @@ def _seconds(rounds: list[float]) -> str:
     return "/".join(f"{each:.2f}" for each in rounds)
 
 
+async def test_what_a_tenant_starts_beyond_its_allowance_weighs_less(lane: Lane) -> None:
+    tenant = await Tenant.create(lane, "heavy", {"nodes": [node("done", values={})]})
+    count = 2 * int(MODEST.burst)
+    began = time.monotonic()
+    await tenant.flood(count)
+    allowed = MODEST.burst + MODEST.rate * (time.monotonic() - began)
+    weights: Counter[float] = Counter()
+    for each in (await lane.executions.list(tenant.id, limit=count)).items:
+        described = await lane.temporal.get_workflow_handle(workflow_id(tenant.id, each.id)).describe()
+        weights[described.raw_description.workflow_execution_info.priority.fairness_weight] += 1
+    assert weights.keys() == {1.0, LESSER}
+    assert MODEST.burst <= weights[1.0] <= allowed
+
+
 async def test_of_local_segments_each_tenant_has_a_part(lane: Lane) -> None:
     """Local work bypasses the server: what a tenant has too many of goes to the queue of steps, and ends there."""
     drawn = {"nodes": [node("slow", "test.gate", name="local")]}
@@ -150,3 +167,20 @@ async def test_of_local_segments_each_tenant_has_a_part(lane: Lane) -> None:
     assert median(taken) < 1.5
     lane.gates.at("local").set()
     assert await light.run() < 60
+
+
+async def test_steps_that_wait_elsewhere_do_not_keep_others_from_beginning(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While tenants contend for it a worker takes few steps at a time, but holds as many slow ones as ever."""
+    monkeypatch.setattr(intake.Contention, "is_on", lambda _: True)
+    count = 3 * intake.FEW_STEPS
+    gates = [node(f"slow{number}", "test.gate", name=f"{number}") | {"isolate": True} for number in range(count)]
+    tenant = await Tenant.create(lane, "slow", {"nodes": gates})
+    waiting = asyncio.create_task(tenant.run())
+    async with asyncio.timeout(60):
+        for number in range(count):
+            await lane.gates.arrival(f"{number}").wait()
+    for number in range(count):
+        lane.gates.at(f"{number}").set()
+    await waiting

@@ -11,8 +11,8 @@ from temporalio.service import RPCError
 from plugins.storage.database import Database
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable
+from user_workflows.fairness.allowance import LESSER, MODEST, URGENT, Allowances
 from user_workflows.fairness.tiers import Tier, Tiers
-from user_workflows.fairness.urgency import Urgency
 from user_workflows.generated.types import generated_type
 from user_workflows.interpreter.messages import EXECUTION, StartExecution, workflow_id
 from user_workflows.interpreter.queues import INTERACTIVE, ORDINARY
@@ -34,7 +34,7 @@ class Submissions:
         self._temporal = temporal
         self._generated = generated
         self._tiers = Tiers(database)
-        self._urgency = Urgency()
+        self._urgent, self._modest = Allowances(URGENT), Allowances(MODEST)
 
     async def submit(self, start: StartExecution, *, is_urgent: bool = False) -> None:
         """Hand over an execution, which Temporal has already or not.
@@ -77,7 +77,8 @@ class Submissions:
     async def _submit(self, start: StartExecution, reuse: WorkflowIDReusePolicy, *, is_urgent: bool = False) -> None:
         tier = await self._tiers.of(start.tenant_id)
         kind, queue = self._carrier(start, tier)
-        is_urgent = is_urgent and self._urgency.take(start.tenant_id)
+        is_urgent = is_urgent and self._urgent.take(start.tenant_id)
+        weight = tier.share if is_urgent or self._modest.take(start.tenant_id) else LESSER * tier.share
         async with reaching_temporal():
             try:
                 await self._temporal.start_workflow(
@@ -89,7 +90,7 @@ class Submissions:
                     priority=Priority(
                         priority_key=INTERACTIVE if is_urgent else ORDINARY,
                         fairness_key=start.tenant_id,
-                        fairness_weight=tier.share,
+                        fairness_weight=weight,
                     ),
                     rpc_timeout=RPC_TIMEOUT,
                 )

@@ -15,6 +15,7 @@ from user_workflows.codegen.load import load_modules
 from user_workflows.executions.starts import Starts
 from user_workflows.executions.tables import steps
 from user_workflows.executions.views import Execution
+from user_workflows.fairness.intake import Contention
 from user_workflows.generated.types import generated_type
 from user_workflows.interpreter.messages import TriggerCall, workflow_id
 from user_workflows.records.writer import RecordWriter, step_place
@@ -61,7 +62,14 @@ class Pair:
         cached = 0 if forgetful else 1_000
         async with AsyncExitStack() as workers:
             for generated in load_modules(files):
-                worker = generated_worker(self.lane.temporal, self._records, self.lane.approvals, generated, cached)
+                worker = generated_worker(
+                    self.lane.temporal,
+                    self._records,
+                    self.lane.approvals,
+                    generated,
+                    cached=cached,
+                    contention=Contention(),
+                )
                 await workers.enter_async_context(worker)
             yield
 

@@ -1,0 +1,152 @@
+"""Intake: while tenants contend for it a worker holds few tasks, and what waits elsewhere is none of them."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from temporalio.worker import SlotPermit
+
+from user_workflows.fairness import intake
+from user_workflows.fairness.intake import Contention, Intake, Processor
+
+
+class Desk:
+    """Asks an intake for slots, as the SDK does."""
+
+    def __init__(self, *, few: int = 2, most: int = 5, contended: bool = True) -> None:
+        self.contended = contended
+        self._intake = Intake(few=few, most=most, is_contended=lambda: self.contended)
+
+    async def poll(self, *, sticky: bool = False) -> SlotPermit | None:
+        """Return a slot to poll with; ``None``: it would have to wait."""
+        asked = asyncio.create_task(self._intake.reserve_slot(_context(is_sticky=sticky)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if asked.done():
+            return asked.result()
+        asked.cancel()
+        return None
+
+    async def take(self, count: int = 1, *, sticky: bool = False) -> list[SlotPermit]:
+        """Take tasks, as many as may be held of `count`."""
+        taken = []
+        for _ in range(count):
+            if (permit := await self.poll(sticky=sticky)) is not None:
+                self._intake.mark_slot_used(_context(permit=permit))
+                taken.append(permit)
+                await asyncio.sleep(0)
+        return taken
+
+    async def wait(self) -> SlotPermit:
+        return await self._intake.reserve_slot(_context(is_sticky=False))
+
+    async def end(self, permit: SlotPermit) -> None:
+        self._intake.release_slot(_context(permit=permit))
+        await asyncio.sleep(0)
+
+
+def _context(**known: Any) -> Any:
+    return SimpleNamespace(**known)
+
+
+async def test_few_tasks_are_held_while_tenants_contend_and_most_while_they_do_not() -> None:
+    desk = Desk()
+    assert len(await desk.take(10)) == 2
+    desk.contended = False
+    assert len(await desk.take(10)) == 3
+
+
+async def test_a_task_that_ends_lets_the_next_be_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "_PATIENCE", 60.0)
+    desk = Desk()
+    first, _ = await desk.take(2)
+    waiting = asyncio.create_task(desk.wait())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    await desk.end(first)
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_poll_to_which_no_task_came_gives_its_place_back() -> None:
+    desk = Desk()
+    polls = [await desk.poll() for _ in range(3)]
+    assert polls[2] is None
+    assert polls[0] is not None
+    await desk.end(polls[0])
+    assert await desk.poll() is not None
+
+
+async def test_what_lasts_waits_for_something_else_and_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "LASTING", 0.05)
+    desk = Desk(most=3)
+    assert len(await desk.take(2)) == 2
+    assert not await desk.take()
+    await asyncio.sleep(0.06)
+    assert len(await desk.take(10)) == 1, "as many as may be held at all"
+
+
+async def test_what_has_begun_goes_on_before_others_begin() -> None:
+    desk = Desk()
+    begun = await desk.take(2, sticky=True)
+    assert len(await desk.take(10)) == 1, "one may always begin"
+    await desk.end(begun[0])
+    assert not await desk.take()
+    assert len(await desk.take(10, sticky=True)) == 1
+    await desk.end(begun[1])
+
+
+async def test_polls_of_one_kind_do_not_keep_the_other_from_asking() -> None:
+    desk = Desk()
+    assert await desk.poll(sticky=True)
+    assert await desk.poll(sticky=True)
+    assert await desk.poll(sticky=True) is None
+    assert len(await desk.take(10)) == 2
+
+
+async def test_a_process_that_uses_a_whole_processor_has_no_room() -> None:
+    processor = Processor()
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    assert not processor.has_room()
+
+
+async def test_a_process_at_rest_has_room_where_processors_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "_SAMPLE", 0.02)
+    processor = Processor()
+    await asyncio.sleep(0.05)
+    # Whatever else runs on this machine.
+    monkeypatch.setattr(intake, "SPARE", -1.0)
+    assert processor.has_room()
+    await asyncio.sleep(0.05)
+    monkeypatch.setattr(intake, "SPARE", 2.0)
+    assert not processor.has_room()
+
+
+class Full(Processor):
+    def has_room(self) -> bool:
+        return False
+
+
+async def test_a_tenant_that_is_alone_contends_with_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    contention = Contention(Full())
+    assert not contention.is_on()
+    contention.note("a")
+    contention.note("a")
+    assert not contention.is_on()
+    contention.note("b")
+    assert contention.is_on()
+    monkeypatch.setattr(intake, "MEMORY", 0.02)
+    await asyncio.sleep(0.03)
+    for _ in range(2):
+        contention.note("b")
+    assert not contention.is_on(), "the other has had nothing to do for long"
+
+
+async def test_tenants_do_not_contend_while_the_processor_has_room() -> None:
+    contention = Contention()
+    for tenant in ("a", "b"):
+        contention.note(tenant)
+    assert not contention.is_on(), "nothing was measured yet"

@@ -1,0 +1,181 @@
+"""How many tasks a worker takes from its task queues at a time.
+
+Those that wait on the server are ordered by fairness. Those that a worker has taken share its processor, whosever they
+are: with many of one tenant's in its hands each of another's lasts many times as long, and so does each that follows.
+While tenants contend for its processor a worker therefore holds only a few, which keep it about as busy as many would.
+"""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+from temporalio.worker import (
+    CustomSlotSupplier,
+    FixedSizeSlotSupplier,
+    SlotMarkUsedContext,
+    SlotPermit,
+    SlotReleaseContext,
+    SlotReserveContext,
+    WorkerTuner,
+)
+
+#: workflow tasks that a worker holds at a time, and steps
+DECISIONS, STEPS = 20, 100
+
+#: the same while tenants contend for the processor. Measured beside another tenant's flood: where 20 and 100 are held,
+#: an execution takes three times as long, and no more of them are ended. With still fewer it would wait for Temporal.
+FEW_DECISIONS, FEW_STEPS = 3, 8
+
+#: seconds for which a tenant counts that had work here: one that is alone loses nothing for the sake of others
+MEMORY = 300.0
+
+#: seconds after which a task that is still held waits for something else than the processor: a server that a step
+#: calls, a lease, a timer. It gives its place to another.
+LASTING = 0.5
+
+#: a process has no room while it uses so much of one processor, all that an interpreter can, or while the machine has
+#: less of all its processors left: others need them then, Temporal's server among them where it is embedded
+FULL, SPARE = 0.8, 0.1
+
+#: seconds over which that is measured
+_SAMPLE = 0.25
+
+#: seconds after which a poll that may not be made asks again, though no task has ended
+_PATIENCE = 0.1
+
+_STAT = Path("/proc/stat")
+
+
+class Processor:
+    """Tells whether this process could get more of the machine's processors than it has."""
+
+    def __init__(self) -> None:
+        self._count = os.cpu_count() or 1
+        self._has_room = True
+        self._seen = self._look()
+
+    def has_room(self) -> bool:
+        """Return whether it could, by what was used lately."""
+        since, used_then, idle_then = self._seen
+        passed = time.monotonic() - since
+        if passed >= _SAMPLE:
+            self._seen = _, used, idle = self._look()
+            is_full = (used - used_then) / passed >= FULL
+            is_scarce = (idle - idle_then) / passed / self._count < SPARE
+            self._has_room = not is_full and not is_scarce
+        return self._has_room
+
+    def _look(self) -> tuple[float, float, float]:
+        """Return the time, and processor time: what this process has used, and what nobody has; in seconds."""
+        at = time.monotonic()
+        try:
+            # Of all processors: user, nice, system, idle, waiting for a disk, …
+            ticks = _STAT.read_bytes().split(maxsplit=6)[4:6]
+        except OSError:
+            # Not on Linux: as if nobody used any.
+            return at, time.process_time(), at * self._count
+        return at, time.process_time(), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+class Contention:
+    """Tells whether tenants contend for this process: several have work here, and its processor has no room."""
+
+    def __init__(self, processor: Processor | None = None) -> None:
+        self._processor = processor or Processor()
+        self._latest, self._latest_at = "", -MEMORY
+        #: when a tenant was seen last that is not the latest
+        self._other_at = -MEMORY
+
+    def note(self, tenant_id: str) -> None:
+        """Take note of work of a tenant; may be called from any thread."""
+        if tenant_id != self._latest:
+            self._latest, self._other_at = tenant_id, self._latest_at
+        self._latest_at = time.monotonic()
+
+    def is_on(self) -> bool:
+        return time.monotonic() - self._other_at < MEMORY and not self._processor.has_room()
+
+
+class _Permit(SlotPermit):
+    def __init__(self, *, is_sticky: bool) -> None:
+        self.is_sticky = is_sticky
+        #: when a task came for it
+        self.used_at = 0.0
+
+
+class Intake(CustomSlotSupplier):
+    """The slots of one kind of task on one queue.
+
+    Args:
+        few: tasks that are held at a time while tenants contend for the processor.
+        most: tasks that are held at a time.
+        is_contended: whether they do.
+    """
+
+    def __init__(self, *, few: int, most: int, is_contended: Callable[[], bool]) -> None:
+        self._few, self._most, self._is_contended = few, most, is_contended
+        self._loop = asyncio.get_running_loop()
+        self._held: set[_Permit] = set()
+        #: polls that wait for a task, by whether they are sticky: those of one kind must not keep the other from asking
+        self._polls: Counter[bool] = Counter()
+        self._ended = asyncio.Event()
+
+    async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
+        while not self._may_ask(is_sticky=ctx.is_sticky):
+            self._ended.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self._ended.wait()
+        self._polls[ctx.is_sticky] += 1
+        return _Permit(is_sticky=ctx.is_sticky)
+
+    def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
+        """Take no task eagerly: it would go past the server's order."""
+        return None
+
+    def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
+        # From a thread of the SDK, as an end is told.
+        self._loop.call_soon_threadsafe(self._begin, cast("_Permit", ctx.permit))
+
+    def release_slot(self, ctx: SlotReleaseContext) -> None:
+        self._loop.call_soon_threadsafe(self._end, cast("_Permit", ctx.permit))
+
+    def _may_ask(self, *, is_sticky: bool) -> bool:
+        asking = self._polls[is_sticky]
+        if len(self._held) + asking >= self._most:
+            return False
+        since = time.monotonic() - LASTING
+        busy = [permit.is_sticky for permit in self._held if permit.used_at > since]
+        own = busy.count(is_sticky) + asking
+        # What has begun goes on before others begin, for sticky queues know no fairness and must not grow. But one at
+        # a time may always begin: what never ends would keep everybody out.
+        counted = own if is_sticky or own == 0 else len(busy) + asking
+        return counted < self._few or not self._is_contended()
+
+    def _begin(self, permit: _Permit) -> None:
+        self._polls[permit.is_sticky] -= 1
+        permit.used_at = time.monotonic()
+        self._held.add(permit)
+
+    def _end(self, permit: _Permit) -> None:
+        if permit not in self._held:
+            self._polls[permit.is_sticky] -= 1
+        self._held.discard(permit)
+        self._ended.set()
+
+
+def make_tuner(contention: Contention, *, steps: int = STEPS) -> WorkerTuner:
+    """Return the slots of one worker, which takes at most so many steps at a time."""
+    # Local activities run inside workflow tasks that are held already, and are bounded where they are done.
+    inside = FixedSizeSlotSupplier(100)
+    return WorkerTuner.create_composite(
+        workflow_supplier=Intake(few=FEW_DECISIONS, most=DECISIONS, is_contended=contention.is_on),
+        activity_supplier=Intake(few=FEW_STEPS, most=steps, is_contended=contention.is_on),
+        local_activity_supplier=inside,
+        nexus_supplier=inside,
+    )
