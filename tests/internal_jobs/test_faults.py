@@ -18,10 +18,10 @@ from internal_jobs.poison import MAX_WITH_PROGRESS
 from internal_jobs.table import jobs as table
 from internal_jobs.worker import WorkerOptions
 from plugins.host.ledger import idempotency_key
-from plugins.storage.database import Database
+from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
 from tests.internal_jobs.crew import Settings, cell_command
-from tests.internal_jobs.watch import reach, reach_all
+from tests.internal_jobs.watch import reach, reach_all, show
 from tests.internal_jobs.witness import witness
 from tests.servers import start, stop, valkey_server
 
@@ -102,13 +102,9 @@ async def test_deaths_count_anew_from_each_that_came_further_but_not_for_ever(
     database: Database, jobs: Jobs, tenant: str, launch: Launch
 ) -> None:
     once, ever = [
-        await jobs.enqueue(tenant, JobRequest(type="crew.creep", payload={"value": steps}, timeout="1s"))
-        for steps in (1, 1_000)
+        await jobs.enqueue(tenant, JobRequest(type="crew.creep", payload={"value": steps}, timeout="1s", delay=delay))
+        for steps, delay in ((1, None), (1_000, "1h"))
     ]
-    # What it would take a minute to come to.
-    async with database.across.transaction() as connection:
-        almost = table.update().where(table.c.id == ever.id).values(redeliveries=MAX_WITH_PROGRESS - 1)
-        await connection.execute(almost)
     deaths = 0
 
     async def supervise() -> None:
@@ -118,6 +114,11 @@ async def test_deaths_count_anew_from_each_that_came_further_but_not_for_ever(
             deaths += 1
 
     async with cancelled_at_end(supervise()):
+        await show(jobs, tenant, once.id, lambda _: deaths > 0)
+        # The other begins after that death, in which it has no part, and is where it would take a minute to come to.
+        almost = {"redeliveries": MAX_WITH_PROGRESS - 1, "available_at": now()}
+        async with database.across.transaction() as connection:
+            await connection.execute(table.update().where(table.c.id == ever.id).values(almost))
         dead = [await reach(jobs, tenant, job.id, seconds=90) for job in (once, ever)]
     errors = [job.error for job in dead if job.error is not None]
     assert [(error.type, job.attempts) for job, error in zip(dead, errors, strict=True)] == [("job.poison", 1)] * 2
