@@ -1,12 +1,13 @@
 """Executions that were ended by force stay inside while steps of them may act: until each has stopped, or timed out."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database, now
 from user_workflows.admission.gate import Gate
+from user_workflows.admission.sharing import acting_key, holder_of, last_of
 from user_workflows.executions.tables import executions
 
 
@@ -27,18 +28,27 @@ class Acknowledgements:
 
         Return whether there is nothing more to say: ``False`` while the record of the execution is open.
         """
-        mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
-        query = select(executions.c.admission, executions.c.acting, executions.c.closed_at).where(*mine)
         async with self._database.transaction(tenant_id) as connection:
             await self._gate.lock(connection, (tenant_id,))
-            row = (await connection.execute(query)).one_or_none()
-            if row is None or row.admission != "ending":
-                return row is None or row.closed_at is not None
-            acting: Mapping[str, str] = row.acting or {}
-            left = {id: until for id, until in acting.items() if id != activity_id}
-            due_at = max(map(datetime.fromisoformat, left.values()), default=now())
-            await connection.execute(update(executions).where(*mine).values(acting=left, due_at=due_at))
-        if not left:
+            row = await _find(connection, tenant_id, execution_id)
+            if row is None or row.closed_at is None:
+                return row is None
+            holder_id = await holder_of(connection, tenant_id, execution_id)
+            holder = await _find(connection, tenant_id, holder_id)
+            acting: dict[str, str] = dict(holder.acting or {})
+            if acting.pop(acting_key(execution_id, activity_id), None) is None:
+                return True
+            is_ending = holder.admission == "ending"
+            due = {"due_at": last_of(acting) if acting else now()} if is_ending else {}
+            mine = executions.c.tenant_id == tenant_id, executions.c.id == holder_id
+            await connection.execute(update(executions).where(*mine).values(acting=acting, **due))
+        if is_ending and not acting:
             await self._gate.call_up(tenant_id)
             self._gate.stir()
         return True
+
+
+async def _find(connection: AsyncConnection, tenant_id: str, execution_id: str) -> Any:
+    query = select(executions.c.admission, executions.c.acting, executions.c.closed_at)
+    mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
+    return (await connection.execute(query.where(*mine))).one_or_none()

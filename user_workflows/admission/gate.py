@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from plugins.storage.database import Database, now
 from user_workflows.admission.caps import Caps, month_of, read_caps
 from user_workflows.admission.queue import Place, find_place, let_in, lock
-from user_workflows.admission.sharing import active_among, holder_of
+from user_workflows.admission.sharing import active_among, holder_of, keep_slot
 from user_workflows.admission.standing import INSIDE
 from user_workflows.admission.tables import tenant_gates, workflow_gates
 from user_workflows.executions.tables import executions
@@ -146,27 +146,27 @@ class Gate:
         await connection.execute(one.order_by(tenant_gates.c.tenant_id).with_for_update())
 
     async def release(
-        self, connection: AsyncConnection, closed: Collection[tuple[str, str]], *, acting: Mapping[str, datetime] = {}
+        self, connection: AsyncConnection, tenant_id: str, execution_id: str, *, acting: Mapping[str, datetime]
     ) -> bool:
-        """Give back what executions hold that are closed now, once; return whether others were let in for them.
+        """Give back what an execution holds that is closed now, once; return whether others were let in for it.
 
         Args:
-            connection: of the transaction that closes their records, which holds the `lock` of their tenants.
-            closed: tenant and id of each.
-            acting: until when which steps of them may still act, which were ended by force: so long they stay inside.
+            connection: of the transaction that closes its record, which holds the `lock` of its tenant.
+            tenant_id: whose it is.
+            execution_id: which one.
+            acting: until when which steps of it may still act, if it was ended by force: so long it stays inside.
         """
-        at = now()
-        left = {activity_id: until for activity_id, until in acting.items() if until > at}
-        if left:
-            until = {activity_id: each.isoformat() for activity_id, each in left.items()}
-            has_slot = executions.c.admission.in_(("admitted", "held"))
-            stay = update(executions).where(_KEYS, has_slot)
-            stay = stay.values(admission="ending", acting=until, due_at=max(left.values()), parked_at=None)
-            await connection.execute(stay, {"keys": list(closed)})
-        return await self.let_out(connection, (await connection.execute(_CLOSED, {"keys": list(closed)})).all())
+        await keep_slot(connection, tenant_id, execution_id, acting, now())
+        closed = await connection.execute(_CLOSED, {"keys": [(tenant_id, execution_id)]})
+        return await self.let_out(connection, closed.all())
 
     async def let_out(self, connection: AsyncConnection, closed: "Collection[Row[*tuple[Any, ...]]]") -> bool:
-        """Do the same for rows that the caller has locked: `tenant_id`, `id` and `admission` of each."""
+        """Do the same for those that ended by themselves, and whose rows the caller has locked.
+
+        Args:
+            connection: as for `release`.
+            closed: `tenant_id`, `id` and `admission` of each.
+        """
         rows = [row for row in closed if row.admission not in (None, "ending")]
         if not rows:
             return False

@@ -47,7 +47,7 @@ executions = Table(
     Column("parked_at", Instant),
     #: whether it is parked, though it may have, or share, a slot that others need
     Column("rests", Boolean, nullable=False, server_default=text("false")),
-    #: ``{activity id: until when}``, of steps that may still act though it was ended by force
+    #: ``{execution id/activity id: until when}``, of steps that act on its slot though they were ended by force
     Column("acting", JSON),
     #: the start in whose favour it is canceled
     Column("replaced_by", String(40)),

@@ -307,7 +307,7 @@ class Reconciler:
                     error=error,
                 )
                 await self._announcements.tell_ends(connection, {tenant_id: sealer}, [ending])
-            is_stirred = await self._gate.release(connection, [(tenant_id, execution_id)], acting=acting)
+            is_stirred = await self._gate.release(connection, tenant_id, execution_id, acting=acting)
         self._gate.stir(is_stirred)
         REPAIRED.labels(status).inc()
         _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)

@@ -1,7 +1,7 @@
 """The gate on real databases and a real Temporal: never more inside than the caps allow, and nobody is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,9 @@ from plugins.storage.database import Database, metadata, now
 from plugins.storage.tenants import create_tenant
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane, open_lane
+from user_workflows import worker
+from user_workflows.activities import heartbeats
+from user_workflows.admission.acting import Acknowledgements
 from user_workflows.admission.caps import Caps
 from user_workflows.admission.standing import INSIDE
 from user_workflows.admission.tables import tenant_gates
@@ -40,8 +43,12 @@ async def shared(
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     caps = Caps(concurrent_executions=2)
-    async with open_lane(database, temporal_address, folder, caps=caps, park_after=0.5) as opened:
-        yield opened
+    with pytest.MonkeyPatch.context() as hurried:
+        hurried.setattr(worker, "LOOK_INTERVAL", 0.5)
+        for module in (worker, heartbeats):
+            hurried.setattr(module, "HEARTBEAT_INTERVAL", 1.0)
+        async with open_lane(database, temporal_address, folder, caps=caps, park_after=0.5) as opened:
+            yield opened
     await database.close()
 
 
@@ -52,6 +59,20 @@ async def lane(shared: Lane) -> Lane:
         tenant = await create_tenant(connection, "Acme")
     shared.gates.close_all()
     return structs.replace(shared, tenant_id=tenant.id)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
+    """Let steps that have stopped wait to say so until this is set."""
+    may_tell, take = asyncio.Event(), Acknowledgements.take
+
+    async def later(acknowledgements: Acknowledgements, *args: str) -> bool:
+        await may_tell.wait()
+        return await take(acknowledgements, *args)
+
+    monkeypatch.setattr(Acknowledgements, "take", later)
+    yield may_tell
+    may_tell.set()
 
 
 async def own_database(server: URL) -> str:
@@ -186,7 +207,7 @@ async def test_many_at_once_are_never_more_than_the_cap(lane: Lane) -> None:
     assert await counts(lane) == (0, 0, 0, 0)
 
 
-async def test_who_is_ended_by_force_stays_inside_while_a_step_may_still_act(lane: Lane) -> None:
+async def test_who_is_ended_by_force_stays_inside_while_a_step_may_still_act(lane: Lane, told: asyncio.Event) -> None:
     await cap(lane, concurrent_executions=1)
     alone = {"id": "hold", "pluginId": "test.gate", "config": {"name": "door"}, "isolate": True}
     acting = await lane.start(await lane.publish({"nodes": [alone]}))
@@ -207,7 +228,9 @@ async def test_who_is_ended_by_force_stays_inside_while_a_step_may_still_act(lan
     lane.gates.at("door").set()
 
 
-async def test_who_is_ended_by_force_gives_its_slot_back_when_its_last_step_has_stopped(lane: Lane) -> None:
+async def test_who_is_ended_by_force_gives_its_slot_back_when_its_last_step_has_stopped(
+    lane: Lane, told: asyncio.Event
+) -> None:
     """Steps hear of it by their next heartbeat: nobody waits for them to time out."""
     await cap(lane, concurrent_executions=1)
     alone = [{"id": name, "pluginId": "test.gate", "config": {"name": name}, "isolate": True} for name in ("a", "b")]
@@ -221,8 +244,30 @@ async def test_who_is_ended_by_force_gives_its_slot_back_when_its_last_step_has_
         query = select(executions.c.acting, executions.c.due_at).where(executions.c.admission == "ending")
         steps, timed_out_at = (await connection.execute(query)).one()
     assert len(steps) == 2
+    assert await counts(lane) == (1, 1, 1, 1)
+    told.set()
     assert (await lane.finish(following)).status == "completed"
-    assert now() < timed_out_at - timedelta(seconds=2)
+    assert now() < timed_out_at
+    assert await counts(lane) == (0, 0, 0, 0)
+
+
+async def test_who_is_ended_by_force_keeps_its_slot_for_what_it_awaited(lane: Lane, told: asyncio.Event) -> None:
+    await cap(lane, concurrent_executions=1)
+    alone = {"id": "hold", "pluginId": "test.gate", "config": {"name": "called"}, "isolate": True}
+    called = await lane.publish({"nodes": [alone]})
+    caller = await lane.start(await lane.publish({"nodes": [node("call", "workflow.call", workflowId=called)]}))
+    async with asyncio.timeout(30):
+        await lane.gates.arrival("called").wait()
+    await lane.executions.terminate(lane.tenant_id, caller.id)
+    following = await lane.start(await lane.publish({"nodes": [node("x", values={})]}))
+    assert (await look(lane, caller)).status == "terminated"
+    assert await counts(lane) == (1, 1, 1, 1)
+    async with lane.database.across.read() as connection:
+        query = select(executions.c.due_at).where(executions.c.admission == "ending")
+        timed_out_at = (await connection.execute(query)).scalar_one()
+    told.set()
+    assert (await lane.finish(following)).status == "completed"
+    assert now() < timed_out_at
     assert await counts(lane) == (0, 0, 0, 0)
 
 
