@@ -40,6 +40,17 @@ async def test_what_arrives_during_a_write_shares_the_next() -> None:
     assert ledger.groups == [[0], [1, 2, 3, 4, 5]]
 
 
+async def test_what_this_process_is_about_to_submit_joins_the_group() -> None:
+    """As requests do that were read in one turn of the loop, and are begun in the next."""
+    ledger = Ledger()
+    commit = GroupCommit(ledger.write)
+    first = asyncio.create_task(commit.submit(0))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(commit.submit(1))
+    await asyncio.gather(first, second)
+    assert ledger.groups == [[0, 1]]
+
+
 async def test_groups_have_a_limit() -> None:
     ledger = Ledger()
     commit = GroupCommit(ledger.write, limit=2)
