@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Row
 
-from internal_jobs.leases import End, Leases
+from internal_jobs.leases import SUSPICIOUS, End, Leases
 from internal_jobs.metrics import REPUBLISHED
 from internal_jobs.runner import failure_end
 from internal_jobs.tickets import Ticket
@@ -63,6 +63,10 @@ async def take_over(ticket: Ticket, *, leases: Leases, redeliveries: Redeliverie
     """Take back the job of a message whose worker is gone, if no lease speaks of it and no end was written."""
     if (row := await leases.unwritten(ticket)) is not None:
         _log.warning("jobs.worker_lost", tenant_id=row.tenant_id, job_id=row.id, redeliveries=row.redeliveries)
-        await leases.forfeit(await redeliveries.after_death(row))
+        if row.redeliveries >= SUSPICIOUS:
+            # It runs in a cell alone, and there under a lease: it waited for one, and has no part in this death.
+            await leases.put_off(ticket, 0.0)
+        else:
+            await leases.forfeit(await redeliveries.after_death(row))
         REPUBLISHED.labels("worker").inc()
         on_due()
