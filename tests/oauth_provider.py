@@ -31,6 +31,8 @@ class OAuthProvider:
         #: whether answers of ``/token`` leave; what they say is done before that
         self.answers = threading.Event()
         self.answers.set()
+        #: every token and every code that was given, each with what encodings change
+        self.given: list[str] = []
         #: requests at ``/api``: status by status
         self.served: list[int] = []
         self._lock = threading.Lock()
@@ -84,6 +86,9 @@ class OAuthProvider:
             else:
                 status, answer = self._decide(grant, form, authorization)
             self.asked.append((grant, answer.get("error", "granted" if status == 200 else str(status))))
+            if status != 200:
+                # As the worst of them do: they repeat what they were sent.
+                answer = answer | {"error_description": f"no to {form} of {authorization}"}
         self.answers.wait(30)
         return status, answer
 
@@ -118,13 +123,15 @@ class OAuthProvider:
         return 200, self._spent[token]
 
     def _grant(self, family: int | None) -> dict[str, Any]:
-        access, refresh = f"canary-access-{secrets.token_hex(8)}", f"canary-refresh-{secrets.token_hex(8)}"
+        access, refresh = (f"canary-{kind}/{secrets.token_hex(8)}+~" for kind in ("access", "refresh"))
+        self.given += [access, refresh]
         self._good[access] = time.monotonic() + self.life
         self._family[refresh] = len(self._family) if family is None else family
         return {"access_token": access, "token_type": "Bearer", "expires_in": self.life, "refresh_token": refresh}
 
     def authorize(self, query: dict[str, str]) -> str:
-        code = secrets.token_hex(8)
+        code = f"canary-code/{secrets.token_hex(8)}+~"
+        self.given.append(code)
         self._codes[code] = query
         return f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
 

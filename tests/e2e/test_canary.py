@@ -15,6 +15,7 @@ from urllib.parse import quote, quote_plus
 import httpx
 
 from tests.e2e.installation import CLOSED, SETTLED, wait_for
+from tests.oauth_provider import CLIENT_ID, CLIENT_SECRET, OAuthProvider, open_provider
 from tests.running_up import running_up
 
 #: each with what encodings change: quotes, slashes, spaces, letters beyond ASCII
@@ -129,11 +130,22 @@ def secrets_of(number: int) -> set[str]:
     return forms(data.get("token") or data["value"])
 
 
-def found_in(content: bytes) -> set[int]:
+def canaries(provider: OAuthProvider) -> dict[str, set[str]]:
+    """Everything secret that there is by now: its name → its forms."""
+    pair = base64.b64encode(f"{CLIENT_ID}:{quote_plus(CLIENT_SECRET)}".encode()).decode()
     return {
-        number
-        for number in range(NUMBER)
-        for form in secrets_of(number)
+        **{f"credential {number}": secrets_of(number) for number in range(NUMBER)},
+        **{given: forms(given) for given in provider.given},
+        "client": forms(CLIENT_SECRET) | {pair},
+        "another client": forms(WRONG_SECRET),
+    }
+
+
+def found_in(content: bytes, secrets: dict[str, set[str]]) -> set[str]:
+    return {
+        name
+        for name, written in secrets.items()
+        for form in written
         if form.encode() in content or form.encode("utf-16-le") in content
     }
 
@@ -144,35 +156,45 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield str(file.relative_to(folder)), file.read_bytes()
 
 
+#: of a client that the provider does not know
+WRONG_SECRET = "canary-nobody/secret+%"
+
 WAYS = ("/ok", "/denied", "/broken", "/moved", "/slow", "/reset", "/garbage", "/busy")
 
 
 def test_no_secret_is_found_anywhere_but_where_it_was_used(tmp_path: Path) -> None:
-    with open_receiver() as receiver:
-        address = receiver.url.removeprefix("http://")
-        environment = {"GATEWAY_EGRESS_ALLOW": f"{address},127.0.0.1:1", "GATEWAY_LOG_LEVEL": "debug"}
+    with open_receiver() as receiver, open_provider() as provider:
+        allowed = f"{receiver.url.removeprefix('http://')},127.0.0.1:{provider.port},127.0.0.1:1"
+        environment = {"GATEWAY_EGRESS_ALLOW": allowed, "GATEWAY_LOG_LEVEL": "debug"}
         with running_up(tmp_path / "data", environment=environment) as up:
             dev = up.ready()
             headers = {"Authorization": f"Bearer {dev.api_key}"}
             answers: list[str] = []
             with httpx.Client(base_url=dev.url, headers=headers, trust_env=False, timeout=60) as client:
                 use(client, receiver, answers)
+                use_granted(client, receiver, provider, answers)
                 answers += [client.get(path).text for path in ("/metrics", "/v1/audit", "/v1/credentials")]
             seen = "".join(receiver.seen)
             # Each was used, and the search finds what is there.
             assert {number for number in range(NUMBER) if used(number, seen)} == set(range(NUMBER))
+            assert set(provider.asked) == OUTCOMES
+            assert sum(token in seen for token in provider.given) >= 3
             assert any(VISIBLE.encode() in content for _, content in files(up.folder.path))
             told = "".join(answers)
             assert "***" in told
+            secrets = canaries(provider)
             places = {
-                "answers": found_in(told.encode()),
-                "output": found_in(up.output.read_bytes()),
-                **{f"running: {name}": found_in(content) for name, content in files(up.folder.path)},
+                "answers": found_in(told.encode(), secrets),
+                "output": found_in(up.output.read_bytes(), secrets),
+                **{f"running: {name}": found_in(content, secrets) for name, content in files(up.folder.path)},
             }
             up.stop()
-            places |= {f"stopped: {name}": found_in(content) for name, content in files(up.folder.path)}
-    assert {place: numbers for place, numbers in places.items() if numbers} == {}
-    print(f"{NUMBER} credentials, {len(receiver.seen)} requests, {len(places)} places searched: found in none")
+            places |= {f"stopped: {name}": found_in(content, secrets) for name, content in files(up.folder.path)}
+    assert {place: names for place, names in places.items() if names} == {}
+    print(
+        f"{NUMBER} credentials and {len(provider.given)} tokens and codes of OAuth 2.0, {len(receiver.seen)} requests,"
+        f" {len(places)} places searched: found in none"
+    )
 
 
 def used(number: int, seen: str) -> bool:
@@ -232,3 +254,58 @@ def use(client: httpx.Client, receiver: Receiver, answers: list[str]) -> None:
             answers.append(client.get(f"{path}/steps?limit=200").text)
             answers += [client.get(f"{path}/why/{node}").text for node in ("n0", "n1", "bad")]
     answers.append(client.get("/v1/jobs?status=dead&limit=200").text)
+
+
+#: what is asked of the provider, and what comes of it
+OUTCOMES = {
+    ("authorization_code", "granted"),
+    ("authorization_code", "invalid_grant"),
+    ("client_credentials", "granted"),
+    ("client_credentials", "invalid_client"),
+    ("refresh_token", "granted"),
+    ("refresh_token", "503"),
+    ("refresh_token", "invalid_grant"),
+}
+
+
+def use_granted(client: httpx.Client, receiver: Receiver, provider: OAuthProvider, answers: list[str]) -> None:
+    """Be granted tokens in every way, use and renew them, and be refused in every way; keep every answer."""
+
+    def send(method: str, path: str, body: Any = None) -> Any:
+        answer = client.request(method, path, json=body)
+        answers.append(answer.text)
+        return answer.json()
+
+    def make(data: dict[str, Any]) -> str:
+        return str(send("POST", "/v1/credentials", {"type": "oauth2", "name": "granted", "data": data})["id"])
+
+    def come_back(id: str, **query: str) -> None:
+        """Send a person to the provider and back; `query` is what another made of the way back."""
+        begun = send("POST", f"/v1/credentials/{id}/authorize")
+        back = httpx.get(begun["url"], trust_env=False).headers["location"]
+        answers.append(client.get(httpx.URL(back).copy_merge_params(query)).text)
+
+    def call(id: str, *ways: str) -> None:
+        for way in ways:
+            payload = {"url": receiver.url + way, "timeout": "500ms"}
+            job = {"type": "http.request", "payload": payload, "credentials": {"auth": id}, "maxAttempts": 1}
+            path = f"/v1/jobs/{send('POST', '/v1/jobs', job)['id']}"
+            wait_for(lambda path=path: client.get(path).json()["status"] in SETTLED or None, path)  # type: ignore[misc]
+            answers.append(client.get(path).text)
+        answers.append(client.get(f"/v1/credentials/{id}").text)
+
+    by_a_person = make(provider.client())
+    come_back(by_a_person, code=WRONG_SECRET)
+    come_back(by_a_person, error="access_denied", error_description=CLIENT_SECRET)
+    come_back(by_a_person)
+    call(by_a_person, *WAYS)
+    machine = {"grantType": "client_credentials", "authorizationUrl": None}
+    call(make(provider.client(**machine)), *WAYS)
+    call(make(provider.client(**machine, clientSecret=WRONG_SECRET)), "/ok")
+    expired = provider.expired()
+    provider.outage = [503]
+    ended = make(expired)
+    call(ended, "/ok", "/ok")
+    # Its refresh token has been used by now: the provider ends the family, and repeats what it was sent.
+    call(make(expired), "/ok")
+    call(ended, "/ok", "/denied")
