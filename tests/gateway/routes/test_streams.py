@@ -1,6 +1,7 @@
 """Live updates: nothing is missed, nothing is told twice, and where that cannot be promised a snapshot says so."""
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -17,6 +18,9 @@ CHAIN: dict[str, Any] = {
     "nodes": [*WAIT["nodes"], {"id": "last", "pluginId": "set", "config": {"values": {"a": 1}}}],
     "edges": [{"source": "hold", "target": "last"}],
 }
+
+
+ENDED = {"completed", "failed"}
 
 
 def events(stream: str) -> list[tuple[str, str, Any]]:
@@ -140,6 +144,51 @@ async def test_all_executions_of_a_tenant_are_watched_together_and_nobody_elses(
             if len(closed) == 2:
                 break
     assert closed == set(mine)
+
+
+async def test_two_hundred_disconnects_neither_lose_nor_repeat_anything(
+    api: httpx.AsyncClient, owner: Headers, engine: Platform
+) -> None:
+    """While executions run one watcher stays; another hangs up after each notice and comes back with its id (T27)."""
+    tenant_id = (await api.get("/v1/me", headers=owner)).json()["tenantId"]
+    wide = {"nodes": [{"id": f"n{n}", "pluginId": "set", "config": {"values": {"n": n}}} for n in range(40)]}
+    where, last = await publish(api, owner, wide), await start(api, owner)
+    begun, _ = await engine.watch.place(tenant_id, None)
+
+    async def listen(most: int) -> tuple[list[Notice], int]:
+        """Hang up after this many notices; return all of them, up to the end of the last execution, and how often."""
+        heard: list[Notice] = []
+        place, hung_up = begun, 0
+        while True:
+            place, is_complete = await engine.watch.place(tenant_id, place)
+            async with aclosing(engine.watch.tenant(tenant_id, place, is_complete=is_complete)) as notices:
+                told = 0
+                async for notice in notices:
+                    place = notice.id
+                    if notice.type == "idle":
+                        continue
+                    heard.append(notice)
+                    told += 1
+                    if (
+                        notice.type == "execution"
+                        and last.endswith(notice.data["id"])
+                        and notice.data["status"] in ENDED
+                    ):
+                        return heard, hung_up
+                    if told == most:
+                        break
+            hung_up += 1
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        steady, torn = (group.create_task(listen(most)) for most in (10**6, 1))
+        for _ in range(6):
+            await api.post(f"{where}/executions", headers=owner | {"Prefer": "wait=20"})
+        await go(api, owner, last)
+    (heard, never), (again, often) = steady.result(), torn.result()
+    assert (never, often >= 200) == (0, True), often
+    assert again == heard
+    assert {notice.type for notice in heard} == {"execution", "step"}
+    print(f"T27: {often} disconnects, {len(heard)} notices: none lost, none repeated")
 
 
 async def test_a_ticket_opens_one_stream_and_nothing_else(

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import select
@@ -288,7 +289,7 @@ async def test_after_a_kill_between_answer_and_commit_a_strict_provider_needs_a_
     people = Authorizations(database, vault, tokens, "https://gateway.example.com/v1/oauth/callback")
     begun = await people.begin(tenant_id, id, Initiator("key_1", "owner"))
     code = provider.authorize(dict(pair.split("=") for pair in begun.url.partition("?")[2].split("&")))
-    await people.finish(await people.take(begun.state), code=code.partition("code=")[2].partition("&")[0], error=None)
+    await people.finish(await people.take(begun.state), code=parse_qs(urlsplit(code).query)["code"][0], error=None)
     await lend(store, tenant_id, id)
     assert (await store.get(tenant_id, id)).status == "ok"
 
