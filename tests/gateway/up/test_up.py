@@ -8,10 +8,9 @@ from pathlib import Path
 
 import httpx
 import psutil
-from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import make_url
 
-from plugins.storage.database import async_url
+from tests.postgres import PROCESSES, make_role, own_database
 from tests.running_up import NAMES, RunningUp, running_up
 from tests.servers import running, temporal_server, valkey_server
 
@@ -119,12 +118,12 @@ def test_up_that_is_asked_to_stop_while_it_starts_leaves_nothing(tmp_path: Path)
 async def test_servers_that_the_environment_names_are_used_and_the_example_runs_on_postgresql(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    await create_database(postgres_url, "up")
+    owner = make_url(await own_database(postgres_url, "up"))
+    await make_role(postgres_url)
     valkey, temporal = valkey_server(tmp_path / "valkey"), temporal_server(tmp_path / "temporal")
-    owner = make_url(postgres_url).set(database="up")
     environment = {
         # The processes under row-level security, as a role that owns nothing.
-        "GATEWAY_DATABASE_URL": owner.set(username="gateway").render_as_string(hide_password=False),
+        "GATEWAY_DATABASE_URL": owner.set(username=PROCESSES).render_as_string(hide_password=False),
         "GATEWAY_DATABASE_OWNER_URL": owner.render_as_string(hide_password=False),
         "GATEWAY_REDIS_URL": valkey.url,
         "TEMPORAL_ADDRESS": temporal.address,
@@ -145,10 +144,3 @@ def await_in(up: RunningUp, expected: str) -> None:
     deadline = time.monotonic() + 60
     while expected not in up.said() and time.monotonic() < deadline:
         time.sleep(0.1)
-
-
-async def create_database(url: str, name: str) -> None:
-    engine = create_async_engine(async_url(url), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
-    await engine.dispose()

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from sqlalchemy import URL, event, func, make_url, select, text, update
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import event, func, select, update
 
 from plugins.storage.database import Database, metadata, now
 from plugins.storage.tenants import create_tenant
+from tests.postgres import furnish, own_database
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows import worker
@@ -35,13 +35,14 @@ async def shared(
 ) -> AsyncIterator[Lane]:
     """A lane on either database, whose tenants may have two executions at a time."""
     folder = tmp_path_factory.mktemp("gate")
-    url = f"sqlite:///{folder}/gateway.db"
     if request.param == "postgresql":
-        server = make_url(request.getfixturevalue("postgres_url"))
-        url = await own_database(server)
+        url = await furnish(await own_database(request.getfixturevalue("postgres_url"), "gate"))
+    else:
+        url = f"sqlite:///{folder}/gateway.db"
     database = Database(url)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    if database.is_sqlite:
+        async with database.engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
     caps = Caps(concurrent_executions=2)
     with pytest.MonkeyPatch.context() as hurried:
         hurried.setattr(worker, "LOOK_INTERVAL", 0.5)
@@ -73,16 +74,6 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
     monkeypatch.setattr(Acknowledgements, "take", later)
     yield may_tell
     may_tell.set()
-
-
-async def own_database(server: URL) -> str:
-    """Make an empty database on a PostgreSQL server, and return its URL."""
-    owner = create_async_engine(server.set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT")
-    async with owner.connect() as connection:
-        await connection.execute(text("DROP DATABASE IF EXISTS gate"))
-        await connection.execute(text("CREATE DATABASE gate"))
-    await owner.dispose()
-    return server.set(database="gate").render_as_string(hide_password=False)
 
 
 async def cap(lane: Lane, **caps: int) -> None:
