@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, String, Text, bindparam, func, select, true, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from internal_jobs.columns import by_column, unnested
 from internal_jobs.store import to_be_stopped
 from internal_jobs.table import HOLDS_KEY, WAITS, jobs
 from plugins.storage.clock import moment
@@ -103,22 +103,14 @@ class Insertion:
         columns = tuple(rows[0])
         if (statement := self._statements.get(columns)) is None:
             statement = self._statements[columns] = self._statement(columns)
-        given: Any = rows if self._database.is_sqlite else {name: [row[name] for row in rows] for name in columns}
+        given: Any = rows if self._database.is_sqlite else by_column(columns, rows)
         return (await connection.execute(statement, given)).scalars().all()
 
     def _statement(self, columns: Sequence[str]) -> Any:
         insert = self._database.insert(jobs)
         if not self._database.is_sqlite:
-            # An array for each column: one statement, prepared once, for any number of rows.
-            insert = insert.from_select(columns, select(*(func.unnest(_array(name)) for name in columns)))
+            insert = insert.from_select(columns, unnested(columns))
         return insert.on_conflict_do_nothing().returning(jobs.c.id)
-
-
-def _array(name: str) -> ColumnElement[Any]:
-    type_ = jobs.c[name].type
-    # Cast to a type with a length, what is too long would be cut off and kept.
-    # With one dimension said, a list of tags is a value and not an array within.
-    return bindparam(name, type_=ARRAY(Text() if isinstance(type_, String) else type_, dimensions=1))
 
 
 async def _holder(connection: AsyncConnection, row: dict[str, Any], *, any_key: bool) -> str | None:

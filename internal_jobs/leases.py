@@ -6,7 +6,7 @@ Message and lease belong to one publication of a job. If the holder of either is
 published anew, and whatever the former holder still writes under the older sequence is void.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from internal_jobs.columns import by_column, parameter, unnested
 from internal_jobs.group_commit import GroupCommit
 from internal_jobs.store import to_be_stopped
 from internal_jobs.table import LEASED, PERISHABLE, PUBLISHED, WINDOW, jobs
@@ -195,29 +196,26 @@ class Leases:
         return bool((await connection.execute(self._statements.hold, {**named, "begun": hold.begun_at})).rowcount)
 
     async def _end_all(self, connection: AsyncConnection, ends: Sequence[End]) -> set[Ticket]:
-        """End what may still be ended; return its tickets. Completions, the many, are written by one statement."""
-        found = await connection.execute(self._statements.held, listing([end.ticket for end in ends]))
-        held = {Ticket(*row) for row in found}
-        completions = [
-            {
-                "in_tenant": end.ticket.tenant_id,
-                "of_job": end.ticket.job_id,
-                "result": end.result_sealed,
-                "progress": end.progress_sealed,
-                "begun": end.begun_at,
-            }
-            for end in ends
-            if end.status == "completed" and end.ticket in held
-        ]
-        if completions:
-            await connection.execute(self._statements.complete, completions)
+        """End what may still be ended; return its tickets. Completions, the many, are written together."""
+        completions = [end for end in ends if end.status == "completed"]
+        ended = await self._complete(connection, completions) if completions else set()
         for end in ends:
-            if end.ticket not in held:
-                if await self._note(connection, end):
-                    held.add(end.ticket)
-            elif end.status != "completed":
-                await self._end(connection, end)
-        return held
+            is_ended = end.status != "completed" and await self._end(connection, end)
+            if is_ended or (end.ticket not in ended and await self._note(connection, end)):
+                ended.add(end.ticket)
+        return ended
+
+    async def _complete(self, connection: AsyncConnection, ends: Sequence[End]) -> set[Ticket]:
+        if self._database.is_sqlite:
+            found = await connection.execute(self._statements.held, listing([end.ticket for end in ends]))
+            held = {Ticket(*row) for row in found}
+            rows = [_completion(end) for end in ends if end.ticket in held]
+            if rows:
+                given = [{parameter(name): row[name] for name in _GIVEN} for row in rows]
+                await connection.execute(self._statements.complete, given)
+            return held
+        columns = by_column(_GIVEN, [_completion(end) for end in ends])
+        return {Ticket(*row) for row in await connection.execute(self._statements.complete, columns)}
 
     async def _note(self, connection: AsyncConnection, end: End) -> bool:
         """Write down an attempt that was made while its job, not seen running, was cancelled: that stays so, but what
@@ -299,16 +297,21 @@ class _Statements:
             .where(*one, jobs.c.sequence == bindparam("as_sequence"), WINDOW, is_fresh)
             .values(status="running", attempts=jobs.c.attempts + 1, lease_until=until, started_at=started_at)
         )
-        self.held = select(*_TICKET).where(PUBLISHED, among(asked)).with_for_update(of=jobs)
-        self.complete = (
+        self.held = select(*_TICKET).where(PUBLISHED, among(asked))
+        given: Mapping[str, ColumnElement[Any]] = (
+            {name: bindparam(parameter(name), type_=jobs.c[name].type) for name in _GIVEN}
+            if database.is_sqlite
+            else dict(unnested(_GIVEN).subquery("given").c)
+        )
+        complete = (
             update(jobs)
-            .where(*one)
+            .where(*(jobs.c[name] == given[name] for name in ("tenant_id", "id", "sequence")), PUBLISHED)
             .values(
                 status="completed",
                 attempts=_ATTEMPTS,
-                started_at=started_at,
-                result_sealed=bindparam("result"),
-                progress_sealed=func.coalesce(bindparam("progress"), jobs.c.progress_sealed),
+                started_at=func.coalesce(jobs.c.started_at, given["started_at"]),
+                result_sealed=given["result_sealed"],
+                progress_sealed=func.coalesce(given["progress_sealed"], jobs.c.progress_sealed),
                 error_type=None,
                 error_sealed=None,
                 lease_until=None,
@@ -316,12 +319,23 @@ class _Statements:
                 closed_at=present,
             )
         )
+        self.complete = complete if database.is_sqlite else complete.returning(*_TICKET)
         self.renew = (
             update(jobs)
             .where(LEASED, among(asked))
             .values(lease_until=until)
             .returning(*_TICKET, jobs.c.cancel_requested)
         )
+
+
+#: what is given of a completion
+_GIVEN = ("tenant_id", "id", "sequence", "started_at", "result_sealed", "progress_sealed")
+
+
+def _completion(end: End) -> dict[str, Any]:
+    ticket = end.ticket
+    values = (ticket.tenant_id, ticket.job_id, ticket.sequence, end.begun_at, end.result_sealed, end.progress_sealed)
+    return dict(zip(_GIVEN, values, strict=True))
 
 
 def _owners(tickets: Sequence[Ticket]) -> set[str]:

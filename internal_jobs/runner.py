@@ -16,7 +16,7 @@ from internal_jobs.attempts import Attempt, Attempts
 from internal_jobs.engines import Engines, first_attempts, with_more_to_come
 from internal_jobs.jobs import MAX_RESULT
 from internal_jobs.leases import Begun, End, Leases, Refusal
-from internal_jobs.metrics import DURATION, FINISHED, LEASES_LOST, START_DELAY, STARTED
+from internal_jobs.metrics import LEASES_LOST, duration, finished, start_delay, started
 from internal_jobs.store import place, read_retry
 from internal_jobs.tickets import Ticket
 from plugins.host.invoke import Call, CallFailed, Failure, Host
@@ -107,9 +107,9 @@ class Runner:
         row = begun.row
         self._on_begun()
         type = row.type if row.type in self._registry else "unknown"
-        STARTED.labels(type).inc()
-        START_DELAY.labels(row.queue).observe(max((now() - row.available_at).total_seconds(), 0.0))
-        started = time.perf_counter()
+        started(type).inc()
+        start_delay(row.queue).observe(max((now() - row.available_at).total_seconds(), 0.0))
+        began = time.perf_counter()
         trace = logged_trace(row.traceparent)
         with structlog.contextvars.bound_contextvars(**trace) if trace else nullcontext():
             if self._engines.of(row) == "temporal":
@@ -118,9 +118,9 @@ class Runner:
             else:
                 end = await self._attempt(ticket, begun)
             on_over()
-            seconds = time.perf_counter() - started
-            FINISHED.labels(type, end.status).inc()
-            DURATION.labels(type).observe(seconds)
+            seconds = time.perf_counter() - began
+            finished(type, end.status).inc()
+            duration(type).observe(seconds)
             # The host logs each call, with its job: what goes as it should needs no second line.
             tell = _log.debug if end.status == "completed" else _log.info
             tell(

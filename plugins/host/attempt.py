@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from plugins.egress.client import EgressClient
 from plugins.host.call import Call
 from plugins.host.errors import Failure
-from plugins.host.metrics import CALLS, SECONDS
+from plugins.host.metrics import calls, seconds_of
 from plugins.host.retry import next_delay
 from plugins.host.scrub import Scrubber
 from plugins.sdk.credential import Credential
@@ -38,6 +38,8 @@ class Attempt(Struct, kw_only=True):
     #: slot → restricted by its credential alone; ``None`` → by none
     ways: dict[str | None, EgressClient] = field(default_factory=dict)
     replayed: bool = False
+    #: whether the plugin's function was left; a thread of it may go on
+    is_over: bool = False
     #: the attempt that saved the latest checkpoint: from it on attempts are counted anew
     advanced_in: int = 1
     started: float
@@ -64,8 +66,8 @@ class Attempt(Struct, kw_only=True):
         seconds = time.perf_counter() - self.started
         # Ids of plugins that are not installed are anybody's text: one label for all of them.
         plugin = self.plugin.id if self.plugin else "unknown"
-        CALLS.labels(plugin, outcome).inc()
-        SECONDS.labels(plugin, outcome).observe(seconds)
+        calls(plugin, outcome).inc()
+        seconds_of(plugin, outcome).observe(seconds)
         log.info(
             "plugin.call",
             plugin=self.call.plugin,

@@ -1,7 +1,6 @@
 """Runs one attempt of one plugin call, the same way for both engines."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -203,7 +202,7 @@ class Host:
         heartbeat: Callable[[Any], None],
         is_cancelled: Callable[[], bool],
     ) -> Outcome:
-        call, over = attempt.call, threading.Event()
+        call = attempt.call
         checkpoint = None if holding is None else await holding.checkpoint()
         context = Context(
             tenant_id=call.tenant_id,
@@ -214,7 +213,8 @@ class Host:
             idempotency_key=attempt.key,
             http=attempt.http,
             credentials=attempt.credentials,
-            log=structlog.get_logger(plugin.id).bind(
+            log=structlog.get_logger(
+                plugin.id,
                 plugin=plugin.id,
                 tenant_id=call.tenant_id,
                 execution_id=call.execution_id,
@@ -224,7 +224,7 @@ class Host:
             ),
             heartbeat=from_any_thread(heartbeat),
             # A thread that outlives its call finds itself cancelled.
-            is_cancelled=lambda: over.is_set() or is_cancelled(),
+            is_cancelled=lambda: attempt.is_over or is_cancelled(),
             loop=asyncio.get_running_loop(),
             checkpoint=checkpoint,
             save_checkpoint=None if holding is None else holding.save,
@@ -245,7 +245,7 @@ class Host:
                 log.error("plugin.crashed", plugin=plugin.id, step=call.step, trace=trace)
             raise
         finally:
-            over.set()
+            attempt.is_over = True
 
 
 def _key(call: Call) -> str:

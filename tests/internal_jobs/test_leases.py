@@ -1,4 +1,5 @@
 import asyncio
+from typing import Literal
 
 import pytest
 from sqlalchemy import update
@@ -103,8 +104,9 @@ async def test_a_job_that_others_ask_after_is_seen_running_at_once(
     assert running.status == "running"
 
 
+@pytest.mark.parametrize("outcome", ["completed", "dead"])
 async def test_what_was_done_while_a_job_was_cancelled_is_not_hidden(
-    jobs: Jobs, database: Database, tenant: str
+    jobs: Jobs, database: Database, tenant: str, outcome: Literal["completed", "dead"]
 ) -> None:
     job, ticket = await publish(jobs, database, tenant)
     leases = Leases(database, length=30)
@@ -112,7 +114,8 @@ async def test_what_was_done_while_a_job_was_cancelled_is_not_hidden(
     assert isinstance(begun, Begun)
     assert (await jobs.cancel(tenant, job.id)).status == "canceled"
     assert not await leases.hold(ticket, begun.row.begun_at), "the attempt hears that it should stop"
-    assert await leases.end(End(ticket=ticket, status="dead", error_type="x", begun_at=begun.row.begun_at))
+    error = None if outcome == "completed" else "x"
+    assert await leases.end(End(ticket=ticket, status=outcome, error_type=error, begun_at=begun.row.begun_at))
     closed = await jobs.get(tenant, job.id)
     assert closed is not None
     assert (closed.status, closed.attempts, closed.started_at) == ("canceled", 1, begun.row.begun_at)
