@@ -1,4 +1,4 @@
-"""The chore that seals what tenants have with their present keys, after a rotation."""
+"""The chore after a rotation: it seals again with present keys, and discards those that nothing needs."""
 
 from datetime import timedelta
 
@@ -33,7 +33,10 @@ def renew_plugin(platform: Platform) -> Plugin:
 
     @plugin(RENEW, version="1.0.0", effect="idempotent")
     async def vault_renew(config: RenewConfig, ctx: Context) -> dict[str, int]:
-        """Seal again what retired keys sealed; a repetition goes on where an earlier attempt ended."""
+        """Seal again what retired keys sealed, and destroy those that nothing needs any more.
+
+        A repetition goes on where an earlier attempt ended.
+        """
         if ctx.tenant_id != INSTALLATION:
             raise Permanent("this chore is the installation's own", type="chore.forbidden")
         renewed = {}
@@ -47,6 +50,7 @@ def renew_plugin(platform: Platform) -> Plugin:
                 renewed[tenant_id] = count
                 # What a schedule gives to its firings is sealed, too.
                 await platform.workflows.reschedule(tenant_id)
+            await platform.renewal.discard(tenant_id)
         return renewed
 
     return vault_renew

@@ -6,11 +6,11 @@ history on Temporal, which the same keys seal.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Column, Table, and_, func, or_, select, tuple_, update
+from sqlalchemy import Column, ColumnElement, Table, and_, func, literal, or_, select, tuple_, update
 from sqlalchemy.engine import Row
 
 from plugins.storage.database import Database, metadata, now
@@ -63,11 +63,26 @@ class Renewal:
         needs = {}
         async with self._database.read(tenant_id) as connection:
             for table, columns in _sealed_tables():
-                with_it = or_(*(_version(column) == version_bytes(version) for column in columns))
-                query = select(func.count()).select_from(table).where(table.c.tenant_id == tenant_id, with_it)
+                query = select(func.count()).select_from(table).where(*_needing(tenant_id, version, table, columns))
                 if count := (await connection.execute(query)).scalar_one():
                     needs[table.name] = count
         return needs
+
+    async def discard(self, tenant_id: str) -> list[int]:
+        """Destroy the retired keys that have rested and that nothing needs; return their versions.
+
+        Raises:
+            UnknownTenant
+        """
+        discarded = []
+        keys = await self._vault.keys(tenant_id)
+        for key in keys:
+            if key.state != "retired" or now() < _rested_at(key.version, keys) or await self._is_needed(tenant_id, key):
+                continue
+            await self._vault.destroy_version(tenant_id, key.version)
+            log.info("vault.keyDiscarded", tenant_id=tenant_id, version=key.version)
+            discarded.append(key.version)
+        return discarded
 
     async def destroy(self, tenant_id: str, version: int) -> None:
         """Destroy a retired key.
@@ -76,22 +91,27 @@ class Renewal:
             KeyNotFound: there is none of this version, or not any more.
             KeyNeeded: something is sealed with it, or it has not rested for long enough.
         """
-        keys = {key.version: key for key in await self._vault.keys(tenant_id)}
-        if version not in keys or keys[version].state == "destroyed":
+        keys = await self._vault.keys(tenant_id)
+        states = {key.version: key.state for key in keys}
+        if states.get(version, "destroyed") == "destroyed":
             raise KeyNotFound(f"there is no data key {version}")
-        successors = [key for key in keys.values() if key.version > version and key.state != "destroyed"]
-        self._check_rest(version, successors)
+        if states[version] == "active":
+            raise KeyNeeded(f"data key {version} is the one that seals; rotate it first")
+        if now() < (rested_at := _rested_at(version, keys)):
+            raise KeyNeeded(f"data key {version} may be destroyed from {rested_at:%Y-%m-%dT%H:%M:%SZ} on")
         if needs := await self.needs(tenant_id, version):
             listed = ", ".join(f"{count} of {table}" for table, count in needs.items())
             raise KeyNeeded(f"data key {version} is needed for {listed}; they go by renewal, or by their retention")
         await self._vault.destroy_version(tenant_id, version)
 
-    def _check_rest(self, version: int, successors: Sequence[DataKey]) -> None:
-        if not successors:
-            raise KeyNeeded(f"data key {version} is the one that seals; rotate it first")
-        rested_at = min(key.seals_from for key in successors) + REST
-        if now() < rested_at:
-            raise KeyNeeded(f"data key {version} may be destroyed from {rested_at:%Y-%m-%dT%H:%M:%SZ} on")
+    async def _is_needed(self, tenant_id: str, key: DataKey) -> bool:
+        async with self._database.read(tenant_id) as connection:
+            for table, columns in _sealed_tables():
+                # The first row that needs it is enough: of the tables of a tenant at work few are looked through.
+                one = select(literal(1)).select_from(table).where(*_needing(tenant_id, key.version, table, columns))
+                if (await connection.execute(one.limit(1))).first() is not None:
+                    return True
+        return False
 
     async def _renew(self, tenant_id: str, table: Table, columns: Sequence[Column[Any]]) -> AsyncIterator[int]:
         """Renew the rows of one table, and yield after each batch how many there were in it."""
@@ -141,6 +161,18 @@ def _sealed_tables() -> Iterator[tuple[Table, list[Column[Any]]]]:
         columns = [column for column in table.c if column.name.endswith(_SUFFIX)]
         if columns:
             yield table, columns
+
+
+def _needing(
+    tenant_id: str, version: int, table: Table, columns: Sequence[Column[Any]]
+) -> tuple[ColumnElement[bool], ...]:
+    """The rows of a table that a key is needed for."""
+    return table.c.tenant_id == tenant_id, or_(*(_version(column) == version_bytes(version) for column in columns))
+
+
+def _rested_at(version: int, keys: Sequence[DataKey]) -> datetime:
+    """When a key that has a successor has not sealed for long enough."""
+    return min(key.seals_from for key in keys if key.version > version and key.state != "destroyed") + REST
 
 
 def _version(column: Column[Any]) -> Any:

@@ -220,6 +220,30 @@ async def test_a_key_is_destroyed_only_when_nothing_needs_it(database: Database,
         await renewal.destroy(tenant_id, 1)
 
 
+async def test_a_key_is_discarded_once_it_has_rested_and_nothing_needs_it(
+    database: Database, tenant_id: str, path: Path
+) -> None:
+    vault = process(database, path)
+    renewal = Renewal(database, vault)
+    ids = await keep(database, vault, tenant_id, 2)
+    assert await renewal.discard(tenant_id) == [], "the one that seals"
+    await vault.rotate(tenant_id)
+    await age(database, timedelta(minutes=1))
+    await vault.rotate(tenant_id)
+    await age(database, timedelta(minutes=1))
+    fresh = process(database, path)
+    renewal = Renewal(database, fresh)
+    assert await renewal.discard(tenant_id) == [], "neither has rested"
+    await age(database, REST)
+    assert await renewal.discard(tenant_id) == [2], "nothing was ever sealed with the second; the first is needed"
+    assert await read_all(database, fresh, tenant_id, ids) == ["t0", "t1"]
+    assert await renewal.renew(tenant_id) == 2
+    assert await renewal.discard(tenant_id) == [1]
+    assert await renewal.discard(tenant_id) == []
+    assert [key.state for key in await fresh.keys(tenant_id)] == ["active", "destroyed", "destroyed"]
+    assert await read_all(database, process(database, path), tenant_id, ids) == ["t0", "t1"]
+
+
 async def test_a_renewal_keeps_what_was_written_meanwhile_and_passes_what_is_damaged(
     database: Database, tenant_id: str, path: Path
 ) -> None:
