@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Row, bindparam, delete, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from user_workflows.admission.caps import Caps, Obstacle, Policy, Rate, Scope, month_of, next_month, read_caps
-from user_workflows.admission.tables import LIVE, workflow_gates
+from user_workflows.admission.tables import LIVE, earlier_starts, workflow_gates
 from user_workflows.executions.tables import executions
 
 MINUTE = timedelta(seconds=60)
@@ -137,14 +137,26 @@ async def _starts(
     """Count the starts of the last minute, up to the cap, and tell when the oldest of them is a minute old."""
     if cap is None:
         return 0, None
-    latest = select(executions.c.admitted_at).where(
-        executions.c.tenant_id == tenant_id, executions.c.admitted_at > at - MINUTE
-    )
-    if workflow_id is not None:
-        latest = latest.where(executions.c.workflow_id == workflow_id)
-    counted = latest.order_by(executions.c.admitted_at.desc()).limit(cap).subquery()
+    arms = []
+    for starts in (executions, earlier_starts):
+        arm = select(starts.c.admitted_at).where(starts.c.tenant_id == tenant_id, starts.c.admitted_at > at - MINUTE)
+        if workflow_id is not None:
+            arm = arm.where(starts.c.workflow_id == workflow_id)
+        arms.append(select(arm.order_by(starts.c.admitted_at.desc()).limit(cap).subquery()))
+    both = union_all(*arms).subquery()
+    counted = select(both).order_by(both.c.admitted_at.desc()).limit(cap).subquery()
     row = (await connection.execute(select(func.count(), func.min(counted.c.admitted_at)).select_from(counted))).one()
     return row[0], None if row[1] is None else row[1] + MINUTE
+
+
+async def remember_start(connection: AsyncConnection, execution: Row[Any], at: datetime) -> None:
+    """Keep the start of an execution that is tried again for as long as it counts; its own row tells the next one."""
+    old = earlier_starts.c.tenant_id == execution.tenant_id, earlier_starts.c.admitted_at <= at - MINUTE
+    await connection.execute(delete(earlier_starts).where(*old))
+    if execution.admitted_at is not None and execution.admitted_at > at - MINUTE:
+        names = ("tenant_id", "workflow_id", "admitted_at")
+        told = {name: getattr(execution, name) for name in names}
+        await connection.execute(earlier_starts.insert().values(execution_id=execution.id, **told))
 
 
 def _count(row: Row[Any], at: datetime) -> int:

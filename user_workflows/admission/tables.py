@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Integer, PrimaryKeyConstraint, String, Table
 
-from plugins.storage.database import metadata
+from plugins.storage.database import Instant, metadata
 from plugins.storage.tenants import tenants
 
 #: One row for each tenant that has started anything. Whoever changes who is inside holds its lock.
@@ -22,6 +22,17 @@ tenant_gates = Table(
     #: what is counted in `month_count`, e.g. ``2030-01``
     Column("month", String(7), nullable=False),
     Column("month_count", Integer, nullable=False),
+)
+
+#: Starts of the last minute that their executions tell no more, for they have been tried again since.
+earlier_starts = Table(
+    "earlier_starts",
+    metadata,
+    Column("tenant_id", String(40), ForeignKey(tenants.c.id), nullable=False),
+    Column("admitted_at", Instant, nullable=False),
+    Column("execution_id", String(40), nullable=False),
+    Column("workflow_id", String(40), nullable=False),
+    PrimaryKeyConstraint("tenant_id", "admitted_at", "execution_id"),
 )
 
 #: before the names of columns that hold what is set live, in place of what is drawn

@@ -18,6 +18,7 @@ from plugins.vault.keys import Vault
 from user_workflows.admission.caps import Rate
 from user_workflows.admission.letters import open_letters
 from user_workflows.admission.reception import Entrant, Reception, place_of
+from user_workflows.admission.standing import remember_start
 from user_workflows.executions.beginnings import (
     Begin,
     StartRequest,
@@ -254,6 +255,7 @@ class Starts:
                 await self.reception.receive(connection, ticket, [])
                 return False
             await self.reception.gate.end(connection, tenant_id, execution_id)
+            await remember_start(connection, row, entrant.due_at)
             earlier = Earlier(
                 started_at=row.started_at or row.created_at,
                 # Above whatever a step of the run before may still tell.

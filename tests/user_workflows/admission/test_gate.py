@@ -398,6 +398,22 @@ async def test_starts_per_minute_wait_for_the_clock_and_no_longer(lane: Lane) ->
     assert (await lane.finish(waiting)).status == "completed"
 
 
+async def test_a_retry_takes_no_start_of_the_last_minute_back(lane: Lane) -> None:
+    await cap(lane, concurrent_executions=10, starts_per_minute=3)
+    failing = {"nodes": [node("bad", "test.unsteady", name="often", failures=9, retry={"maxAttempts": 1})]}
+    failed = await lane.run(failing)
+    for _ in range(2):
+        await lane.controls.retry(lane.tenant_id, failed.id)
+        assert (await lane.finish(failed)).status == "failed"
+    await lane.controls.retry(lane.tenant_id, failed.id)
+    place = (await look(lane, failed)).queue
+    assert place is not None
+    assert place.reason == "the tenant has had its 3 starts within a minute"
+    assert place.until is not None
+    assert now() < place.until < now() + timedelta(seconds=60)
+    await lane.executions.terminate(lane.tenant_id, failed.id)
+
+
 async def test_a_month_has_its_executions(lane: Lane) -> None:
     workflow = await lane.publish({"nodes": [node("a", values={})], "concurrency": {"policy": "reject"}})
     await cap(lane, monthly_executions=1)
