@@ -10,6 +10,7 @@ TABLES = metadata.sorted_tables
 #: columns of free form that are in clear, and why
 IN_CLEAR = {
     "api_keys.scopes": "names of permissions",
+    "executions.acting": "ids and times of steps",
     "executions.trigger": "type and id of the trigger",
     "job_inbox.request": "other services, which cannot seal, write it; a worker seals it and deletes this, at once",
     "job_replays.filter": "ids, times, types and tags",
