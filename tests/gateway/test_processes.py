@@ -173,7 +173,9 @@ async def test_a_cell_runs_the_job_it_is_told_and_ends_with_its_input(environmen
             tenant = (await connection.exec_driver_sql("SELECT id FROM tenants")).scalar_one()
         made = await platform.jobs.enqueue(tenant, JobRequest(type="job.enqueue", payload={"type": "job.enqueue"}))
         async with platform.database.across.transaction() as connection:
-            await connection.exec_driver_sql("UPDATE jobs SET redeliveries = 1, sequence = 1")
+            # As a relay does it, and the death of a worker.
+            published = "UPDATE jobs SET redeliveries = 1, sequence = 1, published_at = created_at"
+            await connection.exec_driver_sql(published)
         answers, pipe = os.pipe()
         command = (sys.executable, "-P", "-m", "gateway", "worker", "internal-jobs", "--cell", str(pipe))
         with (tmp_path / "cell.log").open("wb") as log:
