@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -22,6 +22,11 @@ from user_workflows.interpreter.messages import ADMITTED, workflow_id
 
 #: seconds between two looks, where nothing in this process says that somebody was let in
 TICK = 0.5
+
+_DUE = and_(
+    executions.c.admission.in_(("delayed", "ending")),
+    executions.c.due_at <= bindparam("at", type_=executions.c.due_at.type),
+)
 
 #: executions that are handed over in one round, and at a time
 _AT_ONCE, _AT_A_TIME = 256, 32
@@ -49,6 +54,14 @@ class Usher:
         self._gate: Gate = reception.gate
         self._temporal = temporal
         self._begin = begin
+        cap = func.coalesce(tenant_gates.c.concurrent_executions, self._gate.defaults.concurrent_executions)
+        self._has_room = and_(tenant_gates.c.waiting > 0, or_(cap.is_(None), tenant_gates.c.inside < cap))
+        # One statement, for it is asked all the time and mostly finds nothing.
+        self._look = select(
+            or_(exists().where(_DUE), exists().where(self._has_room)).label("is_due"),
+            exists().where(executions.c.admission == "admitted").label("is_let_in"),
+            select(func.min(executions.c.due_at)).where(executions.c.admission == "delayed").label("next_at"),
+        )
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -67,30 +80,22 @@ class Usher:
     async def round(self) -> float:
         """Look once; return in how many seconds to look again at the latest."""
         at = now()
-        for tenant_id in await self._tenants_due(at):
-            await self._gate.call_up(tenant_id)
-        left = await self._hand_over()
         async with self._database.across.read() as connection:
-            query = select(func.min(executions.c.due_at)).where(executions.c.admission == "delayed")
-            next_at = (await connection.execute(query)).scalar_one()
-        if left:
+            seen = (await connection.execute(self._look, {"at": at})).one()
+        if seen.is_due:
+            await self._call_up(at)
+        if (seen.is_due or seen.is_let_in) and await self._hand_over():
             return 0.0
-        return TICK if next_at is None else min(TICK, max(0.01, (next_at - now()).total_seconds()))
+        return TICK if seen.next_at is None else min(TICK, max(0.01, (seen.next_at - now()).total_seconds()))
 
-    async def _tenants_due(self, at: datetime) -> list[str]:
-        """Return tenants for which time may have changed something."""
-        due = (
-            select(executions.c.tenant_id)
-            .where(executions.c.admission.in_(("delayed", "ending")), executions.c.due_at <= at)
-            .distinct()
-        )
-        cap = func.coalesce(tenant_gates.c.concurrent_executions, self._gate.defaults.concurrent_executions)
-        queued = select(tenant_gates.c.tenant_id).where(
-            tenant_gates.c.waiting > 0, or_(cap.is_(None), tenant_gates.c.inside < cap)
-        )
+    async def _call_up(self, at: datetime) -> None:
+        """Have the gate look after the tenants for which time may have changed something."""
         async with self._database.across.read() as connection:
-            found = [*(await connection.execute(due)).scalars(), *(await connection.execute(queued)).scalars()]
-        return sorted({*found})
+            due = await connection.execute(select(executions.c.tenant_id).where(_DUE).distinct(), {"at": at})
+            queued = await connection.execute(select(tenant_gates.c.tenant_id).where(self._has_room))
+            tenant_ids = {*due.scalars(), *queued.scalars()}
+        for tenant_id in sorted(tenant_ids):
+            await self._gate.call_up(tenant_id)
 
     async def _hand_over(self) -> bool:
         """Hand over whom the gate has let in, tenants in turn; return whether there are more."""

@@ -7,6 +7,7 @@ While tenants contend for its processor a worker therefore holds only a few, whi
 
 import asyncio
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -111,6 +112,9 @@ class _Permit(SlotPermit):
 class Intake(CustomSlotSupplier):
     """The slots of one kind of task on one queue.
 
+    The SDK asks for them on the event loop, and tells from its own threads what became of them. That happens several
+    times a step, so the loop is woken only where somebody waits.
+
     Args:
         few: tasks that are held at a time while tenants contend for the processor.
         most: tasks that are held at a time.
@@ -120,30 +124,62 @@ class Intake(CustomSlotSupplier):
     def __init__(self, *, few: int, most: int, is_contended: Callable[[], bool]) -> None:
         self._few, self._most, self._is_contended = few, most, is_contended
         self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
         self._held: set[_Permit] = set()
         #: polls that wait for a task, by whether they are sticky: those of one kind must not keep the other from asking
         self._polls: Counter[bool] = Counter()
+        self._waiting = 0
         self._ended = asyncio.Event()
 
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
-        while not self._may_ask(is_sticky=ctx.is_sticky):
-            self._ended.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PATIENCE):
-                    await self._ended.wait()
-        self._polls[ctx.is_sticky] += 1
-        return _Permit(is_sticky=ctx.is_sticky)
+        permit = _Permit(is_sticky=ctx.is_sticky)
+        if not self._ask(permit):
+            await self._wait_to_ask(permit)
+        return permit
 
     def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
         """Take no task eagerly: it would go past the server's order."""
         return None
 
     def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
-        # From a thread of the SDK, as an end is told.
-        self._loop.call_soon_threadsafe(self._begin, cast("_Permit", ctx.permit))
+        permit = cast("_Permit", ctx.permit)
+        with self._lock:
+            self._polls[permit.is_sticky] -= 1
+            permit.used_at = time.monotonic()
+            self._held.add(permit)
 
     def release_slot(self, ctx: SlotReleaseContext) -> None:
-        self._loop.call_soon_threadsafe(self._end, cast("_Permit", ctx.permit))
+        permit = cast("_Permit", ctx.permit)
+        with self._lock:
+            if permit in self._held:
+                self._held.remove(permit)
+            else:
+                self._polls[permit.is_sticky] -= 1
+            is_awaited = self._waiting > 0
+        if is_awaited:
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+    async def _wait_to_ask(self, permit: _Permit) -> None:
+        with self._lock:
+            self._waiting += 1
+        try:
+            self._ended.clear()
+            while not self._ask(permit):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PATIENCE):
+                        await self._ended.wait()
+                self._ended.clear()
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _ask(self, permit: _Permit) -> bool:
+        """Count one more poll, if it may be made."""
+        with self._lock:
+            if not self._may_ask(is_sticky=permit.is_sticky):
+                return False
+            self._polls[permit.is_sticky] += 1
+            return True
 
     def _may_ask(self, *, is_sticky: bool) -> bool:
         asking = self._polls[is_sticky]
@@ -156,17 +192,6 @@ class Intake(CustomSlotSupplier):
         # a time may always begin: what never ends would keep everybody out.
         counted = own if is_sticky or own == 0 else len(busy) + asking
         return counted < self._few or not self._is_contended()
-
-    def _begin(self, permit: _Permit) -> None:
-        self._polls[permit.is_sticky] -= 1
-        permit.used_at = time.monotonic()
-        self._held.add(permit)
-
-    def _end(self, permit: _Permit) -> None:
-        if permit not in self._held:
-            self._polls[permit.is_sticky] -= 1
-        self._held.discard(permit)
-        self._ended.set()
 
 
 def make_tuner(contention: Contention, *, steps: int = STEPS) -> WorkerTuner:
