@@ -42,7 +42,7 @@ async def attempt(jobs: Jobs, database: Database, leases: Leases, vault: Vault, 
 async def test_an_attempt_that_lasts_is_put_under_a_lease(
     jobs: Jobs, leases: Leases, attempts: Attempts, attempt: Attempt, tenant: str
 ) -> None:
-    running = asyncio.create_task(asyncio.sleep(60))
+    running = asyncio.create_task(asyncio.Event().wait())
     forget = attempts.add(attempt, running)
     job = await reach(jobs, tenant, attempt.ticket.job_id, "running")
     assert (job.attempts, job.started_at) == (1, attempt.begun.row.begun_at)
@@ -56,7 +56,7 @@ async def test_an_attempt_whose_job_was_cancelled_before_it_was_seen_running_is_
     jobs: Jobs, attempts: Attempts, attempt: Attempt, tenant: str
 ) -> None:
     assert (await jobs.cancel(tenant, attempt.ticket.job_id)).status == "canceled"
-    running = asyncio.create_task(asyncio.sleep(60))
+    running = asyncio.create_task(asyncio.Event().wait())
     forget = attempts.add(attempt, running)
     async with asyncio.timeout(10):
         while not attempt.cancelled:

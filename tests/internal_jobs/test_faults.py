@@ -55,6 +55,19 @@ async def launch(
         await process.wait()
 
 
+@asynccontextmanager
+async def supervised(launch: Launch) -> AsyncIterator[list[int]]:
+    """Start a worker anew whenever it dies; yield what those exited with that did."""
+    deaths: list[int] = []
+
+    async def supervise() -> None:
+        while True:
+            deaths.append(await (await launch()).wait())
+
+    async with cancelled_at_end(supervise()):
+        yield deaths
+
+
 async def test_a_worker_killed_with_twenty_jobs_in_flight_loses_none_and_repeats_no_effect(
     jobs: Jobs, tenant: str, launch: Launch, tmp_path: Path
 ) -> None:
@@ -78,22 +91,14 @@ async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish
 ) -> None:
     made = [await jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 0.4})) for _ in range(12)]
     poison = await jobs.enqueue(tenant, JobRequest(type="crew.poison"))
-    deaths = 0
-
-    async def supervise() -> None:
-        nonlocal deaths
-        while True:
-            await (await launch()).wait()
-            deaths += 1
-
-    async with cancelled_at_end(supervise()):
+    async with supervised(launch) as deaths:
         dead = await reach(jobs, tenant, poison.id, seconds=60)
         finished = await reach_all(jobs, tenant, made)
     assert dead.status == "dead"
     assert dead.error is not None
     assert dead.error.type == "job.poison"
     assert "died 4 times" in dead.error.message
-    assert deaths == 1, "the three redeliveries die in cells"
+    assert len(deaths) == 1, "the three redeliveries die in cells"
     assert {job.status for job in finished} == {"completed"}
 
 
@@ -105,16 +110,8 @@ async def test_deaths_count_anew_from_each_that_came_further_but_not_for_ever(
         await jobs.enqueue(tenant, JobRequest(type="crew.creep", payload={"value": steps}, timeout="1s", delay=delay))
         for steps, delay in ((1, None), (1_000, "1h"))
     ]
-    deaths = 0
-
-    async def supervise() -> None:
-        nonlocal deaths
-        while True:
-            await (await launch()).wait()
-            deaths += 1
-
-    async with cancelled_at_end(supervise()):
-        await show(jobs, tenant, once.id, lambda _: deaths > 0)
+    async with supervised(launch) as deaths:
+        await show(jobs, tenant, once.id, lambda _: bool(deaths))
         # The other begins after that death, in which it has no part, and is where it would take a minute to come to.
         almost = {"redeliveries": MAX_WITH_PROGRESS - 1, "available_at": now()}
         async with database.across.transaction() as connection:
@@ -126,7 +123,7 @@ async def test_deaths_count_anew_from_each_that_came_further_but_not_for_ever(
     assert (
         f"died {MAX_WITH_PROGRESS + 1} times in a row while this job ran, though it came further" in errors[1].message
     )
-    assert deaths == 1, "all others die in cells"
+    assert len(deaths) == 1, "all others die in cells"
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -145,22 +142,14 @@ async def test_what_hangs_or_gorges_is_dead_with_the_reason_and_its_neighbours_f
     neighbour = JobRequest(type="crew.stubborn", payload={"value": 0.2})
     made = [await jobs.enqueue(tenant, neighbour) for _ in range(6)]
     bad = await jobs.enqueue(tenant, JobRequest(type=type, timeout=timeout))
-    deaths = 0
-
-    async def supervise() -> None:
-        nonlocal deaths
-        while True:
-            await (await launch()).wait()
-            deaths += 1
-
-    async with cancelled_at_end(supervise()):
+    async with supervised(launch) as deaths:
         dead = await reach(jobs, tenant, bad.id, seconds=90)
         finished = await reach_all(jobs, tenant, made)
         late = [await jobs.enqueue(tenant, neighbour) for _ in range(6)]
         finished += await reach_all(jobs, tenant, late)
     assert dead.error is not None
     assert (dead.status, dead.error.type, dead.attempts) == ("dead", error, attempts)
-    assert deaths <= 1
+    assert len(deaths) <= 1
     assert {job.status for job in finished} == {"completed"}
 
 

@@ -11,13 +11,13 @@ import pytest
 from msgspec import structs
 
 from gateway.app import create_app
-from gateway.compose import Platform, open_platform
+from gateway.compose import open_platform
 from gateway.settings import Settings
 from tests import servers
 from tests.gateway.application import Headers, asking, new_tenant
 from tests.gateway.routes.test_hooks import BODY, hook, signed
+from tests.gateway.working import working
 from user_workflows import worker
-from user_workflows.builds import Builds
 from user_workflows.records import reconcile
 
 #: seconds that no sender may wait
@@ -66,9 +66,11 @@ async def test_what_comes_while_temporal_is_down_is_taken_and_starts_when_it_is_
     process = await asyncio.to_thread(servers.start, server)
     try:
         reached = structs.replace(settings, temporal={"TEMPORAL_ADDRESS": server.address})
-        async with open_platform(reached, lazy=False) as platform, asking(create_app(platform)) as api:
-            stop = asyncio.Event()
-            working = asyncio.create_task(work(platform, stop))
+        async with (
+            open_platform(reached, lazy=False) as platform,
+            asking(create_app(platform)) as api,
+            working(platform),
+        ):
             owner = await new_tenant(platform)
             url = await hook(api, owner)
             took: list[float] = []
@@ -107,24 +109,8 @@ async def test_what_comes_while_temporal_is_down_is_taken_and_starts_when_it_is_
                 f"{dict(statuses)}, the slowest in {max(took):.1f} s; all {deliveries} executed once, "
                 f"{time.perf_counter() - back:.0f} s after it was back"
             )
-            stop.set()
-            await working
     finally:
         await asyncio.to_thread(servers.stop, process)
-
-
-async def work(platform: Platform, stop: asyncio.Event) -> None:
-    await worker.run_worker(
-        temporal=platform.temporal,
-        database=platform.database,
-        vault=platform.vault,
-        registry=platform.registry,
-        host=platform.host,
-        starts=platform.starts,
-        approvals=platform.approvals,
-        builds=Builds(platform.temporal, "test", is_alone=True),
-        stop=stop,
-    )
 
 
 async def closed(api: httpx.AsyncClient, owner: Headers) -> set[str]:
