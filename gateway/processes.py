@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 #: seconds that requests under way have to finish after SIGTERM
 DRAIN = 8
+#: objects that are there anew, and not gone again, when garbage is looked for; Python's own figure is 700
+GARBAGE = 5_000
 #: seconds between two looks for changes of schedules that were cut short
 SETTLE_INTERVAL = 15.0
 #: seconds between two tries to reach Temporal at the start
@@ -54,11 +56,13 @@ def begin(settings: Settings, process: str) -> None:
     """Configure the logs, and keep what is loaded by now out of garbage collections.
 
     It stays for as long as the process does, and to walk it all again costs more than most requests: two thirds of the
-    time in which a large definition is compiled.
+    time in which a large definition is compiled. What requests and jobs leave is nearly all gone by itself when they
+    end; to look for more as often as Python does is a fortieth of a worker's time.
     """
     configure_logs(settings.log_format, settings.log_level, process=process)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE, 20)
 
 
 async def serve(settings: Settings) -> None:

@@ -238,10 +238,10 @@ class LaneConsumer(Consumer):
         self._acknowledge(self._slots.ended(), 0)
 
     def _fetch(self) -> list[Delivery]:
-        ended, free = self._slots.ended(), self._slots.free()
-        if not ended and not free and time.monotonic() - self._spoke <= _SIGN_OF_LIFE:
+        free = self._slots.free()
+        if not free and time.monotonic() - self._spoke <= _SIGN_OF_LIFE:
             return []
-        found = self._acknowledge(ended, free)
+        found = self._acknowledge(self._slots.ended(), free)
         self._slots.take(len(found))
         self._spoke = time.monotonic()
         return found

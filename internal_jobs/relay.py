@@ -95,6 +95,10 @@ class Relay:
                 raise
             for publication in taken:
                 PUBLISHED.labels(publication.queue).inc()
+            if len(taken) >= self._outbox.batch:
+                # As much as was free: there is nothing to see before workers have made room again.
+                self._is_crowded = True
+                return outlook.due_in
         self._is_crowded = bool(outlook.crowded)
         return outlook.due_in
 

@@ -37,22 +37,18 @@ class Slots:
 
     def leave(self, count: int) -> None:
         """Give back the slots of attempts that are over."""
-        with self._lock:
-            was_full = not self.free()
-            self._running -= count
-        if was_full:
-            self._news.set()
+        self._give_back(running=count)
 
     def end(self, message_ids: Sequence[str]) -> None:
-        """Note that messages are to be acknowledged: what became of their jobs is written down."""
-        with self._lock:
-            self._taken -= len(message_ids)
+        """Note that messages are to be acknowledged: what became of their jobs is written down.
+
+        That hurries nobody: they are acknowledged with the next fetch.
+        """
         self._ended.extend(message_ids)
-        self._news.set()
+        self._give_back(taken=len(message_ids))
 
     def ended(self) -> list[str]:
         """Return, once, the messages that are to be acknowledged."""
-        self._news.clear()
         return [self._ended.popleft() for _ in range(len(self._ended))]
 
     def not_acknowledged(self, message_ids: Sequence[str]) -> None:
@@ -68,6 +64,17 @@ class Slots:
         """End a `wait`: there may be something to fetch."""
         self._news.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until a slot is given back, or for so long."""
-        self._news.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait, but not longer than so, until there is room where there was none, or somebody calls `wake`."""
+        is_news = self._news.wait(seconds)
+        self._news.clear()
+        return is_news
+
+    def _give_back(self, *, running: int = 0, taken: int = 0) -> None:
+        with self._lock:
+            was_full = not self.free()
+            self._running -= running
+            self._taken -= taken
+            makes_room = was_full and self.free() > 0
+        if makes_room:
+            self._news.set()

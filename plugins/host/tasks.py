@@ -25,7 +25,8 @@ async def run_in_task(coroutine: Coroutine[Any, Any, Any], *, name: str) -> Any:
     """
     task = asyncio.create_task(_contained(coroutine), name=name)
     try:
-        await asyncio.wait({task})
+        # Unlike `asyncio.wait`, it makes no set, no list and no partial for the one that it waits for.
+        result, left = await asyncio.shield(task)
     except asyncio.CancelledError:
         task.cancel()
         try:
@@ -35,7 +36,7 @@ async def run_in_task(coroutine: Coroutine[Any, Any, Any], *, name: str) -> Any:
                 _abandon(task)
         if task.cancelled() or not task.done():
             raise
-    result, left = task.result()
+        result, left = task.result()
     if left is not None:
         raise left
     return result

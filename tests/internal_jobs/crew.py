@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.telemetry.logs import configure_logs
 from internal_jobs.cell import run_cell
@@ -245,5 +246,7 @@ if __name__ == "__main__":
     configure_logs("json", "info", process="crew")
     gc.collect()
     gc.freeze()
+    gc.set_threshold(5_000, 20)
     decoded = msgspec.json.decode(sys.argv[1], type=Settings)
-    asyncio.run(main(decoded, int(sys.argv[2]) if len(sys.argv) > 2 else None))
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        runner.run(main(decoded, int(sys.argv[2]) if len(sys.argv) > 2 else None))

@@ -123,6 +123,8 @@ def test_the_broker_knows_where_a_message_is(producer: JobsBroker, worker_of: Jo
     slots.take(1)
     finish(slots, "job_0.1")
     next(consumer)
+    assert producer.whereabouts(JOBS) == ["fetched", "waiting", "lost"], "there was no slot for another"
+    consumer.close()
     assert producer.whereabouts(JOBS) == ["lost", "waiting", "lost"]
 
 

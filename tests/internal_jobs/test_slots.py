@@ -29,3 +29,20 @@ def test_closed_slots_let_nothing_more_in() -> None:
     slots.close()
     slots.leave(1)
     assert slots.free() == 0
+
+
+def test_whoever_fetches_is_woken_when_there_is_room_and_not_for_an_acknowledgement_alone() -> None:
+    slots = Slots(2)
+    slots.take(2)
+    slots.leave(2)
+    assert slots.wait(0)
+    slots.take(2)
+    slots.end(["a", "b"])
+    assert not slots.wait(0)
+    slots.leave(2)
+    assert slots.wait(0)
+    slots.take(2)
+    slots.leave(2)
+    assert not slots.wait(0), "as many remain to be written down as may run"
+    slots.end(["c"])
+    assert slots.wait(0)
