@@ -173,7 +173,7 @@ async def test_steps_that_wait_elsewhere_do_not_keep_others_from_beginning(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While tenants contend for it a worker takes few steps at a time, but holds as many slow ones as ever."""
-    monkeypatch.setattr(intake.Contention, "is_on", lambda _: True)
+    monkeypatch.setattr(intake.Contention, "ease", lambda _: 0.0)
     count = 3 * intake.FEW_STEPS
     gates = [node(f"slow{number}", "test.gate", name=f"{number}") | {"isolate": True} for number in range(count)]
     tenant = await Tenant.create(lane, "slow", {"nodes": gates})

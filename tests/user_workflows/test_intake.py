@@ -1,4 +1,7 @@
-"""Intake: while tenants contend for it a worker holds few tasks, and what waits elsewhere is none of them."""
+"""Intake: while tenants contend for it a worker holds few tasks, and what waits elsewhere is none of them.
+
+Where it has room it takes more by and by.
+"""
 
 import asyncio
 import time
@@ -15,9 +18,9 @@ from user_workflows.fairness.intake import Contention, Intake, Processor
 class Desk:
     """Asks an intake for slots, as the SDK does."""
 
-    def __init__(self, *, few: int = 2, most: int = 5, contended: bool = True) -> None:
-        self.contended = contended
-        self._intake = Intake(few=few, most=most, is_contended=lambda: self.contended)
+    def __init__(self, *, few: int = 2, most: int = 5) -> None:
+        self.ease = 0.0
+        self._intake = Intake(few=few, most=most, ease=lambda: self.ease)
 
     async def poll(self, *, sticky: bool = False) -> SlotPermit | None:
         """Return a slot to poll with; ``None``: it would have to wait."""
@@ -54,8 +57,16 @@ def _context(**known: Any) -> Any:
 async def test_few_tasks_are_held_while_tenants_contend_and_most_while_they_do_not() -> None:
     desk = Desk()
     assert len(await desk.take(10)) == 2
-    desk.contended = False
+    desk.ease = 1.0
     assert len(await desk.take(10)) == 3
+
+
+async def test_more_tasks_are_held_the_longer_there_is_room() -> None:
+    desk = Desk(few=2, most=12)
+    assert len(await desk.take(20)) == 2
+    for ease, more in ((0.05, 0), (0.5, 5), (0.8, 3), (1.0, 2)):
+        desk.ease = ease
+        assert len(await desk.take(20)) == more
 
 
 async def test_a_task_that_ends_lets_the_next_be_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,43 +121,60 @@ async def test_a_process_that_uses_a_whole_processor_has_no_room() -> None:
     until = time.process_time() + 0.3
     while time.process_time() < until:
         pass
-    assert not processor.has_room()
+    assert not processor.room()
 
 
 async def test_a_process_at_rest_has_room_where_processors_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "_SAMPLE", 0.02)
     processor = Processor()
-    await asyncio.sleep(0.05)
     # Whatever else runs on this machine.
-    monkeypatch.setattr(intake, "SPARE", -1.0)
-    assert processor.has_room()
-    await asyncio.sleep(0.05)
     monkeypatch.setattr(intake, "SPARE", 2.0)
-    assert not processor.has_room()
+    await asyncio.sleep(0.03)
+    assert not processor.room()
+    monkeypatch.setattr(intake, "SPARE", -1.0)
+    await asyncio.sleep(0.03)
+    first = processor.room()
+    await asyncio.sleep(0.03)
+    assert 0.03 <= first < processor.room(), "it counts how long"
 
 
 class Full(Processor):
-    def has_room(self) -> bool:
-        return False
+    def room(self) -> float:
+        return 0.0
 
 
 async def test_a_tenant_that_is_alone_contends_with_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     contention = Contention(Full())
-    assert not contention.is_on()
+    assert contention.ease() == 1
     contention.note("a")
     contention.note("a")
-    assert not contention.is_on()
+    assert contention.ease() == 1
     contention.note("b")
-    assert contention.is_on()
+    assert contention.ease() == 0
     monkeypatch.setattr(intake, "MEMORY", 0.02)
     await asyncio.sleep(0.03)
     for _ in range(2):
         contention.note("b")
-    assert not contention.is_on(), "the other has had nothing to do for long"
+    assert contention.ease() == 1, "the other has had nothing to do for long"
+
+
+async def test_the_room_of_a_moment_is_not_left_to_the_tenant_that_is_first() -> None:
+    class Free(Processor):
+        seconds = 0.25
+
+        def room(self) -> float:
+            return self.seconds
+
+    contention = Contention(processor := Free())
+    for tenant in ("a", "b"):
+        contention.note(tenant)
+    assert contention.ease() == 0.25 / intake.EASING
+    processor.seconds = 2 * intake.EASING
+    assert contention.ease() == 1
 
 
 async def test_tenants_do_not_contend_while_the_processor_has_room() -> None:
     contention = Contention()
     for tenant in ("a", "b"):
         contention.note(tenant)
-    assert not contention.is_on(), "nothing was measured yet"
+    assert contention.ease() == 1, "nothing was measured yet"

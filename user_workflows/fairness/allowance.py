@@ -22,10 +22,11 @@ URGENT = Allowance(burst=20, rate=5)
 #: of others: beyond it they are a flood, of which each weighs less (`LESSER`)
 MODEST = Allowance(burst=50, rate=5)
 
-#: what a start of a flood weighs, as a part of its tenant's weight: four executions of a tenant that starts few are
-#: taken before one of a flood. Floods among themselves share by their tenants' weights as ever, and none is starved.
-#: Of a tenant that has, or had, a tier of its own the weight that the queue was given counts instead (`Shares`).
-LESSER = 0.25
+#: what a start of a flood weighs, as a part of its tenant's weight: sixteen executions of a tenant that starts few are
+#: taken before one of a flood, for what those few wait for is mostly their turn to begin. Floods among themselves share
+#: by their tenants' weights as ever, and none is starved. Of a tenant that has, or had, a tier of its own the weight
+#: that the queue was given counts instead (`Shares`).
+LESSER = 1 / 16
 
 
 class Allowances:

@@ -3,6 +3,7 @@
 Those that wait on the server are ordered by fairness. Those that a worker has taken share its processor, whosever they
 are: with many of one tenant's in its hands each of another's lasts many times as long, and so does each that follows.
 While tenants contend for its processor a worker therefore holds only a few, which keep it about as busy as many would.
+Where it turns out to have room it takes more by and by: what it has taken it cannot give back.
 """
 
 import asyncio
@@ -46,6 +47,10 @@ FULL, SPARE = 0.8, 0.1
 #: seconds over which that is measured
 _SAMPLE = 0.25
 
+#: seconds of room after which a worker for which tenants contend holds as many tasks as ever. The room of a moment is
+#: none: a flood would fill it at once, and others wait until all of that is done.
+EASING = 5.0
+
 #: seconds after which a poll that may not be made asks again, though no task has ended
 _PATIENCE = 0.1
 
@@ -53,23 +58,24 @@ _STAT = Path("/proc/stat")
 
 
 class Processor:
-    """Tells whether this process could get more of the machine's processors than it has."""
+    """Tells for how long this process could have had more of the machine's processors than it has."""
 
     def __init__(self) -> None:
         self._count = os.cpu_count() or 1
-        self._has_room = True
+        #: nothing is known against it yet
+        self._room = EASING
         self._seen = self._look()
 
-    def has_room(self) -> bool:
-        """Return whether it could, by what was used lately."""
+    def room(self) -> float:
+        """Return for how many seconds, up to the latest measurement; 0 if it could not."""
         since, used_then, idle_then = self._seen
         passed = time.monotonic() - since
         if passed >= _SAMPLE:
             self._seen = _, used, idle = self._look()
             is_full = (used - used_then) / passed >= FULL
             is_scarce = (idle - idle_then) / passed / self._count < SPARE
-            self._has_room = not is_full and not is_scarce
-        return self._has_room
+            self._room = 0.0 if is_full or is_scarce else self._room + passed
+        return self._room
 
     def _look(self) -> tuple[float, float, float]:
         """Return the time, and processor time: what this process has used, and what nobody has; in seconds."""
@@ -84,7 +90,7 @@ class Processor:
 
 
 class Contention:
-    """Tells whether tenants contend for this process: several have work here, and its processor has no room."""
+    """Tells how far tenants contend for this process: several have work here, and its processor has no room."""
 
     def __init__(self, processor: Processor | None = None) -> None:
         self._processor = processor or Processor()
@@ -98,8 +104,11 @@ class Contention:
             self._latest, self._other_at = tenant_id, self._latest_at
         self._latest_at = time.monotonic()
 
-    def is_on(self) -> bool:
-        return time.monotonic() - self._other_at < MEMORY and not self._processor.has_room()
+    def ease(self) -> float:
+        """Return how far a worker may go from few tasks, at 0, to the most that it takes, at 1."""
+        if time.monotonic() - self._other_at >= MEMORY:
+            return 1.0
+        return min(self._processor.room() / EASING, 1.0)
 
 
 class _Permit(SlotPermit):
@@ -118,11 +127,11 @@ class Intake(CustomSlotSupplier):
     Args:
         few: tasks that are held at a time while tenants contend for the processor.
         most: tasks that are held at a time.
-        is_contended: whether they do.
+        ease: how far from few to most, from 0 to 1.
     """
 
-    def __init__(self, *, few: int, most: int, is_contended: Callable[[], bool]) -> None:
-        self._few, self._most, self._is_contended = few, most, is_contended
+    def __init__(self, *, few: int, most: int, ease: Callable[[], float]) -> None:
+        self._few, self._most, self._ease = few, most, ease
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._held: set[_Permit] = set()
@@ -185,13 +194,16 @@ class Intake(CustomSlotSupplier):
         asking = self._polls[is_sticky]
         if len(self._held) + asking >= self._most:
             return False
+        ease = self._ease()
+        if ease >= 1:
+            return True
         since = time.monotonic() - LASTING
         busy = [permit.is_sticky for permit in self._held if permit.used_at > since]
         own = busy.count(is_sticky) + asking
         # What has begun goes on before others begin, for sticky queues know no fairness and must not grow. But one at
         # a time may always begin: what never ends would keep everybody out.
         counted = own if is_sticky or own == 0 else len(busy) + asking
-        return counted < self._few or not self._is_contended()
+        return counted < self._few + int(ease * (self._most - self._few))
 
 
 def make_tuner(contention: Contention, *, steps: int = STEPS) -> WorkerTuner:
@@ -199,8 +211,8 @@ def make_tuner(contention: Contention, *, steps: int = STEPS) -> WorkerTuner:
     # Local activities run inside workflow tasks that are held already, and are bounded where they are done.
     inside = FixedSizeSlotSupplier(100)
     return WorkerTuner.create_composite(
-        workflow_supplier=Intake(few=FEW_DECISIONS, most=DECISIONS, is_contended=contention.is_on),
-        activity_supplier=Intake(few=FEW_STEPS, most=steps, is_contended=contention.is_on),
+        workflow_supplier=Intake(few=FEW_DECISIONS, most=DECISIONS, ease=contention.ease),
+        activity_supplier=Intake(few=FEW_STEPS, most=steps, ease=contention.ease),
         local_activity_supplier=inside,
         nexus_supplier=inside,
     )
