@@ -5,11 +5,15 @@ from collections import deque
 from collections.abc import Sequence
 
 
+#: A commit takes as long as several groups of short jobs, and what ends meanwhile shares the next one.
+UNWRITTEN = 3
+
+
 class Slots:
     """Safe to use from any thread.
 
     A slot is free again when its attempt is over, though that is still to be written down: the next begins meanwhile.
-    As many as run at a time may be in that state.
+    `UNWRITTEN` times as many as run at a time may be in that state.
     """
 
     def __init__(self, count: int) -> None:
@@ -27,7 +31,7 @@ class Slots:
 
     def free(self) -> int:
         """Return how many more messages may be fetched."""
-        return max(0, min(self._count - self._running, 2 * self._count - self._taken))
+        return max(0, min(self._count - self._running, (1 + UNWRITTEN) * self._count - self._taken))
 
     def take(self, count: int) -> None:
         """Take slots for messages that were fetched."""
