@@ -1,12 +1,10 @@
 """The graph of a definition: order, ancestors and cycles. Every answer follows the order of drawing."""
 
-from collections.abc import Hashable, Iterable, Mapping
+import heapq
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TypeVar
 
 import networkx as nx
-
-N = TypeVar("N", bound=Hashable)
 
 
 class Graph:
@@ -19,19 +17,36 @@ class Graph:
 
     def __init__(self, nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> None:
         self._place = {node: place for place, node in enumerate(nodes)}
-        self._graph: nx.DiGraph[str] = nx.DiGraph()
-        self._graph.add_nodes_from(self._place)
-        self._graph.add_edges_from((source, target) for source, target in edges if source != target)
+        self._parents: dict[str, list[str]] = {node: [] for node in self._place}
+        self._children: dict[str, list[str]] = {node: [] for node in self._place}
+        for source, target in dict.fromkeys(edges):
+            if source != target:
+                self._parents[target].append(source)
+                self._children[source].append(target)
 
     @cached_property
     def _groups(self) -> list[list[str]]:
         """The nodes in topological order, each alone, or with those that it lies on cycles with in the order drawn."""
-        try:
-            return [[node] for node in nx.topological_sort(self._graph)]
-        except nx.NetworkXUnfeasible:
-            condensed = nx.condensation(self._graph)
-            groups = (condensed.nodes[group]["members"] for group in nx.topological_sort(condensed))
-            return [sorted(members, key=self._place.__getitem__) for members in groups]
+        waits_for = {node: len(parents) for node, parents in self._parents.items()}
+        order = [node for node, count in waits_for.items() if not count]
+        for node in order:  # grows meanwhile, by those that wait for nothing more
+            for child in self._children[node]:
+                waits_for[child] -= 1
+                if not waits_for[child]:
+                    order.append(child)
+        if len(order) == len(self._place):
+            return [[node] for node in order]
+        condensed = nx.condensation(self._drawn)
+        groups = (condensed.nodes[group]["members"] for group in nx.topological_sort(condensed))
+        return [sorted(members, key=self._place.__getitem__) for members in groups]
+
+    @cached_property
+    def _drawn(self) -> "nx.DiGraph[str]":
+        """The graph for what networkx knows about cycles."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(self._place)
+        graph.add_edges_from((node, child) for node, children in self._children.items() for child in children)
+        return graph
 
     def order(self) -> list[str]:
         """Return the nodes in topological order, earlier drawn first.
@@ -39,10 +54,21 @@ class Graph:
         Raises:
             ValueError: the graph holds a cycle.
         """
-        try:
-            return list(nx.lexicographical_topological_sort(self._graph, key=self._place.__getitem__))
-        except nx.NetworkXUnfeasible as error:
-            raise ValueError("a graph with a cycle has no order") from error
+        nodes = list(self._place)
+        waits_for = [len(parents) for parents in self._parents.values()]
+        ready = [place for place, count in enumerate(waits_for) if not count]  # sorted, and so a heap
+        order: list[str] = []
+        while ready:
+            node = nodes[heapq.heappop(ready)]
+            order.append(node)
+            for child in self._children[node]:
+                place = self._place[child]
+                waits_for[place] -= 1
+                if not waits_for[place]:
+                    heapq.heappush(ready, place)
+        if len(order) < len(nodes):
+            raise ValueError("a graph with a cycle has no order")
+        return order
 
     def sweep(self) -> list[str]:
         """Return the nodes in topological order, those that lie on cycles together in the order drawn."""
@@ -50,7 +76,7 @@ class Graph:
 
     def cycles(self) -> list[list[str]]:
         """Return each group of nodes that lie on cycles together, in the order of one walk round where there is one."""
-        groups = [group for group in nx.strongly_connected_components(self._graph) if len(group) > 1]
+        groups = [group for group in self._groups if len(group) > 1]
         return sorted((self._walk(group) for group in groups), key=lambda walk: self._place[walk[0]])
 
     def ancestor_masks(self) -> dict[str, int]:
@@ -60,7 +86,7 @@ class Graph:
             inside = sum(1 << self._place[node] for node in group) if len(group) > 1 else 0
             before = inside
             for node in group:
-                for parent in self._graph.predecessors(node):
+                for parent in self._parents[node]:
                     # One of the same group has no mask yet.
                     before |= masks.get(parent, 0) | 1 << self._place[parent]
             masks.update(dict.fromkeys(group, before))
@@ -80,18 +106,19 @@ class Graph:
         """
         depth: dict[str, int] = {}
         for node in self.order():
-            before = max((depth[parent] for parent in self._graph.predecessors(node)), default=0)
+            before = max((depth[parent] for parent in self._parents[node]), default=0)
             depth[node] = before + waits.get(node, 0)
         return depth
 
-    def _walk(self, group: set[str]) -> list[str]:
-        first = min(group, key=self._place.__getitem__)
+    def _walk(self, group: list[str]) -> list[str]:
+        first = group[0]
         # A path from a node back to itself never leaves its group, so the whole graph may be searched.
-        parents = dict(nx.bfs_predecessors(self._graph, first))
-        node = next(node for node in parents if self._graph.has_edge(node, first))
+        parents = dict(nx.bfs_predecessors(self._drawn, first))
+        node = next(node for node in parents if first in self._children[node])
         walk = []
         while node != first:
             walk.append(node)
             node = parents[node]
         walk = [first, *reversed(walk)]
-        return walk + sorted(group.difference(walk), key=self._place.__getitem__)
+        on_walk = set(walk)
+        return walk + [node for node in group if node not in on_walk]
