@@ -1,6 +1,5 @@
 """Whether a condition asks for what is there: what it then guards may be taken for granted."""
 
-from user_workflows.expressions.references import children
 from user_workflows.expressions.syntax import Bind, Call, Constant, Default, Has, Loop, Method, Node, Operation, Path
 
 
@@ -24,4 +23,4 @@ def asks(node: Node) -> bool:  # noqa: PLR0911 - one case a kind of node
             return any(asks(each) for each in inside)
         case Bind():
             return asks(node.value) or asks(node.body)
-    return any(asks(child) for child in children(node))
+    return any(asks(child) for child in node.children())

@@ -98,4 +98,4 @@ def check_source(source: str, start: int, end: int) -> None:
 
 def unknown_names(expression: Expression) -> tuple[Reference, ...]:
     """Return the references whose root no definition has."""
-    return tuple(reference for reference in expression.references if reference.root not in ROOTS)
+    return tuple([reference for reference in expression.references if reference.root not in ROOTS])

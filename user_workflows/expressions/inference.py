@@ -4,10 +4,11 @@ Only what fails for every value of its kinds is told. What an expression asks fo
 ``in`` or a comparison with null, it may take for granted: such parts are not looked at.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Literal
+from types import MappingProxyType
+from typing import ClassVar, Literal
 
 from msgspec import Struct
 
@@ -81,39 +82,9 @@ class Inference:
         self._bears = False
         self._has_asked = False
 
-    def kinds(self, node: Node, bound: Bound | None = None) -> Kinds:  # noqa: PLR0911, PLR0912 - one case a kind of node
+    def kinds(self, node: Node, bound: Bound = MappingProxyType({})) -> Kinds:
         """Return the kinds of what a tree comes to, as far as they are known."""
-        bound = bound or {}
-        match node:
-            case Constant(value=value):
-                return kinds_of(value)
-            case Name():
-                return self._name(node, bound)
-            case Path():
-                return self._path(node, bound)
-            case Call(name=name):
-                return self._called(name, [self.kinds(each, bound) for each in node.arguments], node, method=False)
-            case Operation():
-                return self._operation(node, bound)
-            case Logic():
-                return self._logic(node, bound)
-            case Unary():
-                return self._unary(node, bound)
-            case Conditional():
-                return self._conditional(node, bound)
-            case Has():
-                with self._bearing():
-                    self._path(node.operand, bound)
-                return BOOL
-            case Default():
-                return self._default(node, bound)
-            case Bind():
-                return self.kinds(node.body, {**bound, node.variable: self.kinds(node.value, bound)})
-            case ListOf():
-                return list_of(either(self.kinds(item, bound) for item in node.items))
-            case MapOf():
-                return self._map(node, bound)
-        return None
+        return self._LOOKS[type(node)](self, node, bound)
 
     def _add(self, reason: Literal["unknownField", "noSuchOverload"], message: str, position: int) -> None:
         if not self._has_asked and not (self._bears and reason == "unknownField"):
@@ -130,6 +101,9 @@ class Inference:
         before, self._has_asked = self._has_asked, self._has_asked or has_asked
         yield
         self._has_asked = before
+
+    def _constant(self, node: Constant, bound: Bound) -> Kinds:
+        return kinds_of(node.value)
 
     def _name(self, node: Name, bound: Bound) -> Kinds:
         if not node.absolute and node.name in bound:
@@ -208,6 +182,9 @@ class Inference:
             return None
         return result_of(name, method=method)
 
+    def _call(self, node: Call, bound: Bound) -> Kinds:
+        return self._called(node.name, [self.kinds(each, bound) for each in node.arguments], node, method=False)
+
     def _operation(self, node: Operation, bound: Bound) -> Kinds:
         kinds = self.kinds(node.first, bound)
         for term in node.terms:
@@ -264,12 +241,23 @@ class Inference:
         with self._asked(has_asked):
             return either((*options, self.kinds(node.otherwise, bound)))
 
+    def _has(self, node: Has, bound: Bound) -> Kinds:
+        with self._bearing():
+            self._path(node.operand, bound)
+        return BOOL
+
     def _default(self, node: Default, bound: Bound) -> Kinds:
         *candidates, last = node.arguments
         with self._bearing():
             found = [self.kinds(candidate, bound) for candidate in candidates]
         options = [None if kinds is None else tuple(kind for kind in kinds if kind.name != "null") for kinds in found]
         return either((*options, self.kinds(last, bound)))
+
+    def _bind(self, node: Bind, bound: Bound) -> Kinds:
+        return self.kinds(node.body, {**bound, node.variable: self.kinds(node.value, bound)})
+
+    def _list(self, node: ListOf, bound: Bound) -> Kinds:
+        return list_of(either(self.kinds(item, bound) for item in node.items))
 
     def _map(self, node: MapOf, bound: Bound) -> Kinds:
         fields: dict[str, Kinds] = {}
@@ -314,6 +302,22 @@ class Inference:
     def _must_hold(self, kinds: Kinds, what: str, position: int) -> None:
         if kinds is not None and not any(kind.name == "bool" for kind in kinds):
             self._add("noSuchOverload", f"{what} needs true or false, not {describe(kinds)}", position)
+
+    _LOOKS: ClassVar[Mapping[type[Node], Callable[..., Kinds]]] = {
+        Constant: _constant,
+        Name: _name,
+        Path: _path,
+        Call: _call,
+        Operation: _operation,
+        Logic: _logic,
+        Unary: _unary,
+        Conditional: _conditional,
+        Has: _has,
+        Default: _default,
+        Bind: _bind,
+        ListOf: _list,
+        MapOf: _map,
+    }
 
 
 def _field(kind: Kind, field: str) -> Kinds:

@@ -4,15 +4,16 @@ The grammar is CEL's (github.com/google/cel-spec, doc/langdef.md, Lexis), withou
 """
 
 import re
-from typing import Any, Literal, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from user_workflows.expressions.errors import ExpressionSyntaxError
 
-Kind = Literal["name", "quoted", "int", "double", "string", "symbol", "end"]
 
-
-class Token(NamedTuple):
-    kind: Kind
+class Token(Struct, frozen=True, gc=False):
+    #: ``name``, ``quoted``, ``int``, ``double``, ``string`` or ``end``; a symbol is a kind of its own: ``+``, ``(``
+    kind: str
     #: the decoded value of a literal, the text of anything else
     value: Any
     position: int
@@ -58,10 +59,10 @@ def tokenize(source: str, start: int = 0, *, inside_template: bool = False) -> t
     position, braces = start, 0
     while True:
         match = _TOKEN.match(source, position)
-        if match is None:
+        if match is None or (kind := match.lastgroup) is None:
             raise _complaint(source, position)
-        kind = str(match.lastgroup)
-        text, at = match[kind], match.start(kind)
+        at, position = match.span(kind)
+        text = source[at:position]
         if kind == "symbol":
             if text == "{":
                 braces += 1
@@ -70,15 +71,13 @@ def tokenize(source: str, start: int = 0, *, inside_template: bool = False) -> t
                     position = at
                     break
                 braces -= 1
-            tokens.append(Token("symbol", text, at))
+            tokens.append(Token(text, text, at))
         elif kind == "name":
             tokens.append(Token("name", text, at))
         elif kind == "end":
-            position = at
             break
         else:
             tokens.append(_literal(kind, text, at))
-        position = match.end()
     if inside_template and not source.startswith("}}", position):
         hint = 'write }} after it, or {{ "{{" }} for a plain {{'
         raise ExpressionSyntaxError(f"the expression is not closed; {hint}", max(start - 2, 0))

@@ -57,28 +57,29 @@ class Parser:
     """
 
     def __init__(self, tokens: Sequence[Token], functions: Container[str]) -> None:
-        self._tokens = tokens
+        self._tokens = iter(tokens)
+        #: the one to look at next; an ``end`` is never passed
+        self._token = next(self._tokens)
         self._functions = functions
-        self._next = 0
         self._depth = 0
         self._nodes = 0
 
     def parse(self) -> Node:
         """Return the tree; raises ExpressionSyntaxError."""
-        if self._peek().kind == "end":
-            raise ExpressionSyntaxError("the expression is empty", self._peek().position)
+        if self._token.kind == "end":
+            raise ExpressionSyntaxError("the expression is empty", self._token.position)
         tree = self._expression()
-        if self._peek().kind != "end":
-            self._unexpected(self._peek())
+        if self._token.kind != "end":
+            self._unexpected(self._token)
         return tree
 
     def _expression(self) -> Node:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise TooDeep(f"the expression is nested more than {MAX_DEPTH} levels deep", self._peek().position)
+            raise TooDeep(f"the expression is nested more than {MAX_DEPTH} levels deep", self._token.position)
         branches: list[Branch] = []
         value = self._operators()
-        while self._peek().kind == "symbol" and self._peek().value == "?":
+        while self._token.kind == "?":
             position = self._count().position
             then = self._expression()
             self._expect(":")
@@ -94,8 +95,8 @@ class Parser:
         chains: list[Chain] = []
         operand = self._unary()
         while True:
-            token = self._peek()
-            precedence = _PRECEDENCE.get(token.value, 0) if token.kind in ("symbol", "name") else 0
+            token = self._token
+            precedence = _PRECEDENCE.get(token.value if token.kind == "name" else token.kind, 0)
             while chains and chains[-1].precedence > precedence:
                 operand = chains.pop().close(operand)
             if not precedence:
@@ -107,16 +108,16 @@ class Parser:
             operand = self._unary()
 
     def _unary(self) -> Node:
-        first = self._peek()
-        if not (first.kind == "symbol" and first.value in ("!", "-")):
+        first = self._token
+        if first.kind not in ("!", "-"):
             return self._path()
         count = 0
-        while self._peek()[:2] == first[:2]:
+        while self._token.kind == first.kind:
             self._count()
             count += 1
         if count > MAX_CHAIN:
             raise ChainTooLong(f"more than {MAX_CHAIN} operators in a row", first.position)
-        if first.value == "-" and self._peek().kind in ("int", "double"):
+        if first.kind == "-" and self._token.kind in ("int", "double"):
             # The last sign belongs to the number: -9223372036854775808 is an int64, its positive is none.
             count -= 1
             operand = self._path(negative=True)
@@ -127,8 +128,7 @@ class Parser:
         return Unary(position=first.position, operator=first.value, count=count, operand=operand)
 
     def _unary_operand(self, first: Token) -> Node:
-        token = self._peek()
-        if token.kind == "symbol" and token.value in ("!", "-"):
+        if self._token.kind in ("!", "-"):
             # !-x and -!x: rare, and each such change of sign nests.
             self._depth += 1
             if self._depth > MAX_DEPTH:
@@ -142,18 +142,18 @@ class Parser:
         base = self._primary(negative=negative)
         links: list[Select | Index | Method | Loop] = []
         while True:
-            token = self._peek()
-            if token.kind != "symbol" or token.value not in (".", "?.", "["):
+            token = self._token
+            if token.kind not in (".", "?.", "["):
                 break
             self._count()
-            optional = token.value == "?."
-            if token.value == "[" or (optional and self._accept("[")):
+            optional = token.kind == "?."
+            if token.kind == "[" or (optional and self._accept("[")):
                 key = self._expression()
                 self._expect("]")
                 links.append(Index(position=token.position, key=key, optional=optional))
             else:
                 member = self._member(base, links, optional=optional)
-                if isinstance(member, Node) and not isinstance(member, Select | Method | Loop):
+                if not isinstance(member, (Select, Method, Loop)):
                     base = member
                     continue
                 links.append(member)
@@ -199,9 +199,7 @@ class Parser:
                 return Constant(position=position, value=token.value)
             case "name":
                 return self._name(token)
-            case "symbol":
-                return self._bracket(token)
-        self._unexpected(token)
+        return self._bracket(token)
 
     def _name(self, token: Token) -> Node:
         name, position = token.value, token.position
@@ -227,7 +225,7 @@ class Parser:
         raise ExpressionSyntaxError("has() takes one selection, like has(nodes.price.output)", position)
 
     def _bracket(self, token: Token) -> Node:
-        match token.value:
+        match token.kind:
             case "(":
                 inner = self._expression()
                 self._expect(")")
@@ -267,32 +265,28 @@ class Parser:
             entries.append((key, self._expression()))
         return tuple(entries)
 
-    def _peek(self) -> Token:
-        return self._tokens[self._next]
-
     def _take(self) -> Token:
-        token = self._tokens[self._next]
+        token = self._token
         if token.kind != "end":
-            self._next += 1
+            self._token = next(self._tokens)
         return token
 
     def _count(self) -> Token:
         """Take a token that makes a node."""
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise TooManyNodes(f"the expression has more than {MAX_NODES:,} parts", self._peek().position)
+            raise TooManyNodes(f"the expression has more than {MAX_NODES:,} parts", self._token.position)
         return self._take()
 
     def _accept(self, symbol: str) -> bool:
-        token = self._peek()
-        if token.kind == "symbol" and token.value == symbol:
-            self._next += 1
+        if self._token.kind == symbol:
+            self._take()
             return True
         return False
 
     def _expect(self, symbol: str) -> None:
         if not self._accept(symbol):
-            self._unexpected(self._peek(), f"; {symbol!r} is needed here")
+            self._unexpected(self._token, f"; {symbol!r} is needed here")
 
     def _check_chain(self, chain: Sequence[object], position: int) -> None:
         if len(chain) > MAX_CHAIN:

@@ -1,29 +1,23 @@
 """What an expression refers to and calls, found without evaluating it."""
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
 from user_workflows.expressions.syntax import (
     Bind,
     Call,
-    Conditional,
     Constant,
     Default,
     Has,
     Index,
-    ListOf,
-    Logic,
     Loop,
-    MapOf,
     Method,
     Name,
     Node,
-    Operation,
     Path,
     Select,
-    Unary,
 )
 from user_workflows.expressions.values import TYPES_BY_NAME
 
@@ -60,92 +54,88 @@ class Survey:
         self.calls: list[Call | Method] = []
         #: levels of nodes in one another
         self.depth = 0
-        self._walk(tree, frozenset(), 1, optional=False)
+        self._walk(tree, frozenset(), 1, False)
 
-    def _walk(self, node: Node, bound: frozenset[str], depth: int, *, optional: bool) -> None:
+    def _walk(self, node: Node, bound: frozenset[str], depth: int, optional: bool) -> None:
         self.depth = max(self.depth, depth)
-        match node:
-            case Constant():
-                pass
-            case Path():
-                self._path(node, bound, depth, optional=optional)
-            case Name():
-                if node.absolute or (node.name not in bound and node.name not in TYPES_BY_NAME):
-                    self._refer(node, (), optional=optional)
-            case Has():
-                self._path(node.operand, bound, depth + 1, optional=True)
-            case Default():
-                *candidates, last = node.arguments
-                self._all(candidates, bound, depth, optional=True)
-                self._walk(last, bound, depth + 1, optional=optional)
-            case Bind():
-                self._walk(node.value, bound, depth + 1, optional=optional)
-                self._walk(node.body, bound | {node.variable}, depth + 1, optional=optional)
-            case Call():
-                self.calls.append(node)
-                self._all(node.arguments, bound, depth, optional=optional)
-            case _:
-                self._all(children(node), bound, depth, optional=optional)
+        look = self._LOOKS.get(type(node))
+        if look is not None:
+            look(self, node, bound, depth, optional)
+        else:
+            self._all(node.children(), bound, depth, optional)
 
-    def _all(self, nodes: Iterable[Node], bound: frozenset[str], depth: int, *, optional: bool) -> None:
+    def _all(self, nodes: Iterable[Node], bound: frozenset[str], depth: int, optional: bool) -> None:
         for node in nodes:
-            self._walk(node, bound, depth + 1, optional=optional)
+            self._walk(node, bound, depth + 1, optional)
 
-    def _path(self, node: Path, bound: frozenset[str], depth: int, *, optional: bool) -> None:
+    def _name(self, node: Name, bound: frozenset[str], depth: int, optional: bool) -> None:
+        if node.absolute or (node.name not in bound and node.name not in TYPES_BY_NAME):
+            self._refer(node, (), optional)
+
+    def _path(self, node: Path, bound: frozenset[str], depth: int, optional: bool) -> None:
         base = node.base
         self.depth = max(self.depth, depth + 1)
         if isinstance(base, Name) and (base.absolute or base.name not in bound):
-            fields: list[str] = []
-            for link in node.links:
-                field = _static_field(link)
-                if field is None:
-                    break
-                fields.append(field)
-            if ".".join((base.name, *fields)) not in TYPES_BY_NAME:
-                bears = optional or any(link.optional for link in node.links[: len(fields) + 1])
-                self._refer(base, tuple(fields), optional=bears)
+            self._read(base, node.links, optional)
         else:
-            self._walk(base, bound, depth + 1, optional=optional)
+            self._walk(base, bound, depth + 1, optional)
         for link in node.links:
+            if isinstance(link, Select):
+                continue
             match link:
                 case Index():
-                    self._walk(link.key, bound, depth + 1, optional=optional)
+                    self._walk(link.key, bound, depth + 1, optional)
                 case Method():
                     self.calls.append(link)
-                    self._all(link.arguments, bound, depth, optional=optional)
+                    self._all(link.arguments, bound, depth, optional)
                 case Loop():
-                    self._all(link.bodies, bound | {*link.variables}, depth, optional=optional)
+                    self._all(link.bodies, bound | {*link.variables}, depth, optional)
 
-    def _refer(self, name: Name, path: tuple[str, ...], *, optional: bool) -> None:
+    def _read(self, root: Name, links: Sequence[Select | Index | Method | Loop], optional: bool) -> None:
+        fields: list[str] = []
+        for link in links:
+            optional = optional or link.optional
+            field = _static_field(link)
+            if field is None:
+                break
+            fields.append(field)
+        if ".".join((root.name, *fields)) not in TYPES_BY_NAME:
+            self._refer(root, tuple(fields), optional)
+
+    def _has(self, node: Has, bound: frozenset[str], depth: int, optional: bool) -> None:
+        self._path(node.operand, bound, depth + 1, True)
+
+    def _default(self, node: Default, bound: frozenset[str], depth: int, optional: bool) -> None:
+        *candidates, last = node.arguments
+        self._all(candidates, bound, depth, True)
+        self._walk(last, bound, depth + 1, optional)
+
+    def _bind(self, node: Bind, bound: frozenset[str], depth: int, optional: bool) -> None:
+        self._walk(node.value, bound, depth + 1, optional)
+        self._walk(node.body, bound | {node.variable}, depth + 1, optional)
+
+    def _call(self, node: Call, bound: frozenset[str], depth: int, optional: bool) -> None:
+        self.calls.append(node)
+        self._all(node.arguments, bound, depth, optional)
+
+    def _refer(self, name: Name, path: tuple[str, ...], optional: bool) -> None:
         self.references.append(
             Reference(root=name.name, path=path, position=name.position, pointer=self._pointer, optional=optional)
         )
 
+    # By type: most nodes have nothing to be asked for, and to find that out case by case takes longer than the rest.
+    _LOOKS: ClassVar[Mapping[type[Node], Callable[..., None]]] = {
+        Name: _name,
+        Path: _path,
+        Has: _has,
+        Default: _default,
+        Bind: _bind,
+        Call: _call,
+    }
+
 
 def _static_field(link: Node) -> str | None:
     match link:
-        case Select(field=field):
-            return field
-        case Index(key=Constant(value=str(field))):
+        case Select(field=field) | Index(key=Constant(value=str(field))):
             return field
     return None
-
-
-def children(node: Node) -> Iterator[Node]:
-    match node:
-        case Call(arguments=nodes) | ListOf(items=nodes) | Logic(operands=nodes):
-            yield from nodes
-        case Unary(operand=operand):
-            yield operand
-        case Operation():
-            yield node.first
-            yield from (term.operand for term in node.terms)
-        case Conditional():
-            for branch in node.branches:
-                yield branch.condition
-                yield branch.value
-            yield node.otherwise
-        case MapOf():
-            for key, value in node.entries:
-                yield key
-                yield value

@@ -1,5 +1,6 @@
 """The syntax tree. Chains are flat, so that no node is nested by an operator that repeats."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -9,6 +10,10 @@ from msgspec import Struct
 class Node(Struct, frozen=True, kw_only=True, gc=False):
     #: offset of the token that names it
     position: int
+
+    def children(self) -> "Iterable[Node]":
+        """What is evaluated whenever it is, in the order written; nothing where more than that is to be said of it."""
+        return ()
 
 
 class Constant(Node, frozen=True):
@@ -62,6 +67,9 @@ class Call(Node, frozen=True):
     name: str
     arguments: tuple[Node, ...]
 
+    def children(self) -> Iterable[Node]:
+        return self.arguments
+
 
 class Has(Node, frozen=True):
     operand: Path
@@ -84,6 +92,9 @@ class Unary(Node, frozen=True):
     count: int
     operand: Node
 
+    def children(self) -> Iterable[Node]:
+        return (self.operand,)
+
 
 class Term(Node, frozen=True):
     operator: str
@@ -96,10 +107,16 @@ class Operation(Node, frozen=True):
     first: Node
     terms: tuple[Term, ...]
 
+    def children(self) -> Iterable[Node]:
+        return (self.first, *[term.operand for term in self.terms])
+
 
 class Logic(Node, frozen=True):
     operator: Literal["&&", "||"]
     operands: tuple[Node, ...]
+
+    def children(self) -> Iterable[Node]:
+        return self.operands
 
 
 class Branch(Node, frozen=True):
@@ -111,10 +128,22 @@ class Conditional(Node, frozen=True):
     branches: tuple[Branch, ...]
     otherwise: Node
 
+    def children(self) -> Iterable[Node]:
+        for branch in self.branches:
+            yield branch.condition
+            yield branch.value
+        yield self.otherwise
+
 
 class ListOf(Node, frozen=True):
     items: tuple[Node, ...]
 
+    def children(self) -> Iterable[Node]:
+        return self.items
+
 
 class MapOf(Node, frozen=True):
     entries: tuple[tuple[Node, Node], ...]
+
+    def children(self) -> Iterable[Node]:
+        return (each for entry in self.entries for each in entry)

@@ -5,7 +5,7 @@ text around them, null as nothing, lists and maps as JSON. A literal ``{{`` is w
 an expression is plain text.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -53,7 +53,7 @@ class Template:
         #: its expressions, in the order written
         self.placed = placed
         self.references: tuple[Reference, ...] = tuple(
-            reference for each in placed for reference in each.expression.references
+            [reference for each in placed for reference in each.expression.references]
         )
         #: it holds no expression: rendering gives the value as it was
         self.is_literal = is_literal
@@ -104,18 +104,22 @@ class _Compilation:
         """Return how to render `value`; ``None`` when it holds no expression."""
         if isinstance(value, str):
             return self._string(value, pointer) if "{{" in value else None
-        if not isinstance(value, list | tuple | dict):
+        items: Iterable[tuple[Any, Any]]
+        if isinstance(value, dict):
+            items = value.items()
+        elif isinstance(value, (list, tuple)):
+            items = enumerate(value)
+        else:
             return None
         if depth > MAX_VALUE_DEPTH:
             self._faults.append((pointer, TooDeep(f"the value is nested more than {MAX_VALUE_DEPTH} levels deep")))
             return None
-        if isinstance(value, dict):
-            fields = {key: self._value(item, f"{pointer}/{_escape(key)}", depth + 1) for key, item in value.items()}
-            changing = [(key, render) for key, render in fields.items() if render is not None]
-            return _render_map(value, changing) if changing else None
-        items = [self._value(item, f"{pointer}/{place}", depth + 1) for place, item in enumerate(value)]
-        replaced = [(place, render) for place, render in enumerate(items) if render is not None]
-        return _render_list(list(value), replaced) if replaced else None
+        changing: list[tuple[Any, _Render]] = []
+        for key, item in items:
+            render = self._value(item, f"{pointer}/{_escape(key)}", depth + 1)
+            if render is not None:
+                changing.append((key, render))
+        return _render_members(value if isinstance(value, dict) else list(value), changing) if changing else None
 
     def _string(self, text: str, pointer: str) -> _Render | None:
         parts: list[str | Expression] = []
@@ -153,11 +157,7 @@ class _Compilation:
             yield text[position:]
 
     def _check(self, expression: Expression, pointer: str) -> None:
-        faults = list(expression.faults)
-        for reference in unknown_names(expression):
-            message = f"there is no {reference.root[:80]!r}; an expression begins with {', '.join(ROOTS)}"
-            faults.append(ExpressionSyntaxError(message, reference.position))
-        for fault in faults:
+        for fault in (*expression.faults, *map(_unknown_name, unknown_names(expression))):
             fault.pointer = pointer
             self._faults.append((pointer, fault))
 
@@ -169,6 +169,11 @@ class _Compilation:
         if self._source > MAX_TEMPLATE_SOURCE:
             limit = MAX_TEMPLATE_SOURCE // 1024
             raise SourceTooLong(f"the expressions of the value are longer than {limit} KiB together", position)
+
+
+def _unknown_name(reference: Reference) -> ExpressionError:
+    message = f"there is no {reference.root[:80]!r}; an expression begins with {', '.join(ROOTS)}"
+    return ExpressionSyntaxError(message, reference.position)
 
 
 def _escape(key: Any) -> str:
@@ -204,21 +209,11 @@ def _render_string(parts: list[str | Expression], pointer: str) -> _Render:
     return render
 
 
-def _render_map(value: dict[Any, Any], changing: list[tuple[Any, _Render]]) -> _Render:
-    def render(scope: Mapping[str, Any], meter: Meter) -> dict[Any, Any]:
-        made = dict(value)
+def _render_members(value: dict[Any, Any] | list[Any], changing: list[tuple[Any, _Render]]) -> _Render:
+    def render(scope: Mapping[str, Any], meter: Meter) -> dict[Any, Any] | list[Any]:
+        made = value.copy()
         for key, each in changing:
             made[key] = each(scope, meter)
-        return made
-
-    return render
-
-
-def _render_list(value: list[Any], replaced: list[tuple[int, _Render]]) -> _Render:
-    def render(scope: Mapping[str, Any], meter: Meter) -> list[Any]:
-        made = list(value)
-        for place, each in replaced:
-            made[place] = each(scope, meter)
         return made
 
     return render
