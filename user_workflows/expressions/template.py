@@ -6,6 +6,7 @@ an expression is plain text.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -33,7 +34,7 @@ from user_workflows.expressions.text import render_text
 _Render = Callable[[Mapping[str, Any], Meter], Any]
 
 
-class Placed(Struct, frozen=True):
+class Placed(Struct, frozen=True, gc=False):
     """One expression of a template."""
 
     #: of its string
@@ -119,13 +120,13 @@ class _Compilation:
             render = self._value(item, f"{pointer}/{_escape(key)}", depth + 1)
             if render is not None:
                 changing.append((key, render))
-        return _render_members(value if isinstance(value, dict) else list(value), changing) if changing else None
+        return (
+            partial(_render_members, value if isinstance(value, dict) else list(value), changing) if changing else None
+        )
 
     def _string(self, text: str, pointer: str) -> _Render | None:
-        parts: list[str | Expression] = []
         try:
-            for part in self._parts(text, pointer):
-                parts.append(part)
+            parts = list(self._parts(text, pointer))
         except ExpressionSyntaxError as error:
             error.pointer = pointer
             self._faults.append((pointer, error))
@@ -133,7 +134,9 @@ class _Compilation:
         for part in parts:
             if isinstance(part, Expression):
                 self._placed.append(Placed(pointer, part, len(parts) == 1))
-        return _render_string(parts, pointer)
+        if len(parts) == 1 and isinstance(parts[0], Expression):
+            return partial(_render_whole, parts[0], pointer)
+        return partial(_render_text, parts, pointer)
 
     def _parts(self, text: str, pointer: str) -> Iterator[str | Expression]:
         position = 0
@@ -180,40 +183,24 @@ def _escape(key: Any) -> str:
     return str(key).replace("~", "~0").replace("/", "~1")
 
 
-def _render_string(parts: list[str | Expression], pointer: str) -> _Render:
-    if len(parts) == 1 and isinstance(parts[0], Expression):
-        only = parts[0]
-
-        def evaluate(scope: Mapping[str, Any], meter: Meter) -> Any:
-            try:
-                return only.evaluate(scope, meter)
-            except ExpressionError as error:
-                error.pointer = pointer
-                raise
-
-        return evaluate
-
-    def render(scope: Mapping[str, Any], meter: Meter) -> str:
-        pieces: list[str] = []
-        for part in parts:
-            if isinstance(part, str):
-                pieces.append(part)
-                continue
-            try:
-                pieces.append(render_text(part.evaluate(scope, meter)))
-            except ExpressionError as error:
-                error.pointer = pointer
-                raise
-        return "".join(pieces)
-
-    return render
+def _render_whole(expression: Expression, pointer: str, scope: Mapping[str, Any], meter: Meter) -> Any:
+    try:
+        return expression.evaluate(scope, meter)
+    except ExpressionError as error:
+        error.pointer = pointer
+        raise
 
 
-def _render_members(value: dict[Any, Any] | list[Any], changing: list[tuple[Any, _Render]]) -> _Render:
-    def render(scope: Mapping[str, Any], meter: Meter) -> dict[Any, Any] | list[Any]:
-        made = value.copy()
-        for key, each in changing:
-            made[key] = each(scope, meter)
-        return made
+def _render_text(parts: list[str | Expression], pointer: str, scope: Mapping[str, Any], meter: Meter) -> str:
+    return "".join(
+        [part if isinstance(part, str) else render_text(_render_whole(part, pointer, scope, meter)) for part in parts]
+    )
 
-    return render
+
+def _render_members(
+    value: dict[Any, Any] | list[Any], changing: list[tuple[Any, _Render]], scope: Mapping[str, Any], meter: Meter
+) -> dict[Any, Any] | list[Any]:
+    made = value.copy()
+    for key, render in changing:
+        made[key] = render(scope, meter)
+    return made
