@@ -27,7 +27,7 @@ class Catalogue:
 
 def ports_of(kind: ControlNode | Plugin, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the ports that a node may leave by when it does not fail, the default first."""
-    return kind.ports if isinstance(kind, Plugin) else kind.ports(config)
+    return kind.ports(config) if isinstance(kind, ControlNode) else kind.ports
 
 
 def slots_of(kind: ControlNode | Plugin) -> tuple[Slot, ...]:

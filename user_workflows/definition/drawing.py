@@ -19,6 +19,10 @@ class DrawnNode(Struct, frozen=True, kw_only=True, eq=False):
     #: what `plugin_id` names, if anything
     kind: ControlNode | Plugin | None
     config: dict[str, Any]
+    #: without what is drawn inside a loop
+    own_config: dict[str, Any]
+    #: what it leaves by, ``error`` included where errors do; ``None``: not known
+    ports: tuple[str, ...] | None
     credentials: dict[str, Any]
     raw: Mapping[str, Any]
     #: what undoes it: read like a node, under the id of the one that it undoes
@@ -34,35 +38,20 @@ class DrawnNode(Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def is_loop(self) -> bool:
-        return isinstance(self.kind, ControlNode) and self.kind.is_loop
-
-    @property
-    def own_config(self) -> dict[str, Any]:
-        """The config without what is drawn inside a loop."""
-        if not self.is_loop:
-            return self.config
-        return {key: value for key, value in self.config.items() if key not in BODY_KEYS}
+        return _is_loop(self.kind)
 
     def sees(self, key: str) -> frozenset[str]:
         """Which of ``item``, ``index`` and ``last`` the expressions under a config key see by this node's doing."""
         return self.kind.sees.get(key, frozenset()) if isinstance(self.kind, ControlNode) else frozenset()
 
-    def ports(self) -> tuple[str, ...] | None:
-        """The ports it leaves by, ``error`` included where errors do; ``None``: not known."""
-        if self.kind is None:
-            return None
-        ports = ports_of(self.kind, self.config)
-        return (*ports, ERROR_PORT) if self.on_error == "port" and ERROR_PORT not in ports else ports
-
     def readable(self) -> tuple[str, ...] | None:
         """What expressions may read of it after ``nodes.<id>.``; ``None``: not known."""
-        ports = self.ports()
-        if ports is not None and self.on_error == "continue" and ERROR_PORT not in ports:
-            return (*ports, ERROR_PORT)
-        return ports
+        if self.ports is not None and self.on_error == "continue" and ERROR_PORT not in self.ports:
+            return (*self.ports, ERROR_PORT)
+        return self.ports
 
 
-class DrawnEdge(Struct, frozen=True, kw_only=True):
+class DrawnEdge(Struct, frozen=True, kw_only=True, gc=False):
     path: Path
     #: its place in ``edges``
     index: int
@@ -180,16 +169,31 @@ def _read_node(path: Path, raw: dict[str, Any], catalogue: Catalogue) -> DrawnNo
         whole = {key: undo[key] for key in undo if key != "compensate"}
         whole |= {"id": raw.get("id"), "disabled": raw.get("disabled")}
         compensation = _read_node((*path, "compensate"), whole, catalogue)
+    kind = None if plugin_id is None else catalogue.find(plugin_id)
+    config = own_config = _object(raw.get("config"))
+    if _is_loop(kind):
+        own_config = {key: value for key, value in config.items() if key not in BODY_KEYS}
     return DrawnNode(
         path=path,
         id=_text(raw.get("id")),
         plugin_id=plugin_id,
-        kind=None if plugin_id is None else catalogue.find(plugin_id),
-        config=_object(raw.get("config")),
+        kind=kind,
+        config=config,
+        own_config=own_config,
+        ports=None if kind is None else _ports(kind, config, raw),
         credentials=_object(raw.get("credentials")),
         raw=raw,
         compensation=compensation,
     )
+
+
+def _is_loop(kind: ControlNode | Plugin | None) -> bool:
+    return isinstance(kind, ControlNode) and kind.is_loop
+
+
+def _ports(kind: ControlNode | Plugin, config: Mapping[str, Any], raw: Mapping[str, Any]) -> tuple[str, ...]:
+    ports = ports_of(kind, config)
+    return (*ports, ERROR_PORT) if raw.get("onError") == "port" and ERROR_PORT not in ports else ports
 
 
 def _first_of_each_id(nodes: Iterable[DrawnNode]) -> dict[str, DrawnNode]:

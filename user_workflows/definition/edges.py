@@ -61,7 +61,7 @@ def _check_end(
 
 def _check_port(edge: DrawnEdge, source: DrawnNode, faults: Faults) -> None:
     port = edge.source_handle
-    ports = source.ports()
+    ports = source.ports
     if port is None or ports is None or port in ports:
         return
     path = (*edge.path, "sourceHandle")

@@ -14,7 +14,7 @@ _MAX_COMPARISONS = 20_000
 
 def pointer(*path: str | int) -> str:
     """Return the JSON Pointer (RFC 6901) of a path of keys and indices."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+    return "".join([f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path])
 
 
 class Faults:

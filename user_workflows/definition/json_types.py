@@ -1,23 +1,32 @@
 """JSON's types, their names in messages, and which of them a declared type is written as."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import inspect
 
-_KINDS: tuple[tuple[str, tuple[type[inspect.Type], ...]], ...] = (
-    ("null", (inspect.NoneType,)),
-    ("true or false", (inspect.BoolType,)),
-    ("a whole number", (inspect.IntType,)),
-    ("a number", (inspect.FloatType,)),
-    ("a string", (inspect.StrType, inspect.DateTimeType, inspect.DateType, inspect.TimeType, inspect.UUIDType)),
-    ("an object", (inspect.StructType, inspect.DictType, inspect.DataclassType, inspect.TypedDictType)),
-    ("a list", (inspect.ListType, inspect.VarTupleType, inspect.TupleType, inspect.SetType, inspect.FrozenSetType)),
-)
+_TEXTS = (inspect.StrType, inspect.DateTimeType, inspect.DateType, inspect.TimeType, inspect.UUIDType)
+_OBJECTS = (inspect.StructType, inspect.DictType, inspect.DataclassType, inspect.TypedDictType)
+_LISTS = (inspect.ListType, inspect.VarTupleType, inspect.TupleType, inspect.SetType, inspect.FrozenSetType)
+
+_KINDS: Mapping[type[inspect.Type], str] = {
+    inspect.NoneType: "null",
+    inspect.BoolType: "true or false",
+    inspect.IntType: "a whole number",
+    inspect.FloatType: "a number",
+    **dict.fromkeys(_TEXTS, "a string"),
+    **dict.fromkeys(_OBJECTS, "an object"),
+    **dict.fromkeys(_LISTS, "a list"),
+}
 
 
 def fits(value: Any, expected: inspect.Type) -> bool:
     """Return whether a value is of the JSON type that `expected` is written as; true where that is not known."""
+    written = _kind(expected)
+    if written == "a whole number":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if written is not None:
+        return written == _kind_of(value)
     match expected:
         case inspect.Metadata(type=inner):
             return fits(value, inner)
@@ -25,10 +34,7 @@ def fits(value: Any, expected: inspect.Type) -> bool:
             return any(fits(value, option) for option in types)
         case inspect.LiteralType(values=values):
             return any(name_of(value) == name_of(option) for option in values)
-    written = _kind(expected)
-    if written == "a whole number":
-        return isinstance(value, int) and not isinstance(value, bool)
-    return written is None or written == _kind_of(value)
+    return True
 
 
 def name(expected: inspect.Type) -> str:
@@ -53,7 +59,7 @@ def listed(values: Iterable[Any]) -> str:
 
 
 def _kind(expected: inspect.Type) -> str | None:
-    return next((kind for kind, types in _KINDS if isinstance(expected, types)), None)
+    return _KINDS.get(type(expected))
 
 
 def _kind_of(value: Any) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from plugins.sdk.plugin import Plugin
 from user_workflows.definition.catalogue import ERROR_PORT
+from user_workflows.definition.control_nodes import ControlNode
 from user_workflows.definition.declared import declared
 from user_workflows.definition.drawing import DrawnEdge, DrawnGraph, DrawnNode
 from user_workflows.definition.faults import pointer
@@ -63,7 +63,7 @@ def ports_of_node(node: DrawnNode, given: Kinds, rendered: Rendered, body: Kinds
         rendered: its config.
         body: of a loop without ``result``, what a round comes to.
     """
-    ports = node.ports() or ()
+    ports = node.ports or ()
     own = _left(node, given, rendered, body)
     left = {**dict.fromkeys(ports), **own}
     if node.on_error == "continue" and ports:
@@ -74,12 +74,12 @@ def ports_of_node(node: DrawnNode, given: Kinds, rendered: Rendered, body: Kinds
 
 
 def _left(node: DrawnNode, given: Kinds, rendered: Rendered, body: Kinds) -> Ports:  # noqa: PLR0911 - one a kind of node
-    if isinstance(node.kind, Plugin):
-        return dict.fromkeys(node.kind.ports, declared(node.kind.output))
+    if not isinstance(node.kind, ControlNode):
+        return {} if node.kind is None else dict.fromkeys(node.kind.ports, declared(node.kind.output))
     result = as_json(rendered.at("result")) if "result" in node.config else body
     match node.plugin_id:
         case "if" | "switch":
-            return dict.fromkeys((port for port in node.ports() or () if port != ERROR_PORT), given)
+            return dict.fromkeys((port for port in node.ports or () if port != ERROR_PORT), given)
         case "set":
             return {"output": as_json(rendered.at("values"))}
         case "merge":

@@ -88,7 +88,7 @@ class _Sweep:
         return bool(live) if edge.source_handle is None else edge.source_handle in live
 
     def _is_port(self, edge: DrawnEdge) -> bool:
-        ports = self._drawn.by_id[edge.source].ports()
+        ports = self._drawn.by_id[edge.source].ports
         return edge.source_handle is None or (ports is not None and edge.source_handle in ports)
 
     def _facts_of(self, edge: DrawnEdge) -> _Facts:
@@ -108,7 +108,7 @@ class _Sweep:
 
 
 def _why_no_edge(edges: list[DrawnEdge], drawn: DrawnGraph) -> tuple[str, str]:
-    if all(drawn.by_id[edge.source].ports() == () for edge in edges):
+    if all(drawn.by_id[edge.source].ports == () for edge in edges):
         return "the execution ends at every node that leads to it", "node.neverRuns"
     sources = ", ".join(dict.fromkeys(edge.source for edge in edges))
     return f"nothing ever arrives from {sources}", "node.unreachable"
@@ -130,7 +130,7 @@ def _leaves_once(node: DrawnNode) -> bool:
 
 def _live_ports(node: DrawnNode, meter: Meter) -> frozenset[str] | None:
     """Return the ports that a node may leave by, as far as its config alone tells; ``None``: by any."""
-    ports = node.ports()
+    ports = node.ports
     if ports is None:
         return None
     if node.disabled:

@@ -5,7 +5,7 @@ expression stand for a value that is not known yet, and match anything.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -96,19 +96,11 @@ def _match(value: Any, expected: inspect.Type, path: Path, templates: bool) -> I
         expected = expected.type
     if templates and is_template(value):
         return
-    match expected:
-        case inspect.UnionType():
-            yield from _match_union(value, expected, path, templates)
-        case inspect.StructType():
-            yield from _match_struct(value, expected, path, templates)
-        case inspect.DictType():
-            yield from _match_dict(value, expected, path, templates)
-        case inspect.ListType() | inspect.VarTupleType() | inspect.SetType() | inspect.FrozenSetType():
-            yield from _match_list(value, expected, path, templates)
-        case _:
-            message = _scalar_fault(value, expected)
-            if message:
-                yield Mismatch("invalid", path, message + hint)
+    inside = _MATCHES.get(type(expected))
+    if inside is not None:
+        yield from inside(value, expected, path, templates)
+    elif message := _scalar_fault(value, expected):
+        yield Mismatch("invalid", path, message + hint)
 
 
 def _match_union(value: Any, expected: inspect.UnionType, path: Path, templates: bool) -> Iterator[Mismatch]:
@@ -175,6 +167,18 @@ def _match_length(value: Any, expected: Any, path: Path, unit: str) -> Iterator[
         yield Mismatch("invalid", path, f"must hold at least {expected.min_length} {unit}")
     if expected.max_length is not None and len(value) > expected.max_length:
         yield Mismatch("invalid", path, f"must hold at most {expected.max_length} {unit}")
+
+
+#: how the types that hold others are matched
+_MATCHES: Mapping[type[inspect.Type], Callable[..., Iterator[Mismatch]]] = {
+    inspect.UnionType: _match_union,
+    inspect.StructType: _match_struct,
+    inspect.DictType: _match_dict,
+    inspect.ListType: _match_list,
+    inspect.VarTupleType: _match_list,
+    inspect.SetType: _match_list,
+    inspect.FrozenSetType: _match_list,
+}
 
 
 def _scalar_fault(value: Any, expected: inspect.Type) -> str | None:

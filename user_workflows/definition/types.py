@@ -4,7 +4,7 @@ Known are the outputs that plugins declare, what `set` nodes and variables hold,
 else an expression reads is not claimed to be anything, and nothing is told of it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import inspect
@@ -93,14 +93,18 @@ class _Checker:
 
     def _ports(self, node: DrawnNode, given: Kinds, seen: Mapping[str, Kinds]) -> Ports:
         if node.disabled:
-            ports = node.ports()
-            return {ports[0]: given} if ports else {}
-        placed = self._placed(node)
-        late = [each for each in placed if _key(each) in ("result", "where")]
-        found = self._look(node, given, seen, [each for each in placed if each not in late])
-        items = elements_of(Rendered(node.own_config, found))
-        one: dict[str, Kinds] = {"item": items, "index": INT} if node.plugin_id in ("filter", "foreach") else {}
-        if node.plugin_id == "while":
+            return {node.ports[0]: given} if node.ports else {}
+        early: list[Placed] = []
+        late: list[Placed] = []
+        for each in self._placed(node):
+            (late if _key(each) in ("result", "where") else early).append(each)
+        found = self._look(node, given, seen, early)
+        rendered = Rendered(node.own_config, found)
+        items, one = None, {}
+        if node.plugin_id in ("filter", "foreach"):
+            items = elements_of(rendered)
+            one = {"item": items, "index": INT}
+        elif node.plugin_id == "while":
             one = {"index": INT}
         comes_to = None
         body = self._bodies.get(node)
@@ -108,13 +112,15 @@ class _Checker:
             self.check(body, items if node.plugin_id == "foreach" else None, {**seen, **one})
             comes_to = round_of(body, self._outputs)
         found |= self._look(node, given, {**seen, **one}, late)
-        return ports_of_node(node, given, Rendered(node.own_config, found), comes_to)
+        return ports_of_node(node, given, rendered, comes_to)
 
-    def _placed(self, node: DrawnNode) -> list[Placed]:
+    def _placed(self, node: DrawnNode) -> Sequence[Placed]:
         template = self._templates.get(node)
-        return [] if template is None or node.disabled else list(template.placed)
+        return () if template is None or node.disabled else template.placed
 
-    def _look(self, node: DrawnNode, given: Kinds, seen: Mapping[str, Kinds], placed: list[Placed]) -> dict[str, Kinds]:
+    def _look(
+        self, node: DrawnNode, given: Kinds, seen: Mapping[str, Kinds], placed: Sequence[Placed]
+    ) -> dict[str, Kinds]:
         """Tell what is wrong with expressions, and return what their strings come to."""
         found: dict[str, Kinds] = {}
         if not placed:
@@ -136,6 +142,8 @@ class _Checker:
         self._add(node, placed, _CODES[finding.reason], finding.message, finding.position)
 
     def _check_place(self, node: DrawnNode, placed: Placed, kinds: Kinds) -> None:
+        if kinds is None:
+            return
         path = placed.pointer.split("/")[1:]
         expected, what = _needed(node, path)
         if expected is not None and not takes(expected, kinds):

@@ -112,11 +112,10 @@ class Inference:
 
     def _path(self, node: Path, bound: Bound) -> Kinds:
         label = node.base.name if isinstance(node.base, Name) else ""
-        if ".".join((label, *(link.field for link in node.links if isinstance(link, Select)))) in TYPES_BY_NAME:
+        if ".".join([label, *[link.field for link in node.links if isinstance(link, Select)]]) in TYPES_BY_NAME:
             return TYPE
         kinds = self.kinds(node.base, bound)
-        is_optional = any(link.optional for link in node.links)
-        if not is_optional:
+        if True not in [link.optional for link in node.links]:
             return self._follow(node.links, kinds, label, bound)
         with self._bearing():
             return either((self._follow(node.links, kinds, label, bound), NULL))
