@@ -107,13 +107,16 @@ def _instead(kind: ControlNode) -> str:
 
 
 def _check_times(node: DrawnNode, faults: Faults) -> None:
+    _check_range(node, ("timeout",), node.raw.get("timeout"), faults)
     retry = node.raw.get("retry")
-    places: dict[tuple[str, ...], object] = {("timeout",): node.raw.get("timeout")}
     if isinstance(retry, dict):
-        places |= {("retry", key): retry.get(key) for key in ("initialInterval", "maxInterval")}
-    for path, text in places.items():
-        if fault := range_fault(text):
-            faults.add("node.invalid", (*node.path, *path), _sentence(path, fault), node_id=node.id)
+        for key in ("initialInterval", "maxInterval"):
+            _check_range(node, ("retry", key), retry.get(key), faults)
+
+
+def _check_range(node: DrawnNode, path: tuple[str, ...], text: object, faults: Faults) -> None:
+    if fault := range_fault(text):
+        faults.add("node.invalid", (*node.path, *path), _sentence(path, fault), node_id=node.id)
 
 
 def _add(node: DrawnNode, faults: Faults, code: str, path: Sequence[str | int], message: str) -> None:

@@ -68,9 +68,9 @@ def is_template(value: Any) -> bool:
 def has_template(value: Any) -> bool:
     """Return whether any string within `value` holds an expression."""
     if isinstance(value, dict):
-        return any(has_template(item) for item in value.values())
+        return any(map(has_template, value.values()))
     if isinstance(value, list):
-        return any(has_template(item) for item in value)
+        return any(map(has_template, value))
     return is_template(value)
 
 

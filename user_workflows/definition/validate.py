@@ -93,7 +93,7 @@ def _depth(raw: Any) -> int:
                 inside.extend(value.values())
             elif isinstance(value, list):
                 inside.extend(value)
-        level = [value for value in inside if isinstance(value, dict | list)]
+        level = [value for value in inside if isinstance(value, (dict, list))]
     return depth
 
 

@@ -21,8 +21,8 @@ class Chain:
         first = self.operators[0]
         if first.value in ("&&", "||"):
             return Logic(position=first.position, operator=first.value, operands=operands)
-        terms = (
+        terms = [
             Term(position=operator.position, operator=operator.value, operand=operand)
             for operator, operand in zip(self.operators, operands[1:], strict=True)
-        )
+        ]
         return Operation(position=first.position, first=operands[0], terms=tuple(terms))

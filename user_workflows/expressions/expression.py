@@ -92,7 +92,10 @@ def _compile(tree: Node) -> _Code:
 
 def check_source(source: str, start: int, end: int) -> None:
     """Raise SourceTooLong when ``source[start:end]`` is more than an expression may be."""
-    if end - start > MAX_SOURCE or len(source[start:end].encode("utf-8", "surrogatepass")) > MAX_SOURCE:
+    length = end - start
+    if 4 * length <= MAX_SOURCE:
+        return  # no character takes more bytes
+    if length > MAX_SOURCE or len(source[start:end].encode("utf-8", "surrogatepass")) > MAX_SOURCE:
         raise SourceTooLong(f"the expression is longer than {MAX_SOURCE // 1024} KiB", start)
 
 
