@@ -115,7 +115,8 @@ class Inference:
         if ".".join([label, *[link.field for link in node.links if isinstance(link, Select)]]) in TYPES_BY_NAME:
             return TYPE
         kinds = self.kinds(node.base, bound)
-        if True not in [link.optional for link in node.links]:
+        optional = [link for link in node.links if link.optional]
+        if not optional:
             return self._follow(node.links, kinds, label, bound)
         with self._bearing():
             return either((self._follow(node.links, kinds, label, bound), NULL))

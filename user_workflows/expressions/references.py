@@ -80,9 +80,9 @@ class Survey:
         else:
             self._walk(base, bound, depth + 1, optional)
         for link in node.links:
-            if isinstance(link, Select):
-                continue
             match link:
+                case Select():
+                    pass
                 case Index():
                     self._walk(link.key, bound, depth + 1, optional)
                 case Method():

@@ -120,9 +120,9 @@ class _Compilation:
             render = self._value(item, f"{pointer}/{_escape(key)}", depth + 1)
             if render is not None:
                 changing.append((key, render))
-        return (
-            partial(_render_members, value if isinstance(value, dict) else list(value), changing) if changing else None
-        )
+        if not changing:
+            return None
+        return partial(_render_members, value if isinstance(value, dict) else list(value), changing)
 
     def _string(self, text: str, pointer: str) -> _Render | None:
         try:
