@@ -101,22 +101,32 @@ class Outbox:
 
     Args:
         database: where the jobs are.
-        window: jobs of one queue that are published and wait. Enough to keep workers busy, and no more: what is
-            in the window is past all fairness.
+        window: jobs of one queue that are published and wait, at least. Enough to keep workers busy, and no more: what
+            is in the window is past all fairness.
         express: the same for the express lane of a queue, which only tenants with fewer jobs in flight take.
     """
 
     def __init__(self, database: Database, *, window: int, express: int = 0) -> None:
         self._database = database
-        self._window = window
+        self._least = self._window = window
         self._express = express
-        #: jobs that fill the window again: while the rest of it waits nobody starves, and a large batch costs less
-        self.batch = max(1, window // 2)
-        self._refill_at = window - self.batch
         self._statements = _Statements(database)
         self._last_served: dict[Queue, str] = {}
         #: whether there were limits when it last took something
         self.is_limited = False
+
+    @property
+    def batch(self) -> int:
+        """Jobs that fill the window again: while the rest of it waits nobody starves, and a large batch costs less."""
+        return max(1, self._window // 2)
+
+    @property
+    def _refill_at(self) -> int:
+        return self._window - self.batch
+
+    def keep_up(self, pace: int) -> None:
+        """Let a window hold as many jobs as begin while one is filled, where that is more than it holds at least."""
+        self._window = max(self._least, pace)
 
     async def outlook(self) -> Outlook:
         """Look, without writing, whether `take` has anything to do."""

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from internal_jobs.broker import JobsBroker
 from internal_jobs.metrics import PUBLISHED
 from internal_jobs.outbox import Outbox, Outlook
+from internal_jobs.pace import Pace
 
 T = TypeVar("T")
 
@@ -23,6 +24,9 @@ POLL = 1.0
 #: Seconds between two looks while somebody waits for room in a window: the shortest, and the longest, for other workers
 #: make room as well.
 CROWDED_PAUSE, CROWDED_POLL = 0.01, 0.03
+#: A window holds what this worker begins in so many seconds, but no more than so many jobs for that: beside jobs that
+#: take no time a tenth of a second passes until one half of a window follows the other.
+AHEAD, MOST_AHEAD = 0.2, 256
 #: Seconds between two tries to reach a database or a Redis that is away.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
 
@@ -38,6 +42,7 @@ class Relay:
         self._woken = asyncio.Event()
         self._is_crowded = False
         self._begun = 0
+        self._pace = Pace(AHEAD, most=MOST_AHEAD)
 
     def wake(self) -> None:
         """There may be something to publish, or room to publish it in."""
@@ -46,6 +51,7 @@ class Relay:
     def begun(self) -> None:
         """A job has begun. When enough have there is room in a window that was full; a look costs more than a start."""
         self._begun += 1
+        self._pace.note()
         if self._is_crowded and self._begun >= self._outbox.batch:
             self._woken.set()
 
@@ -104,6 +110,7 @@ class Relay:
 
     async def _look(self) -> Outlook:
         self._begun = 0
+        self._outbox.keep_up(self._pace.recent())
         outlook = await self._outbox.outlook()
         if not outlook.crowded:
             return outlook

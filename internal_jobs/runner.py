@@ -96,11 +96,14 @@ class Runner:
         Raises:
             SQLAlchemyError: the database is away; the sweeper will find the job waiting.
         """
-        with structlog.contextvars.bound_contextvars(tenant_id=ticket.tenant_id, job_id=ticket.job_id):
+        tokens = structlog.contextvars.bind_contextvars(tenant_id=ticket.tenant_id, job_id=ticket.job_id)
+        try:
             begun = await self._leases.begin(ticket, alone=alone)
             if isinstance(begun, Refusal):
                 return begun
             await self._run(ticket, begun, on_over)
+        finally:
+            structlog.contextvars.reset_contextvars(**tokens)
         return None
 
     async def _run(self, ticket: Ticket, begun: Begun, on_over: Callable[[], None]) -> None:

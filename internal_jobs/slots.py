@@ -4,7 +4,6 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-
 #: A commit takes as long as several groups of short jobs, and what ends meanwhile shares the next one.
 UNWRITTEN = 3
 

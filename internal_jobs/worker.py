@@ -52,7 +52,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     slots: dict[Queue, int] = field(default_factory=lambda: {"critical": 8, "default": 16, "bulk": 8})
     #: more slots for each queue, for tenants that hold hardly any: a flood of slow jobs leaves them free
     express: int = 4
-    #: jobs of one queue that wait in Redis, in the whole installation
+    #: jobs of one queue that wait in Redis, in the whole installation; more where they begin faster (`Relay`)
     window: int = 64
     #: seconds after which the jobs of a killed worker are taken over
     lease: float = 6.0

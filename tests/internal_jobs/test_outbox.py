@@ -56,6 +56,16 @@ async def test_every_tenant_is_served_when_there_are_more_than_places(jobs: Jobs
     assert set(served[:10]) == set(tenants)
 
 
+async def test_a_window_holds_more_while_jobs_begin_faster(jobs: Jobs, database: Database, tenant: str) -> None:
+    await jobs.enqueue_many(tenant, [JobRequest(type="crew.echo")] * 12)
+    outbox = Outbox(database, window=4)
+    assert len((await outbox.take()).publications) == 4
+    outbox.keep_up(10)
+    assert len((await outbox.take()).publications) == 6
+    outbox.keep_up(1)
+    assert (await outbox.take()).publications == []
+
+
 async def test_queues_have_windows_of_their_own(jobs: Jobs, database: Database, tenant: str) -> None:
     for _ in range(5):
         await jobs.enqueue(tenant, JobRequest(type="x", queue="bulk"))
