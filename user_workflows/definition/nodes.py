@@ -91,7 +91,7 @@ def _check_control(node: DrawnNode, kind: ControlNode, faults: Faults) -> None:
 def _check_idle_keys(node: DrawnNode, kind: ControlNode, faults: Faults) -> None:
     """Report what is drawn on a control node and would be passed over: it is meant for plugins."""
     for key, (expected, passive) in _FOR_PLUGINS.items():
-        if node.raw.get(key) in (None, passive) or any(match(node.raw[key], expected)):
+        if key not in node.raw or node.raw[key] in (None, passive) or any(match(node.raw[key], expected)):
             continue
         if key == "retry" and kind.takes_time:
             _add(node, faults, "node.notRetried", (key,), f"{kind.id} is not tried again as a whole; {_instead(kind)}")

@@ -87,14 +87,14 @@ def _path(place: str) -> Path:
 
 def _match(value: Any, expected: inspect.Type, path: Path, templates: bool) -> Iterator[Mismatch]:
     hint = ""
-    if isinstance(expected, inspect.Metadata):
+    if type(expected) is inspect.Metadata:
         schema = expected.extra_json_schema or {}
         if schema.get("format") == "expression" and isinstance(value, str) and not is_template(value):
             yield Mismatch("expressionRequired", path, 'must be an expression between braces, like "{{ … }}"')
             return
         hint = f" ({schema['description']})" if schema.get("description") else ""
         expected = expected.type
-    if templates and is_template(value):
+    if type(expected) is inspect.AnyType or (templates and is_template(value)):
         return
     inside = _MATCHES.get(type(expected))
     if inside is not None:
@@ -123,7 +123,6 @@ def _match_struct(value: Any, expected: inspect.StructType, path: Path, template
         yield Mismatch("invalid", path, f"must be an object, not {name_of(value)}")
         return
     fields = {field.encode_name: field for field in expected.fields}
-    known = (*fields, *([expected.tag_field] if expected.tag_field else []))
     for key, item in value.items():
         if key in fields:
             yield from _match(item, fields[key].type, (*path, key), templates)
@@ -131,6 +130,7 @@ def _match_struct(value: Any, expected: inspect.StructType, path: Path, template
             if item != expected.tag:
                 yield Mismatch("invalid", (*path, key), f"must be {expected.tag!r}")
         elif expected.forbid_unknown_fields:
+            known = (*fields, expected.tag_field) if expected.tag_field else tuple(fields)
             yield Mismatch("unknownKey", (*path, key), "is not a key here", known)
     for key, field in fields.items():
         if field.required and key not in value:
@@ -185,10 +185,10 @@ def _scalar_fault(value: Any, expected: inspect.Type) -> str | None:
     if not fits(value, expected):
         return f"must be {name(expected)}, not {name_of(value)}"
     match expected:
-        case inspect.LiteralType(values=values):
-            return None if value in values else f"must be one of {listed(values)}"
         case inspect.StrType():
             return _string_fault(value, expected)
+        case inspect.LiteralType(values=values):
+            return None if value in values else f"must be one of {listed(values)}"
         case inspect.IntType() | inspect.FloatType():
             return _number_fault(value, expected)
         case _:

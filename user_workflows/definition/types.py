@@ -111,7 +111,8 @@ class _Checker:
         if body is not None:
             self.check(body, items if node.plugin_id == "foreach" else None, {**seen, **one})
             comes_to = round_of(body, self._outputs)
-        found |= self._look(node, given, {**seen, **one}, late)
+        if late:
+            found |= self._look(node, given, {**seen, **one}, late)
         return ports_of_node(node, given, rendered, comes_to)
 
     def _placed(self, node: DrawnNode) -> Sequence[Placed]:

@@ -12,7 +12,7 @@ from user_workflows.expressions.lexer import Token, tokenize
 from user_workflows.expressions.lookup import find_faults
 from user_workflows.expressions.output import to_json
 from user_workflows.expressions.parser import Parser
-from user_workflows.expressions.references import ROOTS, Reference, Survey
+from user_workflows.expressions.references import Reference, Survey
 from user_workflows.expressions.syntax import Node
 
 
@@ -97,8 +97,3 @@ def check_source(source: str, start: int, end: int) -> None:
         return  # no character takes more bytes
     if length > MAX_SOURCE or len(source[start:end].encode("utf-8", "surrogatepass")) > MAX_SOURCE:
         raise SourceTooLong(f"the expression is longer than {MAX_SOURCE // 1024} KiB", start)
-
-
-def unknown_names(expression: Expression) -> tuple[Reference, ...]:
-    """Return the references whose root no definition has."""
-    return tuple([reference for reference in expression.references if reference.root not in ROOTS])

@@ -5,6 +5,7 @@ Operators are gathered into flat chains, so that only brackets nest.
 """
 
 from collections.abc import Container, Sequence
+from itertools import chain, repeat
 from typing import NoReturn
 
 from user_workflows.expressions.budget import MAX_CHAIN, MAX_DEPTH, MAX_NODES
@@ -57,8 +58,9 @@ class Parser:
     """
 
     def __init__(self, tokens: Sequence[Token], functions: Container[str]) -> None:
-        self._tokens = iter(tokens)
-        #: the one to look at next; an ``end`` is never passed
+        # After the end there are only more ends.
+        self._tokens = chain(tokens, repeat(tokens[-1]))
+        #: the one to look at next
         self._token = next(self._tokens)
         self._functions = functions
         self._depth = 0
@@ -267,8 +269,7 @@ class Parser:
 
     def _take(self) -> Token:
         token = self._token
-        if token.kind != "end":
-            self._token = next(self._tokens)
+        self._token = next(self._tokens)
         return token
 
     def _count(self) -> Token:
@@ -276,11 +277,13 @@ class Parser:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise TooManyNodes(f"the expression has more than {MAX_NODES:,} parts", self._token.position)
-        return self._take()
+        token = self._token
+        self._token = next(self._tokens)
+        return token
 
     def _accept(self, symbol: str) -> bool:
         if self._token.kind == symbol:
-            self._take()
+            self._token = next(self._tokens)
             return True
         return False
 

@@ -62,7 +62,8 @@ class Survey:
         if look is not None:
             look(self, node, bound, depth, optional)
         else:
-            self._all(node.children(), bound, depth, optional)
+            for child in node.children():
+                self._walk(child, bound, depth + 1, optional)
 
     def _all(self, nodes: Iterable[Node], bound: frozenset[str], depth: int, optional: bool) -> None:
         for node in nodes:

@@ -26,7 +26,7 @@ from user_workflows.expressions.errors import (
     TooDeep,
     TooManyExpressions,
 )
-from user_workflows.expressions.expression import Expression, check_source, unknown_names
+from user_workflows.expressions.expression import Expression, check_source
 from user_workflows.expressions.lexer import tokenize
 from user_workflows.expressions.references import ROOTS, Reference
 from user_workflows.expressions.text import render_text
@@ -160,7 +160,12 @@ class _Compilation:
             yield text[position:]
 
     def _check(self, expression: Expression, pointer: str) -> None:
-        for fault in (*expression.faults, *map(_unknown_name, unknown_names(expression))):
+        faults = list(expression.faults)
+        for reference in expression.references:
+            if reference.root not in ROOTS:
+                message = f"there is no {reference.root[:80]!r}; an expression begins with {', '.join(ROOTS)}"
+                faults.append(ExpressionSyntaxError(message, reference.position))
+        for fault in faults:
             fault.pointer = pointer
             self._faults.append((pointer, fault))
 
@@ -172,11 +177,6 @@ class _Compilation:
         if self._source > MAX_TEMPLATE_SOURCE:
             limit = MAX_TEMPLATE_SOURCE // 1024
             raise SourceTooLong(f"the expressions of the value are longer than {limit} KiB together", position)
-
-
-def _unknown_name(reference: Reference) -> ExpressionError:
-    message = f"there is no {reference.root[:80]!r}; an expression begins with {', '.join(ROOTS)}"
-    return ExpressionSyntaxError(message, reference.position)
 
 
 def _escape(key: Any) -> str:
@@ -192,9 +192,14 @@ def _render_whole(expression: Expression, pointer: str, scope: Mapping[str, Any]
 
 
 def _render_text(parts: list[str | Expression], pointer: str, scope: Mapping[str, Any], meter: Meter) -> str:
-    return "".join(
-        [part if isinstance(part, str) else render_text(_render_whole(part, pointer, scope, meter)) for part in parts]
-    )
+    pieces = []
+    try:
+        for part in parts:
+            pieces.append(part if isinstance(part, str) else render_text(part.evaluate(scope, meter)))
+    except ExpressionError as error:
+        error.pointer = pointer
+        raise
+    return "".join(pieces)
 
 
 def _render_members(
