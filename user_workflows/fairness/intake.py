@@ -42,7 +42,7 @@ LASTING = 0.5
 
 #: a process has no room while it uses so much of one processor, all that an interpreter can, or while the machine has
 #: less of all its processors left: others need them then, Temporal's server among them where it is embedded
-FULL, SPARE = 0.8, 0.1
+FULL, SPARE = 0.8, 0.2
 
 #: seconds over which that is measured
 _SAMPLE = 0.25
