@@ -1,13 +1,13 @@
 """Tells of what happened: a message, and for each endpoint that subscribed to it a delivery and its job."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import ColumnElement, Row, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.client import JobRequest, Jobs
@@ -25,13 +25,6 @@ SEND = "webhook.send"
 
 #: A dozen attempts within about three days, each up to a quarter earlier than the last figure says.
 PATIENCE = Retry(max_attempts=12, initial_interval="5s", backoff=5.0, max_interval="12h")
-
-
-_LISTENING = (
-    select(endpoints.c.tenant_id)
-    .where(endpoints.c.tenant_id.in_(bindparam("tenants", expanding=True)), endpoints.c.enabled)
-    .distinct()
-)
 
 
 class Sending(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -111,10 +104,6 @@ class Publisher:
                 for target in targets:
                     begun.append(await self._begin(connection, sealer, occurrence, target))
         return begun
-
-    async def listening(self, connection: AsyncConnection, tenant_ids: Collection[str]) -> Collection[str]:
-        """Return those of the tenants that have an endpoint which is told of anything."""
-        return set((await connection.execute(_LISTENING, {"tenants": [*tenant_ids]})).scalars())
 
     async def start(self, connection: AsyncConnection, tenant_id: str, delivery: Row[Any], url: str) -> str:
         """Make the job of a delivery, in the caller's transaction, and return its id."""
@@ -208,6 +197,11 @@ def cloud_event(occurrence: Occurrence) -> Mapping[str, Any]:
     if occurrence.subject is not None:
         event["subject"] = occurrence.subject
     return event | {"data": occurrence.data}
+
+
+def is_listening(tenant_id: str | ColumnElement[str]) -> ColumnElement[bool]:
+    """Return whether a tenant has an endpoint that is told of anything, as a part of a statement."""
+    return exists().where(endpoints.c.tenant_id == tenant_id, endpoints.c.enabled)
 
 
 def message_id(*about: str) -> str:

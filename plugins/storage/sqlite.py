@@ -1,7 +1,8 @@
 """SQLite: how its connections are prepared, and its driver with one visit to its thread for each statement.
 
 A driver's thread that is woken, and the event loop that it wakes, cost more than SQLite takes for a row. SQLAlchemy's
-own adapter goes there four times for a SELECT, three for anything else, and once to roll back what was never begun.
+own adapter goes there four times for a SELECT, three for anything else, once to begin a transaction, which here its
+first statement does, and once to roll back what was never begun.
 """
 
 from collections import deque
@@ -74,10 +75,14 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
     async def _visit(self, method: str, operation: Any, parameters: Any) -> None:
         driver: Any = self._connection
+        connection: Any = self._adapt_connection
+        begin = connection.take_begin()
 
         def work() -> tuple[tuple[Any, int, Any], list[Any]]:
             cursor = driver._conn.cursor()
             try:
+                if begin is not None:
+                    cursor.execute(begin)
                 getattr(cursor, method)(operation, parameters)
                 rows = cursor.fetchall() if cursor.description else []
                 return (cursor.description, cursor.rowcount, cursor.lastrowid), rows
@@ -90,15 +95,26 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
 
 class _Connection(AsyncAdapt_aiosqlite_connection):
-    __slots__ = ()
+    __slots__ = ("begin",)
 
     _cursor_cls = _Cursor
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        #: the statement that begins the transaction to come
+        self.begin: str | None = None
+
+    def take_begin(self) -> str | None:
+        begin, self.begin = self.begin, None
+        return begin
+
     def rollback(self) -> None:
+        self.begin = None
         if self._is_in_transaction():
             super().rollback()
 
     def commit(self) -> None:
+        self.begin = None
         if self._is_in_transaction():
             super().commit()
 
@@ -123,7 +139,8 @@ def _prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 def _begin(connection: Connection) -> None:
     # A writer takes the lock at once: upgrading a read lock later fails without waiting. `Database.read` takes none:
-    # each of its statements sees one state, and a transaction would cost two more visits to the driver's thread.
+    # each of its statements sees one state, and a transaction would cost another visit to the driver's thread.
     options = connection.get_execution_options()
     if not options.get("reads"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN DEFERRED")
+        driver: Any = connection.connection.dbapi_connection
+        driver.begin = "BEGIN IMMEDIATE" if options.get("writes") else "BEGIN DEFERRED"

@@ -23,19 +23,24 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, structs
-from sqlalchemy import ColumnElement, Row, String, Update, bindparam, case, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, String, Update, bindparam, case, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from plugins.storage.database import Database, now
 from user_workflows.admission.caps import Caps, month_of, read_caps
 from user_workflows.admission.queue import Place, find_place, let_in, lock
 from user_workflows.admission.sharing import active_among, holder_of, keep_slot
-from user_workflows.admission.standing import INSIDE
 from user_workflows.admission.tables import tenant_gates, workflow_gates
 from user_workflows.executions.tables import executions
 
 #: what has not begun, and Temporal knows nothing of
 UNBEGUN: ColumnElement[bool] = executions.c.admission.in_(("waiting", "delayed")) & executions.c.parked_at.is_(None)
+
+
+def leaving(closes: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
+    """Return what an UPDATE of executions says of the gate, where it closes them; `Gate.give_back` must follow."""
+    leaves = closes & (executions.c.admission != "ending")
+    return {name: case((leaves, None), else_=executions.c[name]) for name in ("admission", "parked_at")}
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
@@ -157,22 +162,20 @@ class Gate:
             acting: until when which steps of it may still act, if it was ended by force: so long it stays inside.
         """
         await keep_slot(connection, tenant_id, execution_id, acting, now())
-        closed = await connection.execute(_CLOSED, {"keys": [(tenant_id, execution_id)]})
-        return await self.let_out(connection, closed.all())
+        key = {"key_tenant": tenant_id, "key_id": execution_id}
+        closed = (await connection.execute(_CLOSED, key)).all()
+        await connection.execute(_LEAVE, key)
+        return await self.give_back(connection, closed)
 
-    async def let_out(self, connection: AsyncConnection, closed: "Collection[Row[*tuple[Any, ...]]]") -> bool:
-        """Do the same for those that ended by themselves, and whose rows the caller has locked.
+    async def give_back(self, connection: AsyncConnection, left: "Collection[Row[*tuple[Any, ...]]]") -> bool:
+        """Do the rest of it for those that ended by themselves: `leaving` was in the statement that closed them.
 
         Args:
             connection: as for `release`.
-            closed: `tenant_id`, `id` and `admission` of each.
+            left: `tenant_id` and `admission` of each, before it was closed.
         """
-        rows = [row for row in closed if row.admission not in (None, "ending")]
-        if not rows:
-            return False
-        await connection.execute(_LEAVE, {"keys": [(row.tenant_id, row.id) for row in rows]})
-        inside = Counter(row.tenant_id for row in rows if row.admission in INSIDE)
-        waiting = Counter(row.tenant_id for row in rows if row.admission == "waiting")
+        inside = Counter(row.tenant_id for row in left if row.admission in ("admitted", "held"))
+        waiting = Counter(row.tenant_id for row in left if row.admission == "waiting")
         is_stirred = False
         for tenant_id in sorted({*inside, *waiting}):
             is_stirred |= await self._give_back(connection, tenant_id, inside[tenant_id], waiting[tenant_id])
@@ -297,8 +300,13 @@ _EXPECTED = select(executions.c.id).where(
     executions.c.admission.in_(("delayed", "waiting", "admitted")),
     executions.c.parked_at.is_(None),
 )
-_KEYS = tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True))
-_CLOSED = select(executions.c.tenant_id, executions.c.id, executions.c.admission).where(
-    _KEYS, executions.c.closed_at.is_not(None)
+_CLOSED = select(executions.c.tenant_id, executions.c.admission).where(
+    executions.c.tenant_id == bindparam("key_tenant"),
+    executions.c.id == bindparam("key_id"),
+    executions.c.closed_at.is_not(None),
 )
-_LEAVE = update(executions).where(_KEYS).values(admission=None, parked_at=None)
+_LEAVE = (
+    update(executions)
+    .where(executions.c.tenant_id == bindparam("key_tenant"), executions.c.id == bindparam("key_id"))
+    .values(leaving(executions.c.closed_at.is_not(None)))
+)

@@ -1,12 +1,12 @@
 """Executions: started, read, listed, waited for and stopped."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from msgspec import Struct, structs
-from sqlalchemy import Select, bindparam, delete, select
+from sqlalchemy import delete, select
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
@@ -16,17 +16,17 @@ from plugins.vault.keys import Vault
 from user_workflows.admission.caps import Rate
 from user_workflows.admission.letters import Letters
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
-from user_workflows.errors import Conflict, NotFound
+from user_workflows.errors import Conflict
 from user_workflows.executions.beginnings import StartRequest
+from user_workflows.executions.reading import Reading
 from user_workflows.executions.rounds import Places, rounds_of
 from user_workflows.executions.starts import Starts
-from user_workflows.executions.tables import execution_tags, executions, steps
+from user_workflows.executions.tables import executions, steps
 from user_workflows.executions.views import (
     Execution,
     Page,
     StepPage,
     queued_execution,
-    read_execution,
     read_step,
     unreached_step,
 )
@@ -40,15 +40,6 @@ from user_workflows.records.writer import path_key
 from user_workflows.workflows.workflows import Workflows
 
 T = TypeVar("T")
-
-# Built once: for one row SQLAlchemy takes longer to build a statement than a database to carry it out.
-_BY_ID = select(executions).where(executions.c.tenant_id == bindparam("tenant_id"), executions.c.id == bindparam("id"))
-_TAGS = (
-    select(execution_tags.c.execution_id, execution_tags.c.tag)
-    .where(execution_tags.c.tenant_id == bindparam("tenant_id"))
-    .where(execution_tags.c.execution_id.in_(bindparam("ids", expanding=True)))
-    .order_by(execution_tags.c.tag)
-)
 
 
 class Launch(Struct, frozen=True, kw_only=True):
@@ -78,6 +69,7 @@ class Executions:
         self._database = database
         self._vault = vault
         self._workflows = workflows
+        self._reading = Reading(database, vault)
         self._temporal = temporal
         self._starts = starts
         self._waiting = Waiting(temporal, starts.reception.gate, Wakeups() if wakeups is None else wakeups)
@@ -119,8 +111,7 @@ class Executions:
         """Start executions as `start_many` does, and tell how the tenant stands with its starts per minute."""
         started = await self._starts.start_many(tenant_id, requests)
         known = [one.id for one in started if one.row is None or not one.is_inside]
-        query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.id.in_(known))
-        found = {execution.id: execution for execution in await self._fetch(tenant_id, query)} if known else {}
+        found = await self._reading.several(tenant_id, known)
         launched = [
             found[one.id]
             if one.row is None or not one.is_inside
@@ -135,11 +126,7 @@ class Executions:
         Raises:
             NotFound: none was started by that key.
         """
-        query = select(executions).where(executions.c.tenant_id == tenant_id, executions.c.start_key == key)
-        found = await self._fetch(tenant_id, query)
-        if not found:
-            raise NotFound("execution", key)
-        return found[0]
+        return await self._reading.started_by(tenant_id, key)
 
     async def get(self, tenant_id: str, execution_id: str) -> Execution:
         """Return an execution, repaired from Temporal where its record has fallen behind.
@@ -147,10 +134,10 @@ class Executions:
         Raises:
             NotFound: no such execution of this tenant.
         """
-        execution = await self._read(tenant_id, execution_id)
+        execution = await self._reading.one(tenant_id, execution_id)
         if not execution.is_closed and await self._reconciler.is_due(tenant_id, execution_id):
             await self._reconciler.repair(tenant_id, execution_id)
-            execution = await self._read(tenant_id, execution_id)
+            execution = await self._reading.one(tenant_id, execution_id)
         if execution.is_closed:
             return execution
         return structs.replace(execution, queue=await self._gate.place(tenant_id, execution_id))
@@ -163,11 +150,11 @@ class Executions:
         """
 
         async def closed() -> Execution | None:
-            execution = await self._read(tenant_id, execution_id)
+            execution = await self._reading.one(tenant_id, execution_id)
             return execution if execution.is_closed else None
 
         seen = await self.until(closed, tenant_id, execution_id, timeout=timeout, only_end=True)
-        return await self._read(tenant_id, execution_id) if seen is None else seen
+        return await self._reading.one(tenant_id, execution_id) if seen is None else seen
 
     async def until(
         self,
@@ -188,7 +175,7 @@ class Executions:
             return None
         if seen is not True:
             return seen
-        if (last := await look()) is None and not (await self._read(tenant_id, execution_id)).is_closed:
+        if (last := await look()) is None and not (await self._reading.one(tenant_id, execution_id)).is_closed:
             # It ended without its last step: terminated, or timed out by the server.
             await self._reconciler.repair(tenant_id, execution_id)
         return last
@@ -205,22 +192,15 @@ class Executions:
         cursor: str | None = None,
     ) -> Page:
         """Return executions, newest first."""
-        query = select(executions).where(executions.c.tenant_id == tenant_id)
-        if workflow_id is not None:
-            query = query.where(executions.c.workflow_id == workflow_id)
-        if status is not None:
-            query = query.where(executions.c.status == status)
-        if tag is not None:
-            tagged = select(execution_tags.c.execution_id).where(
-                execution_tags.c.tenant_id == tenant_id, execution_tags.c.tag == tag
-            )
-            query = query.where(executions.c.id.in_(tagged))
-        if started_after is not None:
-            query = query.where(executions.c.started_at > started_after)
-        if cursor is not None:
-            query = query.where(executions.c.id < cursor)
-        found = await self._fetch(tenant_id, query.order_by(executions.c.id.desc()).limit(limit + 1))
-        return Page(items=found[:limit], next_cursor=found[limit - 1].id if len(found) > limit else None)
+        return await self._reading.page(
+            tenant_id,
+            workflow_id=workflow_id,
+            status=status,
+            tag=tag,
+            started_after=started_after,
+            limit=limit,
+            cursor=cursor,
+        )
 
     async def steps(
         self,
@@ -370,7 +350,7 @@ class Executions:
                 return None
 
     async def open_handle(self, tenant_id: str, execution_id: str) -> "WorkflowHandle[Any, Any]":
-        execution = await self._read(tenant_id, execution_id)
+        execution = await self._reading.one(tenant_id, execution_id)
         if execution.is_closed:
             raise Conflict(f"execution {execution_id} is closed: it is {execution.status}")
         if execution.status in ("queued", "paused") and await self._gate.is_expected(tenant_id, execution_id):
@@ -379,26 +359,6 @@ class Executions:
 
     def _handle(self, tenant_id: str, execution_id: str) -> "WorkflowHandle[Any, Any]":
         return self._temporal.get_workflow_handle(workflow_id(tenant_id, execution_id))
-
-    async def _read(self, tenant_id: str, execution_id: str) -> Execution:
-        found = await self._fetch(tenant_id, _BY_ID, {"tenant_id": tenant_id, "id": execution_id})
-        if not found:
-            raise NotFound("execution", execution_id)
-        return found[0]
-
-    async def _fetch(
-        self, tenant_id: str, query: "Select[Any]", parameters: Mapping[str, Any] | None = None
-    ) -> tuple[Execution, ...]:
-        async with self._database.read(tenant_id) as connection:
-            rows = (await connection.execute(query, parameters)).all()
-            if not rows:
-                return ()
-            tagged = await connection.execute(_TAGS, {"tenant_id": tenant_id, "ids": [row.id for row in rows]})
-            tags: dict[str, tuple[str, ...]] = {}
-            for execution_id, tag in tagged:
-                tags[execution_id] = (*tags.get(execution_id, ()), tag)
-        sealer = await self._vault.sealer(tenant_id)
-        return tuple(read_execution(row, tags.get(row.id, ()), sealer) for row in rows)
 
 
 async def or_conflict(call: Any, execution_id: str) -> None:

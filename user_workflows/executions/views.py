@@ -12,7 +12,7 @@ from plugins.vault.cipher import Sealer
 from user_workflows.admission.queue import Place
 from user_workflows.executions.beginnings import input_place
 from user_workflows.executions.rounds import Path
-from user_workflows.executions.tables import OPEN_STATUSES, result_place
+from user_workflows.executions.tables import OPEN_STATUSES, executions, result_place
 from user_workflows.interpreter.messages import Compensation, ExecutionError, ExecutionStatus, StepError, StepStatus
 from user_workflows.records.writer import step_place
 
@@ -87,8 +87,18 @@ class Page(Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-def read_execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Execution:
-    """Return the execution of a row, opened."""
+#: what of a row is read for it, beside its tags
+SHOWN = (
+    *(executions.c.id, executions.c.workflow_id, executions.c.version, executions.c.origin_id, executions.c.status),
+    *(executions.c.trigger, executions.c.input_sealed, executions.c.result_sealed),
+    *(executions.c.created_at, executions.c.started_at, executions.c.closed_at),
+    *(executions.c.history_events, executions.c.billable_actions),
+    *(executions.c.stuck_reason, executions.c.stuck_since),
+)
+
+
+def read_execution(row: "Row[Any]", sealer: Sealer) -> Execution:
+    """Return the execution of a row of `SHOWN` and its `tags`, joined with commas; opened."""
     result: dict[str, Any] = {}
     if row.result_sealed is not None:
         result = sealer.open_json(row.result_sealed, result_place(row.id))
@@ -103,7 +113,7 @@ def read_execution(row: "Row[Any]", tags: tuple[str, ...], sealer: Sealer) -> Ex
         output=result.get("output"),
         error=None if error is None else msgspec.convert(error, ExecutionError),
         trigger=_shown(row.trigger),
-        tags=tags,
+        tags=() if row.tags is None else tuple(sorted(row.tags.split(","))),
         created_at=row.created_at,
         started_at=row.started_at,
         closed_at=row.closed_at,

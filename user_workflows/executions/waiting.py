@@ -14,8 +14,11 @@ from user_workflows.interpreter.messages import workflow_id
 from user_workflows.live.wakeups import Wakeups
 
 #: seconds after which Temporal is asked for the end, where committed records are heard of: most that are waited for
-#: have ended by then, and spare it a call
-HEAD_START = 0.05
+#: have ended by then, and spare it a call. Who is told nothing has been ended by force, or Redis has lost it.
+HEAD_START = 0.5
+
+#: seconds of the first pause between two looks at one that has not begun
+_FIRST_PAUSE = 0.05
 
 #: each pause between two looks is so much longer than the one before, up to so many seconds
 _GROWTH, _LONGEST_PAUSE = 1.1, 0.5
@@ -80,7 +83,7 @@ class Waiting:
     async def _is_over(self, tenant_id: str, execution_id: str, delay: float) -> bool:
         """Return true when Temporal has ended an execution or knows none, and false where it cannot be reached."""
         await asyncio.sleep(delay)
-        pause = HEAD_START
+        pause = _FIRST_PAUSE
         # What waits at the gate Temporal does not know, or knows only an earlier end of: it is asked afterwards.
         while await self._gate.is_expected(tenant_id, execution_id):
             await asyncio.sleep(pause)

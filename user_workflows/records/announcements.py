@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.promotion.record import PromotedEnd, settle_on
 from internal_jobs.webhooks.desk import Occurrence, Webhooks, message_id
+from internal_jobs.webhooks.publisher import is_listening
 from plugins.storage.database import now
 from plugins.vault.cipher import Sealer
 from user_workflows.executions.tables import executions
@@ -37,6 +38,8 @@ class Ending(Struct, frozen=True, kw_only=True):
     error: ExecutionError | None = None
     #: whether a job may have gone on as it
     may_be_a_job: bool = True
+    #: whether an endpoint may be told of it
+    may_be_heard: bool = True
 
 
 class Announcements:
@@ -52,10 +55,10 @@ class Announcements:
         """
         if promoted := [_end_of_job(ending) for ending in endings if ending.may_be_a_job]:
             await settle_on(connection, sealers, promoted)
-        listening = await self._publisher.listening(connection, {ending.tenant_id for ending in endings})
-        for tenant_id in sorted(listening):
+        heard = [ending for ending in endings if ending.may_be_heard]
+        for tenant_id in sorted({ending.tenant_id for ending in heard}):
             told = []
-            for ending in endings:
+            for ending in heard:
                 if ending.tenant_id == tenant_id:
                     row = await _find(connection, tenant_id, ending.execution_id)
                     told.append(_ended(ending, row))
@@ -63,7 +66,7 @@ class Announcements:
 
     async def tell_approval(self, connection: AsyncConnection, sealer: Sealer, call: OpenApproval) -> None:
         """Tell that an execution waits for an approval, in the transaction that makes its links."""
-        if not await self._publisher.listening(connection, {call.tenant_id}):
+        if not (await connection.execute(select(is_listening(call.tenant_id)))).scalar_one():
             return
         row = await _find(connection, call.tenant_id, call.execution_id)
         path = ".".join(map(str, call.path))

@@ -16,11 +16,12 @@ from sqlalchemy import Insert, Row, bindparam, func, select, tuple_
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from internal_jobs.webhooks.publisher import is_listening
 from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
 from plugins.vault.errors import KeysDestroyed
 from plugins.vault.keys import Vault
-from user_workflows.admission.gate import Gate
+from user_workflows.admission.gate import Gate, leaving
 from user_workflows.executions.tables import OPEN_STATUSES, executions, result_place, steps
 from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
 from user_workflows.metrics import RECORDS_DELAYED
@@ -197,8 +198,8 @@ class RecordWriter:
             if endings:
                 if self._announcements is not None:
                     await self._announcements.tell_ends(connection, sealers, endings)
-                leaving = [rows[ending.tenant_id, ending.execution_id] for ending in endings]
-                is_stirred = await self._gate.let_out(connection, leaving)
+                left = [rows[ending.tenant_id, ending.execution_id] for ending in endings]
+                is_stirred = await self._gate.give_back(connection, left)
         self._gate.stir(is_stirred)
         self._published(written)
 
@@ -212,6 +213,7 @@ def _ending(record: ExecutionRecord, at: datetime, row: "Row[*tuple[Any, ...]]")
         output=record.output,
         error=record.error,
         may_be_a_job=row.trigger["type"] == "job",
+        may_be_heard=row.is_heard,
     )
 
 
@@ -276,6 +278,7 @@ _FIND = (
     select(
         *(executions.c.tenant_id, executions.c.id, executions.c.seq),
         *(executions.c.closed_at, executions.c.admission, executions.c.trigger),
+        is_listening(executions.c.tenant_id).label("is_heard"),
     )
     .where(tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True)))
     .where(executions.c.status.in_((*OPEN_STATUSES, "terminated")))
@@ -300,6 +303,7 @@ _UPDATE_EXECUTION = (
         error_type=bindparam("error_type"),
         history_events=bindparam("history_events"),
         billable_actions=bindparam("billable_actions"),
+        **leaving(bindparam("closed_at", type_=executions.c.closed_at.type).is_not(None)),
     )
 )
 

@@ -53,7 +53,7 @@ async def test_a_statement_is_one_visit_to_the_drivers_thread(database: Database
     async with database.across.transaction() as connection:
         await connection.execute(update(tenants).values(name="Zenith"))
         assert (await connection.execute(select(tenants.c.name))).scalar_one() == "Zenith"
-    assert len(visits) == len(["begin", "update", "select", "commit"])
+    assert len(visits) == len(["begin and update", "select", "commit"])
 
 
 async def test_rows_counts_and_errors_are_the_drivers(database: Database) -> None:
