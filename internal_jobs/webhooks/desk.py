@@ -20,7 +20,7 @@ from internal_jobs.webhooks.model import (
     EventRequest,
     Occurrence,
 )
-from internal_jobs.webhooks.publisher import PATIENCE, Publisher, Sending, message_id
+from internal_jobs.webhooks.publisher import PATIENCE, Publisher, Sending, is_listening, message_id
 from internal_jobs.webhooks.sending import Sender, send_plugin
 from plugins.host.retry import Retry
 from plugins.sdk.plugin import Plugin
@@ -39,6 +39,7 @@ __all__ = [
     "Occurrence",
     "Sending",
     "Webhooks",
+    "is_listening",
     "message_id",
 ]
 

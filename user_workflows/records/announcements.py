@@ -14,8 +14,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from internal_jobs.promotion.record import PromotedEnd, settle_on
-from internal_jobs.webhooks.desk import Occurrence, Webhooks, message_id
-from internal_jobs.webhooks.publisher import is_listening
+from internal_jobs.webhooks.desk import Occurrence, Webhooks, is_listening, message_id
 from plugins.storage.database import now
 from plugins.vault.cipher import Sealer
 from user_workflows.executions.tables import executions

@@ -16,7 +16,7 @@ from sqlalchemy import Insert, Row, bindparam, func, select, tuple_
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from internal_jobs.webhooks.publisher import is_listening
+from internal_jobs.webhooks.desk import is_listening
 from plugins.storage.database import Database, now
 from plugins.vault.cipher import Sealer
 from plugins.vault.errors import KeysDestroyed
