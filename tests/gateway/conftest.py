@@ -7,11 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.app import create_app
 from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database
-from tests.gateway.application import Headers, MakeTenant, asking, new_tenant, settings_over
+from tests.gateway.application import Headers, MakeTenant, answering, new_tenant, settings_over
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ async def platform(settings: Settings) -> AsyncIterator[Platform]:
 @pytest.fixture
 async def client(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, without a key."""
-    async with asking(create_app(platform)) as client:
+    async with answering(platform) as client:
         yield client
 
 

@@ -15,7 +15,6 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 
 from gateway import shredding
-from gateway.app import create_app
 from gateway.compose import Platform, open_platform
 from gateway.installation import INSTALLATION
 from gateway.settings import Settings
@@ -28,7 +27,7 @@ from plugins.storage.tenants import tenants
 from plugins.vault.cipher import Sealer
 from plugins.vault.errors import KeysDestroyed, Unreadable
 from plugins.vault.keys import MasterKey, tenant_keys
-from tests.gateway.application import ADMIN, Headers, asking, new_tenant
+from tests.gateway.application import ADMIN, Headers, answering, new_tenant
 from tests.gateway.working import working
 from tests.servers import own_namespace
 from user_workflows.executions.closure import running_of
@@ -60,7 +59,7 @@ async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Pla
 
 @pytest.fixture
 async def api(engine: Platform) -> AsyncIterator[httpx.AsyncClient]:
-    async with asking(create_app(engine)) as client:
+    async with answering(engine) as client:
         yield client
 
 
@@ -247,7 +246,7 @@ async def test_it_goes_on_where_a_process_died(
 async def test_a_process_that_still_knows_its_key_refuses_once_its_data_keys_are_gone(
     settings: Settings, platform: Platform, client: httpx.AsyncClient, owner: Headers
 ) -> None:
-    async with open_platform(settings) as second, asking(create_app(second)) as other:
+    async with open_platform(settings) as second, answering(second) as other:
         tenant_id = (await other.get("/v1/me", headers=owner)).json()["tenantId"]
         assert (await client.delete(f"/v1/tenants/{tenant_id}", headers=ADMIN)).status_code == 202
         await platform.vault.destroy(tenant_id)

@@ -12,14 +12,13 @@ import pytest
 from msgspec import structs
 from sqlalchemy import select
 
-from gateway.app import create_app
 from gateway.auth.keys import api_keys, find_by_key
 from gateway.auth.pepper import Pepper
 from gateway.auth.permissions import PERMISSIONS, TenantRole
 from gateway.compose import Platform, open_platform
 from gateway.errors import SettingsError
 from gateway.settings import Settings
-from tests.gateway.application import ADMIN, Headers, MakeTenant, asking, new_tenant
+from tests.gateway.application import ADMIN, Headers, MakeTenant, answering, new_tenant
 
 
 async def test_a_new_key_works_at_once_and_is_shown_once(client: httpx.AsyncClient, platform: Platform) -> None:
@@ -152,7 +151,7 @@ async def test_a_rotated_key_and_its_successor_both_work_until_the_overlap_ends(
     await end(platform, old["id"])
     for key, status in ((old["key"], 401), (new["key"], 200)):
         assert await find_by_key(platform.database, key) is not None
-        async with asking(create_app(platform)) as another:
+        async with answering(platform) as another:
             answer = await another.get("/v1/me", headers={"Authorization": f"Bearer {key}"})
         assert answer.status_code == status
 
@@ -186,8 +185,8 @@ async def test_of_many_keys_of_one_name_made_and_rotated_at_once_two_are_valid(
     owner = await make_tenant()
     async with (
         open_platform(settings) as second,
-        asking(create_app(platform)) as one,
-        asking(create_app(second)) as two,
+        answering(platform) as one,
+        answering(second) as two,
     ):
         for number in range(3):
             body = {"name": f"ci{number}", "role": "viewer"}
@@ -253,7 +252,7 @@ async def test_a_pepper_hashes_new_keys_and_older_hashes_go_on_working(
     file.write_text("first-secret-of-more-than-32-characters\n")
     file.chmod(0o600)
     peppered = structs.replace(settings, key_pepper_file=file)
-    async with open_platform(peppered) as opened, asking(create_app(opened)) as client:
+    async with open_platform(peppered) as opened, answering(opened) as client:
         headers = {"Authorization": f"Bearer {old}"}
         made = (await client.post("/v1/api-keys", headers=headers, json={"name": "new", "role": "viewer"})).json()
         assert (await client.get("/v1/me", headers={"Authorization": f"Bearer {made['key']}"})).status_code == 200

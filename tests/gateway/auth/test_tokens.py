@@ -14,14 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import structs
 
-from gateway.app import create_app
 from gateway.auth import key_sets
 from gateway.auth.issuers import Issuer, parse_issuers
 from gateway.compose import open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
-from tests.gateway.application import Headers, asking
+from tests.gateway.application import Headers, answering
 from tests.plugins.target import Target, open_target
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -82,7 +81,7 @@ async def world(settings: Settings, database: Database, target: Target) -> Async
     target.answer(DISCOVERY, body={"issuer": target.url, "jwks_uri": f"{target.url}/keys"})
     target.answer("/keys", body={"keys": [jwk(KEY, "k1")]})
     trusting = structs.replace(settings, oidc_issuers=(issuer,), egress_allow=(f"127.0.0.1:{target.port}",))
-    async with open_platform(trusting) as platform, asking(create_app(platform)) as client:
+    async with open_platform(trusting) as platform, answering(platform) as client:
         yield World(target, client, acme.id, other.id)
 
 

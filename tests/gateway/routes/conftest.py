@@ -9,11 +9,10 @@ import httpx
 import pytest
 from msgspec import structs
 
-from gateway.app import create_app
 from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database, metadata
-from tests.gateway.application import asking, settings_over
+from tests.gateway.application import answering, settings_over
 from tests.gateway.working import working
 from tests.servers import own_namespace
 
@@ -31,7 +30,7 @@ async def installation(valkey_url: str, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 async def serving(installation: Settings) -> AsyncIterator[tuple[Platform, httpx.AsyncClient]]:
-    async with open_platform(installation) as platform, asking(create_app(platform)) as client:
+    async with open_platform(installation) as platform, answering(platform) as client:
         yield platform, client
 
 
@@ -61,5 +60,5 @@ async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Pla
 @pytest.fixture
 async def api(engine: Platform) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application whose executions really run."""
-    async with asking(create_app(engine)) as client:
+    async with answering(engine) as client:
         yield client

@@ -10,11 +10,10 @@ import httpx
 import pytest
 from msgspec import structs
 
-from gateway.app import create_app
 from gateway.compose import open_platform
 from gateway.settings import Settings
 from tests import servers
-from tests.gateway.application import Headers, asking, new_tenant
+from tests.gateway.application import Headers, answering, new_tenant
 from tests.gateway.routes.test_hooks import BODY, hook, signed
 from tests.gateway.working import working
 from user_workflows import worker
@@ -68,7 +67,7 @@ async def test_what_comes_while_temporal_is_down_is_taken_and_starts_when_it_is_
         reached = structs.replace(settings, temporal={"TEMPORAL_ADDRESS": server.address})
         async with (
             open_platform(reached, lazy=False) as platform,
-            asking(create_app(platform)) as api,
+            answering(platform) as api,
             working(platform),
         ):
             owner = await new_tenant(platform)

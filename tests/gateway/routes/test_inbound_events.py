@@ -12,11 +12,10 @@ from msgspec import structs
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
-from gateway.app import create_app
 from gateway.compose import open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database
-from tests.gateway.application import Headers, MakeTenant, asking
+from tests.gateway.application import Headers, MakeTenant, answering
 from tests.gateway.routes.test_events import activate, listening, send
 from tests.gateway.routes.test_events import event as cloud_event
 from tests.gateway.routes.test_executions import ended_execution
@@ -196,7 +195,7 @@ async def test_a_delivery_costs_two_reads_and_one_transaction_of_three_statement
 ) -> None:
     # Without a worker, whose own statements would be counted too.
     reached = structs.replace(settings, temporal=await own_namespace(temporal_address))
-    async with open_platform(reached) as platform, asking(create_app(platform)) as api:
+    async with open_platform(reached) as platform, answering(platform) as api:
         url = await hook(api, owner)
         await api.post(url, headers=signed(id="warm"), content=BODY)
         with statements(platform.database) as seen:

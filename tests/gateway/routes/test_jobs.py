@@ -6,10 +6,9 @@ from typing import Any
 
 import httpx
 
-from gateway.app import create_app
 from gateway.compose import open_platform
 from gateway.settings import Settings
-from tests.gateway.application import Headers, MakeTenant, asking
+from tests.gateway.application import Headers, MakeTenant, answering
 
 NESTED: dict[str, Any] = {"type": "job.enqueue", "payload": {"type": "job.enqueue"}}
 
@@ -91,7 +90,7 @@ async def test_jobs_are_accepted_while_redis_is_down(settings: Settings, make_te
         master_key_file=settings.master_key_file,
         temporal=settings.temporal,
     )
-    async with open_platform(alone) as platform, asking(create_app(platform)) as client:
+    async with open_platform(alone) as platform, answering(platform) as client:
         accepted = await client.post("/v1/jobs", headers=owner, json=NESTED)
         assert accepted.status_code == 202
         ready = await client.get("/health/ready")

@@ -8,12 +8,11 @@ import pytest
 from msgspec import Struct, structs
 from sqlalchemy.exc import OperationalError
 
-from gateway.app import create_app
 from gateway.audit.trail import Trail
 from gateway.compose import open_platform
 from gateway.settings import Settings
 from plugins.vault.oauth import authorizations
-from tests.gateway.application import Headers, asking, new_tenant
+from tests.gateway.application import Headers, answering, new_tenant
 from tests.oauth_provider import OAuthProvider, open_provider
 
 
@@ -46,7 +45,7 @@ class World(Struct):
 async def world(settings: Settings) -> AsyncIterator[World]:
     with open_provider() as provider:
         reaching = structs.replace(settings, egress_allow=(f"127.0.0.1:{provider.port}",))
-        async with open_platform(reaching) as platform, asking(create_app(platform)) as client:
+        async with open_platform(reaching) as platform, answering(platform) as client:
             yield World(provider, client, await new_tenant(platform), await new_tenant(platform))
 
 

@@ -13,7 +13,7 @@ from gateway.auth.permissions import PUBLIC, requires
 from gateway.compose import Platform, open_platform
 from gateway.errors import UndeclaredPermission
 from gateway.settings import Settings
-from tests.gateway.application import ADMIN, Headers, asking
+from tests.gateway.application import ADMIN, Headers, answering, asking
 
 
 def check(response: httpx.Response, status: int, kind: str) -> dict[str, object]:
@@ -121,7 +121,7 @@ async def test_a_database_that_is_away_is_unavailable_within_five_seconds(settin
     async with await asyncio.start_server(listen, "127.0.0.1", 0) as silence:
         port = silence.sockets[0].getsockname()[1] if listening else 1
         away = structs.replace(settings, database_url=f"postgresql://nobody@127.0.0.1:{port}/gateway")
-        async with open_platform(away) as platform, asking(create_app(platform)) as client:
+        async with open_platform(away) as platform, answering(platform) as client:
             async with asyncio.timeout(5):
                 refused = await client.get("/v1/me", headers=key)
             ready = await client.get("/health/ready")

@@ -11,12 +11,11 @@ from msgspec import Struct, structs
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import WorkflowSerializationContext
 
-from gateway.app import create_app
 from gateway.body import MAX_BODY
 from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.blobs import Blobs
-from tests.gateway.application import ADMIN, Headers, asking, new_tenant
+from tests.gateway.application import ADMIN, Headers, answering, new_tenant
 from user_workflows.codec import TenantCodec
 from user_workflows.payloads import MOST_SHOWN
 
@@ -53,7 +52,7 @@ class World(Struct):
 @pytest.fixture
 async def world(settings: Settings) -> AsyncIterator[World]:
     shown = structs.replace(settings, temporal_ui_origin=UI)
-    async with open_platform(shown) as platform, asking(create_app(platform)) as client:
+    async with open_platform(shown) as platform, answering(platform) as client:
         yield World(platform, client, await new_tenant(platform))
 
 
