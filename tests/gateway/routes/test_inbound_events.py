@@ -208,8 +208,7 @@ async def test_a_delivery_costs_two_reads_and_one_transaction_of_three_statement
     ] == [
         "SELECT FROM workflow_triggers",
         "SELECT FROM credentials",
-        "BEGIN IMMEDIATE",
-        # the gate of all starts
+        # the gate of all starts; SQLite's transaction begins with it
         "UPDATE tenant_gates",
         "INSERT INTO executions",
         "INSERT INTO inbound_events",
