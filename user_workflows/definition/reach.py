@@ -5,9 +5,10 @@ from typing import Any
 
 from user_workflows.definition.control_nodes import ControlNode
 from user_workflows.definition.drawing import DrawnEdge, DrawnGraph, DrawnNode
-from user_workflows.definition.faults import Faults
+from user_workflows.definition.faults import Faults, pointer
 from user_workflows.definition.shape import is_template
-from user_workflows.expressions import ExpressionError, Meter, TemplateError, compile_template
+from user_workflows.definition.templates import Templates
+from user_workflows.expressions import ExpressionError, Meter
 from user_workflows.plan.graph import Graph
 
 #: steps that all constant conditions of one definition may take together; what is beyond them counts as not known
@@ -17,22 +18,44 @@ _CONSTANT_STEPS = 100_000
 _Facts = Mapping[str, str]
 
 
-def check_reach(wired: Mapping[DrawnGraph, Graph], faults: Faults) -> None:
+def check_reach(wired: Mapping[DrawnGraph, Graph], templates: Templates, faults: Faults) -> None:
     """Warn of nodes that never run, of edges that never fire, and of loops that nothing inside them can end."""
-    meter = Meter(steps=_CONSTANT_STEPS)
+    conditions = _Conditions(templates)
     for drawn, graph in wired.items():
-        _Sweep(drawn, faults, meter).check(graph.sweep())
+        _Sweep(drawn, faults, conditions).check(graph.sweep())
         for node in drawn.nodes:
-            _check_rounds(node, faults)
+            _check_rounds(node, templates, faults)
+
+
+class _Conditions:
+    """What conditions come to that read nothing."""
+
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
+        self._meter = Meter(steps=_CONSTANT_STEPS)
+
+    def constant(self, node: DrawnNode, condition: Any, *path: str | int) -> bool | None:
+        """Return what a condition at a path within a config comes to; ``None``: it reads something, or is faulty."""
+        if not is_template(condition):
+            return None
+        placed = self._templates.placed(node, pointer(*path), condition)
+        if len(placed) != 1 or not placed[0].is_whole or placed[0].expression.references:
+            return None
+        self._meter.renew()
+        try:
+            value = placed[0].expression.evaluate({}, self._meter)
+        except ExpressionError:
+            return None
+        return value if isinstance(value, bool) else None
 
 
 class _Sweep:
     """One pass over a graph, sources first: what is known of a node when its turn comes is known of all before it."""
 
-    def __init__(self, drawn: DrawnGraph, faults: Faults, meter: Meter) -> None:
+    def __init__(self, drawn: DrawnGraph, faults: Faults, conditions: _Conditions) -> None:
         self._drawn = drawn
         self._faults = faults
-        self._meter = meter
+        self._conditions = conditions
         self._dead: set[str] = set()
         self._facts: dict[str, _Facts] = {}
         self._live: dict[str, frozenset[str] | None] = {}
@@ -45,7 +68,7 @@ class _Sweep:
         for id in order:
             node = self._drawn.by_id[id]
             edges = self._incoming.get(id, [])
-            self._live[id] = _live_ports(node, self._meter)
+            self._live[id] = _live_ports(node, self._conditions)
             for edge in edges:
                 self._warn_of_edge(edge)
             if edges:
@@ -128,7 +151,7 @@ def _leaves_once(node: DrawnNode) -> bool:
     return not (isinstance(node.kind, ControlNode) and node.kind.leaves_by_several(node.config))
 
 
-def _live_ports(node: DrawnNode, meter: Meter) -> frozenset[str] | None:
+def _live_ports(node: DrawnNode, conditions: _Conditions) -> frozenset[str] | None:
     """Return the ports that a node may leave by, as far as its config alone tells; ``None``: by any."""
     ports = node.ports
     if ports is None:
@@ -139,20 +162,20 @@ def _live_ports(node: DrawnNode, meter: Meter) -> frozenset[str] | None:
         return frozenset()
     match node.plugin_id:
         case "if":
-            holds = _constant(node.config.get("condition"), meter)
+            holds = conditions.constant(node, node.config.get("condition"), "condition")
             return None if holds is None else frozenset(ports) - {"false" if holds else "true"}
         case "switch":
-            return _live_cases(node, ports, meter)
+            return _live_cases(node, ports, conditions)
     return None
 
 
-def _live_cases(node: DrawnNode, ports: tuple[str, ...], meter: Meter) -> frozenset[str] | None:
+def _live_cases(node: DrawnNode, ports: tuple[str, ...], conditions: _Conditions) -> frozenset[str] | None:
     cases = node.config.get("cases")
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
         return None
     live = set(ports) - {str(case.get("port")) for case in cases}
-    for case in cases:
-        holds = _constant(case.get("when"), meter)
+    for index, case in enumerate(cases):
+        holds = conditions.constant(node, case.get("when"), "cases", index, "when")
         if holds is not False:
             live.add(str(case.get("port")))
         if holds is True:
@@ -162,28 +185,14 @@ def _live_cases(node: DrawnNode, ports: tuple[str, ...], meter: Meter) -> frozen
     return frozenset(live)
 
 
-def _constant(condition: Any, meter: Meter) -> bool | None:
-    """Return what a condition comes to that reads nothing; ``None``: it reads something, or is faulty."""
-    if not isinstance(condition, str):
-        return None
-    try:
-        template = compile_template(condition)
-        value = None if template.references else template.render({}, meter)
-    except (TemplateError, ExpressionError):
-        return None
-    return value if isinstance(value, bool) else None
-
-
-def _check_rounds(node: DrawnNode, faults: Faults) -> None:
+def _check_rounds(node: DrawnNode, templates: Templates, faults: Faults) -> None:
     """Warn of a `while` whose condition reads nothing that a round could change."""
     condition = node.config.get("condition")
     if node.plugin_id != "while" or node.disabled or not is_template(condition):
         return
-    try:
-        roots = {reference.root for reference in compile_template(condition).references}
-    except TemplateError:
-        return
-    if not roots & {"index", "last", "item"}:
+    placed = templates.placed(node, "/condition", condition)
+    roots = {reference.root for each in placed for reference in each.expression.references}
+    if placed and not roots & {"index", "last", "item"}:
         message = (
             f"the condition of {node.id} reads neither index nor last, so no round can change it: the loop does "
             "nothing, or goes on until maxIterations stops it"

@@ -1,6 +1,6 @@
 """What may be wrong with the expressions of a definition: how they are written and what they read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -9,7 +9,8 @@ from user_workflows.definition.catalogue import ERROR_PORT
 from user_workflows.definition.drawing import Drawing, DrawnGraph, DrawnNode
 from user_workflows.definition.faults import Faults, Severity, pointer
 from user_workflows.definition.shape import is_template
-from user_workflows.expressions import Reference, Template, TemplateError, compile_template
+from user_workflows.definition.templates import Templates
+from user_workflows.expressions import Reference, Template, compile_template
 from user_workflows.plan.graph import Graph
 
 #: what expressions read after ``execution.``
@@ -23,29 +24,28 @@ _LOOP_NAMES = {
 }
 
 
-def check_references(
-    drawing: Drawing, wired: Mapping[DrawnGraph, Graph], faults: Faults
-) -> Mapping[DrawnNode, Template]:
-    """Report faulty expressions and references, and return the compiled configs of the nodes that have none."""
-    checker = _Checker(drawing, wired, faults)
+def check_references(drawing: Drawing, wired: Mapping[DrawnGraph, Graph], templates: Templates, faults: Faults) -> None:
+    """Report faulty expressions and references."""
+    checker = _Checker(drawing, wired, templates, faults)
     for graph in drawing.graphs:
         for node in graph.nodes:
             checker.check(node, graph)
             if node.compensation is not None:
                 checker.check(node.compensation, graph)
-    return checker.templates
 
 
 class _Checker:
     """What every check of one definition's expressions needs to know."""
 
-    def __init__(self, drawing: Drawing, wired: Mapping[DrawnGraph, Graph], faults: Faults) -> None:
+    def __init__(
+        self, drawing: Drawing, wired: Mapping[DrawnGraph, Graph], templates: Templates, faults: Faults
+    ) -> None:
         self._drawing = drawing
         self._wired = wired
         self._upstream = {drawn: graph.ancestor_masks() for drawn, graph in wired.items()}
         self._bodies = {drawn.loop: drawn for drawn in drawing.graphs if drawn.loop is not None}
+        self._templates = templates
         self._faults = faults
-        self.templates: dict[DrawnNode, Template] = {}
 
     def check(self, node: DrawnNode, drawn: DrawnGraph) -> None:
         references = self._compile(node)
@@ -54,16 +54,14 @@ class _Checker:
             for code, message in self._faults_of(node, drawn, place.split("/")[1], root, read):
                 self._add(node, code, place, message)
 
-    def _compile(self, node: DrawnNode) -> list[Reference]:
+    def _compile(self, node: DrawnNode) -> Sequence[Reference]:
         """Report what cannot be compiled and return what the rest reads."""
-        try:
-            template = self.templates[node] = compile_template(node.own_config)
-        except TemplateError as error:
-            for place, fault in error.faults:
-                self._add(node, fault.type, place, str(fault))
-            faulty = {place for place, _ in error.faults}
-        else:
-            return list(template.references)
+        template = self._templates.of(node)
+        if isinstance(template, Template):
+            return template.references
+        for place, fault in template.faults:
+            self._add(node, fault.type, place, str(fault))
+        faulty = {place for place, _ in template.faults}
         good = [(place, text) for place, text in _templates(node.own_config) if place not in faulty]
         return [
             structs.replace(found, pointer=place) for place, text in good for found in compile_template(text).references

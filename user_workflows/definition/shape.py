@@ -7,7 +7,7 @@ expression stand for a value that is not known yet, and match anything.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import msgspec
 from msgspec import inspect
@@ -61,7 +61,7 @@ def match(value: Any, expected: Any, *, templates: bool = False) -> list[Mismatc
     return [mismatch for mismatch in found if mismatch.reason == "expressionRequired"]
 
 
-def is_template(value: Any) -> bool:
+def is_template(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and "{{" in value
 
 

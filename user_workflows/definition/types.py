@@ -16,6 +16,7 @@ from user_workflows.definition.drawing import Drawing, DrawnEdge, DrawnGraph, Dr
 from user_workflows.definition.faults import Faults, pointer
 from user_workflows.definition.outputs import Ports, Rendered, elements_of, input_of, ports_of_node, round_of
 from user_workflows.definition.shape import type_info
+from user_workflows.definition.templates import Templates
 from user_workflows.definition.trigger_kinds import trigger_kinds
 from user_workflows.expressions import Finding, Inference, Placed, Template
 from user_workflows.expressions.kinds import BOOL, INT, STRING, Kind, Kinds, describe, kinds_of
@@ -41,15 +42,13 @@ _NEEDED: Mapping[tuple[str, str], tuple[inspect.Type, str]] = {
 }
 
 
-def check_types(
-    drawing: Drawing, wired: Mapping[DrawnGraph, Graph], templates: Mapping[DrawnNode, Template], faults: Faults
-) -> None:
+def check_types(drawing: Drawing, wired: Mapping[DrawnGraph, Graph], templates: Templates, faults: Faults) -> None:
     """Walk the definition as an execution would, with kinds in place of values.
 
     Args:
         drawing: the definition.
         wired: its graphs.
-        templates: the compiled configs of nodes; those with faults of their own are left out.
+        templates: the configs of nodes; of those with faults of their own nothing is told.
         faults: takes what is found.
     """
     _Checker(drawing, wired, templates, faults).check(drawing.graphs[0], trigger_kinds(drawing), {})
@@ -60,7 +59,7 @@ class _Checker:
         self,
         drawing: Drawing,
         wired: Mapping[DrawnGraph, Graph],
-        templates: Mapping[DrawnNode, Template],
+        templates: Templates,
         faults: Faults,
     ) -> None:
         self._wired = wired
@@ -116,8 +115,8 @@ class _Checker:
         return ports_of_node(node, given, rendered, comes_to)
 
     def _placed(self, node: DrawnNode) -> Sequence[Placed]:
-        template = self._templates.get(node)
-        return () if template is None or node.disabled else template.placed
+        template = self._templates.of(node)
+        return template.placed if isinstance(template, Template) and not node.disabled else ()
 
     def _look(
         self, node: DrawnNode, given: Kinds, seen: Mapping[str, Kinds], placed: Sequence[Placed]

@@ -18,6 +18,7 @@ from user_workflows.definition.nodes import check_nodes
 from user_workflows.definition.reach import check_reach
 from user_workflows.definition.references import check_references
 from user_workflows.definition.shape import match
+from user_workflows.definition.templates import Templates
 from user_workflows.definition.triggers import check_triggers
 from user_workflows.definition.types import check_types
 
@@ -56,8 +57,9 @@ def validate(raw: Any, *, plugins: Registry, workflow_id: str | None = None) -> 
         check_graphs(drawing, faults)
         check_nodes(drawing, catalogue, faults)
         wired = {graph: check_edges(graph, drawing, faults) for graph in drawing.graphs}
-        check_reach(wired, faults)
-        templates = check_references(drawing, wired, faults)
+        templates = Templates()
+        check_reach(wired, templates, faults)
+        check_references(drawing, wired, templates, faults)
         check_types(drawing, wired, templates, faults)
         check_triggers(drawing, faults)
         if workflow_id is not None:
