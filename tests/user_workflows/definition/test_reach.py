@@ -100,6 +100,13 @@ def test_other_faults_and_cycles_hide_nothing() -> None:
     assert {("graph.cycle", "a"), ("plugin.unknown", "x"), ("node.neverRuns", "j"), ("node.neverRuns", "k")} <= found
 
 
+def test_a_condition_is_known_though_another_of_its_node_is_faulty() -> None:
+    half = node("s", "switch", cases=[{"port": "x", "when": "{{ false }}"}, {"port": "y", "when": "{{ nope.y }}"}])
+    raw = drawn(half, node("a"), node("b"), edges=[("s", "x", "a"), ("s", "y", "b")])
+    found = {(fault.code, fault.pointer) for fault in validate(raw, plugins=REGISTRY).faults}
+    assert ("edge.neverFires", "/edges/0/sourceHandle") in found, found
+
+
 def test_a_case_whose_port_is_no_name_is_a_fault_of_its_own() -> None:
     damaged = node("s", "switch", cases=[{"port": [], "when": "{{ true }}"}, {"port": "y", "when": "{{ false }}"}])
     raw = drawn(damaged, node("a"), edges=[("s", "y", "a")])
