@@ -1,8 +1,8 @@
 """The application under test: asked over ASGI in the test's own event loop, so that requests can be concurrent."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,24 @@ async def asking(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
 _idle: list[Litestar] = []
 
 
-@asynccontextmanager
-async def answering(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application over a platform that its owner keeps open.
+@contextmanager
+def application(platform: Platform) -> Iterator[Litestar]:
+    """The application over a platform that its owner keeps open; it is not to be started, nor stopped.
 
     Applications are used again: to make one takes longer than most of what is asked of it.
     """
     app = _idle.pop() if _idle else create_app(platform)
     install(app, platform)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
-        yield client
+    yield app
     _idle.append(app)
+
+
+@asynccontextmanager
+async def answering(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of that application."""
+    with application(platform) as app:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+            yield client
 
 
 async def new_tenant(platform: Platform, role: TenantRole = "owner", **options: Any) -> Headers:

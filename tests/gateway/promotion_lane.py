@@ -11,7 +11,6 @@ import httpx
 import uvicorn
 from msgspec import Struct, structs
 
-from gateway.app import create_app
 from gateway.auth.keys import create_key
 from gateway.compose import Platform, open_platform
 from gateway.handover import ApiHandover
@@ -24,6 +23,7 @@ from internal_jobs.worker import WorkerOptions, run_worker
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.storage.tenants import create_tenant
+from tests.gateway.application import application
 from tests.gateway.working import working
 from tests.plugins.target import Target
 
@@ -111,7 +111,8 @@ async def open_lane(settings: Settings, target: Target) -> AsyncIterator[Promoti
         async with platform.database.across.transaction() as connection:
             tenant = await create_tenant(connection, "Acme")
             made = await create_key(connection, tenant.id, name="test", role="owner")
-        config = uvicorn.Config(create_app(platform), host="127.0.0.1", port=port, log_config=None, lifespan="on")
+        app = stack.enter_context(application(platform))
+        config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         serving = asyncio.create_task(server.serve())
