@@ -42,7 +42,6 @@ class _Checker:
     ) -> None:
         self._drawing = drawing
         self._wired = wired
-        self._upstream = {drawn: graph.ancestor_masks() for drawn, graph in wired.items()}
         self._bodies = {drawn.loop: drawn for drawn in drawing.graphs if drawn.loop is not None}
         self._templates = templates
         self._faults = faults
@@ -126,7 +125,7 @@ class _Checker:
             return True  # its missing id is the fault
         if reader is source.compensation:
             return True  # it runs after what it undoes
-        return bool(self._upstream[drawn][reader.id] >> self._wired[drawn].place(source.id) & 1)
+        return self._wired[drawn].leads_to(source.id, reader.id)
 
     def _no_port(self, source: DrawnNode, port: str, readable: tuple[str, ...]) -> str:
         if port == ERROR_PORT:

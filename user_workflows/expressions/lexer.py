@@ -19,11 +19,13 @@ class Token(Struct, frozen=True, gc=False):
     position: int
 
 
-# Possessive quantifiers: no input makes these backtrack.
+# Possessive quantifiers: no input makes these backtrack. Symbols are tried first, being most; a point before a digit is
+# that of a number.
 _SPACE = re.compile(r"(?: [ \t\r\n\f]++ | //[^\n]*+ )*+", re.VERBOSE)
 _TOKEN = re.compile(
     rf"""{_SPACE.pattern} (?:
-      (?P<raw> [rR](?: \"\"\".*?\"\"\" | \'\'\'.*?\'\'\' | \"[^\"\r\n]*+\" | \'[^\'\r\n]*+\' ) )
+      (?P<symbol> \?\.(?![0-9]) | && | \|\| | <= | >= | == | != | \.(?![0-9]) | [-+*/%<>!?:,()\[\]{{}}] )
+    | (?P<raw> [rR](?: \"\"\".*?\"\"\" | \'\'\'.*?\'\'\' | \"[^\"\r\n]*+\" | \'[^\'\r\n]*+\' ) )
     | (?P<double> [0-9]*+\.[0-9]++(?:[eE][+-]?[0-9]++)?+ | [0-9]++[eE][+-]?[0-9]++ )
     | (?P<hex> 0[xX][0-9a-fA-F]++ )
     | (?P<int> [0-9]++ )
@@ -33,7 +35,6 @@ _TOKEN = re.compile(
     | (?P<bytes> [rR]?[bB][rR]? (?=[\"\']) )
     | (?P<name> [A-Za-z_][A-Za-z0-9_]*+ )
     | (?P<quoted> ` [A-Za-z0-9_.\-/\ ]++ ` )
-    | (?P<symbol> \?\.(?![0-9]) | && | \|\| | <= | >= | == | != | [-+*/%<>!?:.,()\[\]{{}}] )
     | (?P<end> \Z )
     )""",
     re.VERBOSE | re.DOTALL,

@@ -79,8 +79,13 @@ class Graph:
         groups = [group for group in self._groups if len(group) > 1]
         return sorted((self._walk(group) for group in groups), key=lambda walk: self._place[walk[0]])
 
-    def ancestor_masks(self) -> dict[str, int]:
-        """Return for each node a bit set of its ancestors; a node's bit is its place in the order of drawing."""
+    def leads_to(self, source: str, target: str) -> bool:
+        """Return whether there is a way from one node to another; from one to itself there is on a cycle alone."""
+        return bool(self._ancestors[target] >> self._place[source] & 1)
+
+    @cached_property
+    def _ancestors(self) -> dict[str, int]:
+        """For each node a bit set of its ancestors; a node's bit is its place in the order of drawing."""
         masks: dict[str, int] = {}
         for group in self._groups:
             inside = sum(1 << self._place[node] for node in group) if len(group) > 1 else 0
@@ -91,9 +96,6 @@ class Graph:
                     before |= masks.get(parent, 0) | 1 << self._place[parent]
             masks.update(dict.fromkeys(group, before))
         return masks
-
-    def place(self, node: str) -> int:
-        return self._place[node]
 
     def depths(self, waits: Mapping[str, int]) -> dict[str, int]:
         """Return for each node the most waits on any path to it and through it.
