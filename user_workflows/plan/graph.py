@@ -1,6 +1,5 @@
 """The graph of a definition: order, ancestors and cycles. Every answer follows the order of drawing."""
 
-import heapq
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
@@ -17,36 +16,19 @@ class Graph:
 
     def __init__(self, nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> None:
         self._place = {node: place for place, node in enumerate(nodes)}
-        self._parents: dict[str, list[str]] = {node: [] for node in self._place}
-        self._children: dict[str, list[str]] = {node: [] for node in self._place}
-        for source, target in dict.fromkeys(edges):
-            if source != target:
-                self._parents[target].append(source)
-                self._children[source].append(target)
+        self._drawn: nx.DiGraph[str] = nx.DiGraph()
+        self._drawn.add_nodes_from(self._place)
+        self._drawn.add_edges_from((source, target) for source, target in edges if source != target)
 
     @cached_property
     def _groups(self) -> list[list[str]]:
         """The nodes in topological order, each alone, or with those that it lies on cycles with in the order drawn."""
-        waits_for = {node: len(parents) for node, parents in self._parents.items()}
-        order = [node for node, count in waits_for.items() if not count]
-        for node in order:  # grows meanwhile, by those that wait for nothing more
-            for child in self._children[node]:
-                waits_for[child] -= 1
-                if not waits_for[child]:
-                    order.append(child)
-        if len(order) == len(self._place):
-            return [[node] for node in order]
-        condensed = nx.condensation(self._drawn)
-        groups = (condensed.nodes[group]["members"] for group in nx.topological_sort(condensed))
-        return [sorted(members, key=self._place.__getitem__) for members in groups]
-
-    @cached_property
-    def _drawn(self) -> "nx.DiGraph[str]":
-        """The graph for what networkx knows about cycles."""
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from(self._place)
-        graph.add_edges_from((node, child) for node, children in self._children.items() for child in children)
-        return graph
+        try:
+            return [[node] for node in nx.topological_sort(self._drawn)]
+        except nx.NetworkXUnfeasible:
+            condensed = nx.condensation(self._drawn)
+            groups = (condensed.nodes[group]["members"] for group in nx.topological_sort(condensed))
+            return [sorted(members, key=self._place.__getitem__) for members in groups]
 
     def order(self) -> list[str]:
         """Return the nodes in topological order, earlier drawn first.
@@ -54,21 +36,10 @@ class Graph:
         Raises:
             ValueError: the graph holds a cycle.
         """
-        nodes = list(self._place)
-        waits_for = [len(parents) for parents in self._parents.values()]
-        ready = [place for place, count in enumerate(waits_for) if not count]  # sorted, and so a heap
-        order: list[str] = []
-        while ready:
-            node = nodes[heapq.heappop(ready)]
-            order.append(node)
-            for child in self._children[node]:
-                place = self._place[child]
-                waits_for[place] -= 1
-                if not waits_for[place]:
-                    heapq.heappush(ready, place)
-        if len(order) < len(nodes):
-            raise ValueError("a graph with a cycle has no order")
-        return order
+        try:
+            return list(nx.lexicographical_topological_sort(self._drawn, key=self._place.__getitem__))
+        except nx.NetworkXUnfeasible as error:
+            raise ValueError("a graph with a cycle has no order") from error
 
     def sweep(self) -> list[str]:
         """Return the nodes in topological order, those that lie on cycles together in the order drawn."""
@@ -91,24 +62,21 @@ class Graph:
             inside = sum(1 << self._place[node] for node in group) if len(group) > 1 else 0
             before = inside
             for node in group:
-                for parent in self._parents[node]:
+                for parent in self._drawn.predecessors(node):
                     # One of the same group has no mask yet.
                     before |= masks.get(parent, 0) | 1 << self._place[parent]
             masks.update(dict.fromkeys(group, before))
         return masks
 
     def depths(self, waits: Mapping[str, int]) -> dict[str, int]:
-        """Return for each node the most waits on any path to it and through it.
+        """Return for each node the most waits on any path to it and through it, of a graph without cycles.
 
         Args:
             waits: how many a node brings, those that bring any.
-
-        Raises:
-            ValueError: the graph holds a cycle.
         """
         depth: dict[str, int] = {}
-        for node in self.order():
-            before = max((depth[parent] for parent in self._parents[node]), default=0)
+        for node in self.sweep():
+            before = max((depth[parent] for parent in self._drawn.predecessors(node)), default=0)
             depth[node] = before + waits.get(node, 0)
         return depth
 
@@ -116,7 +84,7 @@ class Graph:
         first = group[0]
         # A path from a node back to itself never leaves its group, so the whole graph may be searched.
         parents = dict(nx.bfs_predecessors(self._drawn, first))
-        node = next(node for node in parents if first in self._children[node])
+        node = next(node for node in parents if self._drawn.has_edge(node, first))
         walk = []
         while node != first:
             walk.append(node)
