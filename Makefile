@@ -22,8 +22,9 @@ help: ## list these commands
 run: $(VENV)/.runtime ## start everything on this machine and run the example once
 	$(BIN)/gateway up --demo $(ARGS)
 
+# Three on two cores: tests wait for servers, and for time to pass, nearly as long as they compute.
 test: $(VENV)/.dev ## run every test, on real servers
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 slow: $(VENV)/.dev ## run the tests that take many minutes; CI runs a short form of each
 	$(BIN)/python -m pytest -m slow -s $(ARGS)
