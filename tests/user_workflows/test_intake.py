@@ -50,6 +50,25 @@ class Desk:
         await asyncio.sleep(0)
 
 
+class Clock:
+    """Stands still until it is put forward; processor time passes as ever."""
+
+    process_time = staticmethod(time.process_time)
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(intake, "time", clock)
+    return clock
+
+
 def _context(**known: Any) -> Any:
     return SimpleNamespace(**known)
 
@@ -74,7 +93,8 @@ async def test_a_task_that_ends_lets_the_next_be_asked_for_at_once(monkeypatch: 
     desk = Desk()
     first, _ = await desk.take(2)
     waiting = asyncio.create_task(desk.wait())
-    await asyncio.sleep(0.01)
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert not waiting.done()
     await desk.end(first)
     await asyncio.wait_for(waiting, 5)
@@ -89,12 +109,11 @@ async def test_a_poll_to_which_no_task_came_gives_its_place_back() -> None:
     assert await desk.poll() is not None
 
 
-async def test_what_lasts_waits_for_something_else_and_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "LASTING", 0.05)
+async def test_what_lasts_waits_for_something_else_and_keeps_nobody_out(clock: Clock) -> None:
     desk = Desk(most=3)
     assert len(await desk.take(2)) == 2
     assert not await desk.take()
-    await asyncio.sleep(0.06)
+    clock.now += intake.LASTING + 0.01
     assert len(await desk.take(10)) == 1, "as many as may be held at all"
 
 
@@ -124,18 +143,19 @@ async def test_a_process_that_uses_a_whole_processor_has_no_room() -> None:
     assert not processor.room()
 
 
-async def test_a_process_at_rest_has_room_where_processors_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "_SAMPLE", 0.02)
+async def test_a_process_at_rest_has_room_where_processors_are_left(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     processor = Processor()
     # Whatever else runs on this machine.
-    monkeypatch.setattr(intake, "SPARE", 2.0)
-    await asyncio.sleep(0.03)
+    monkeypatch.setattr(intake, "SPARE", 200.0)
+    clock.now += 1
     assert not processor.room()
     monkeypatch.setattr(intake, "SPARE", -1.0)
-    await asyncio.sleep(0.03)
-    first = processor.room()
-    await asyncio.sleep(0.03)
-    assert 0.03 <= first < processor.room(), "it counts how long"
+    clock.now += 1
+    assert processor.room() == 1
+    clock.now += 2
+    assert processor.room() == 3, "it counts how long"
 
 
 class Full(Processor):
@@ -143,7 +163,7 @@ class Full(Processor):
         return 0.0
 
 
-async def test_a_tenant_that_is_alone_contends_with_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tenant_that_is_alone_contends_with_nobody(clock: Clock) -> None:
     contention = Contention(Full())
     assert contention.ease() == 1
     contention.note("a")
@@ -151,8 +171,7 @@ async def test_a_tenant_that_is_alone_contends_with_nobody(monkeypatch: pytest.M
     assert contention.ease() == 1
     contention.note("b")
     assert contention.ease() == 0
-    monkeypatch.setattr(intake, "MEMORY", 0.02)
-    await asyncio.sleep(0.03)
+    clock.now += intake.MEMORY + 0.01
     for _ in range(2):
         contention.note("b")
     assert contention.ease() == 1, "the other has had nothing to do for long"
