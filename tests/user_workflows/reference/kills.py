@@ -34,8 +34,8 @@ from user_workflows.executions.views import Execution
 #: of the world, in which a read may be answered otherwise each time
 _ANSWERS = (None, True, 1, "text", [1, 2], [])
 
-#: seconds; a call that is not made by then is not waited for, and the worker is killed all the same
-_PATIENCE = 15.0
+#: seconds in which every execution ends, on a machine with other work too
+_PATIENCE = 120.0
 
 
 class Aim(Struct, frozen=True):
@@ -72,41 +72,44 @@ class Killer:
         with self._lock:
             self._worker, self._aim, self._left = worker, aim, 0 if aim is None else aim.number
 
-    def kill(self) -> None:
-        """Kill the worker, and return when it is dead."""
-        if self._worker is not None and self._worker.poll() is None:
-            self._worker.kill()
-            self._worker.wait()
-            self.deaths += 1
+    def kill(self, worker: "subprocess.Popen[bytes]") -> None:
+        """Kill a worker that lives, and return when it is dead and counted."""
+        with self._lock:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+                self.deaths += 1
 
     def receive(self, entry: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> bytes | None:
         """Take a call, as `tests.e2e.ledger` hands it over."""
+        aim, worker = self._hit(entry)
         if self.deadly is not None and entry["value"] == self.deadly:
-            self.kill()
+            self.kill(worker)
             return None
-        aim = self._hit(entry)
         if aim is not None and aim.moment == "before":
-            self._strike(aim, entry)
+            self._strike(aim, entry, worker)
             return None
         write(entry)
         if aim is not None and aim.moment == "after":
-            self._strike(aim, entry)
+            self._strike(aim, entry, worker)
             return None
         if aim is not None and isinstance(aim.moment, float):
-            threading.Timer(aim.moment, self.kill).start()
+            threading.Timer(aim.moment, self.kill, [worker]).start()
         changes = entry["effect"] == "read" and self.random.random() < 0.3
         return json.dumps(self.random.choice(_ANSWERS) if changes else entry["value"]).encode()
 
-    def _hit(self, entry: dict[str, Any]) -> Aim | None:
+    def _hit(self, entry: dict[str, Any]) -> "tuple[Aim | None, subprocess.Popen[bytes]]":
+        """Return what is aimed at this call, if anything, and the worker that makes it."""
         with self._lock:
+            assert self._worker is not None
             if self._aim is None or entry["effect"] != self._aim.effect:
-                return None
+                return None, self._worker
             self._left -= 1
-            return self._aim if self._left == 0 else None
+            return self._aim if self._left == 0 else None, self._worker
 
-    def _strike(self, aim: Aim, entry: dict[str, Any]) -> None:
+    def _strike(self, aim: Aim, entry: dict[str, Any], worker: "subprocess.Popen[bytes]") -> None:
         self.victims.append(Victim(aim, entry["key"]))
-        self.kill()
+        self.kill(worker)
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -147,10 +150,8 @@ class Ordeal:
             for (definition, trigger), _ in zip(drawn, range(each), strict=False):
                 hasty = in_haste(definition)
                 self._begun.append((await self.lane.start(await self.lane.publish(hasty), trigger), hasty, trigger))
-            try:
-                await asyncio.to_thread(worker.wait, _PATIENCE)
-            except subprocess.TimeoutExpired:
-                await asyncio.to_thread(self.killer.kill)
+            await self._watch(worker)
+            await asyncio.to_thread(self.killer.kill, worker)
         worker = self._hire()
         self.killer.aim(worker, None)
         try:
@@ -158,6 +159,17 @@ class Ordeal:
         finally:
             worker.kill()
             await asyncio.to_thread(worker.wait)
+
+    async def _watch(self, worker: "subprocess.Popen[bytes]") -> None:
+        """Return when the worker is dead, or when everything has ended and no call is left to die of."""
+        dying = asyncio.create_task(asyncio.to_thread(worker.wait))
+        ending = asyncio.create_task(self._end())
+        await asyncio.wait([dying, ending], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+
+    async def _end(self) -> None:
+        for execution, _, _ in self._begun:
+            await self.lane.executions.wait(self.lane.tenant_id, execution.id, _PATIENCE)
 
     async def live_on(self, execution: Execution) -> Execution:
         """Hire worker after worker until an execution has ended."""
@@ -177,7 +189,7 @@ class Ordeal:
         entries: dict[str, list[dict[str, Any]]] = {}
         steps: dict[str, Steps] = {}
         for execution, definition, trigger in self._begun:
-            ended = await self.lane.executions.wait(self.lane.tenant_id, execution.id, 120)
+            ended = await self.lane.executions.wait(self.lane.tenant_id, execution.id, _PATIENCE)
             assert ended.is_closed, f"{execution.id} has not ended: {definition}"
             steps[execution.id] = await judge(self.lane, ended, definition, trigger)
         for entry in self.ledger.entries():
