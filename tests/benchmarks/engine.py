@@ -22,12 +22,13 @@ from temporalio.worker import Worker
 
 from plugins.builtin import BUILTINS
 from plugins.host.registry import Registry
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from plugins.storage.ids import new_id
 from tests import servers
 from tests.benchmarks.baseline import QUEUE, ActivityApiece, Empty, TenActivities, read
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.installation import Installation, open_installation
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.definition.validate import validate
@@ -214,14 +215,12 @@ def faster(name: str, ours: float, theirs: float, wanted: str) -> Figure:
 
 
 async def run(folder: Path, temporal_address: str, redis_url: str) -> list[Figure]:
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     plain = await Client.connect(temporal_address)
     by_hand = Worker(plain, task_queue=QUEUE, workflows=[TenActivities, ActivityApiece, Empty], activities=[read])
     async with (
         open_lane(database, temporal_address, folder, redis_url=redis_url) as lane,
-        open_installation(f"sqlite:///{folder}/installation.db", redis_url, temporal_address, folder) as installation,
+        open_installation(redis_url, temporal_address, folder) as installation,
         by_hand,
     ):
         figures = await measure(lane, plain, installation)

@@ -19,11 +19,11 @@ from gateway.app import create_app
 from gateway.compose import Platform, open_platform
 from plugins.sdk.credential import Secret
 from plugins.signing import StandardWebhooks
-from plugins.storage.database import metadata
 from plugins.storage.tenants import create_tenant
 from tests import servers
 from tests.gateway.application import asking, settings_over
 from tests.gateway.working import working
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from user_workflows.interpreter.messages import TriggerCall
 
@@ -34,15 +34,11 @@ Run = Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
-async def open_installation(
-    database_url: str, redis_url: str, temporal_address: str, folder: Path
-) -> AsyncIterator["Installation"]:
-    """Open a gateway with a worker, all in this process."""
-    settings = settings_over(database_url, redis_url, folder)
+async def open_installation(redis_url: str, temporal_address: str, folder: Path) -> AsyncIterator["Installation"]:
+    """Open a gateway with a worker over SQLite, all in this process."""
+    settings = settings_over(new_sqlite(folder / "installation.db"), redis_url, folder)
     settings = structs.replace(settings, temporal=await servers.own_namespace(temporal_address))
     async with open_platform(settings, lazy=False) as platform:
-        async with platform.database.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
         app = create_app(platform)
         async with platform.database.across.transaction() as connection:
             tenant = await create_tenant(connection, "Acme")

@@ -16,10 +16,10 @@ from gateway.compose import open_platform
 from gateway.settings import load
 from gateway.up.ports import free_port
 from internal_jobs.client import JobRequest
-from plugins.storage.database import Database, metadata
 from plugins.vault.keys import MasterKey
 from tests.gateway.application import ADMIN_KEY, Headers, new_tenant
 from tests.servers import own_namespace
+from tests.sqlite import new_sqlite
 
 Environment = dict[str, str]
 
@@ -29,14 +29,9 @@ WAIT = {"nodes": [{"id": "hold", "pluginId": "wait", "config": {"duration": "2s"
 @pytest.fixture
 async def environment(tmp_path: Path, valkey_url: str, temporal_address: str) -> Environment:
     """What a process needs to know, over an empty, migrated database."""
-    url = f"sqlite:///{tmp_path}/gateway.db"
-    database = Database(url)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    await database.close()
     MasterKey.create(tmp_path / "master.key")
     return {
-        "GATEWAY_DATABASE_URL": url,
+        "GATEWAY_DATABASE_URL": new_sqlite(tmp_path / "gateway.db"),
         "GATEWAY_REDIS_URL": valkey_url,
         "GATEWAY_MASTER_KEY_FILE": str(tmp_path / "master.key"),
         "GATEWAY_ADMIN_KEY": ADMIN_KEY,

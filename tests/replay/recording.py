@@ -27,9 +27,10 @@ from temporalio.worker import (
 )
 from temporalio.workflow import ActivityHandle
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from tests import servers
 from tests.replay.cases import CASES, Case
+from tests.sqlite import new_sqlite
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.codec import plain_data_converter
 from user_workflows.executions.views import Execution
@@ -218,9 +219,7 @@ async def record_what_is_missing() -> None:
         server = servers.temporal_server(folder / "temporal")
         process = await asyncio.to_thread(servers.start, server)
         try:
-            database = Database(f"sqlite:///{folder}/gateway.db")
-            async with database.engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
+            database = Database(new_sqlite(folder / "gateway.db"))
             for limit, cases in groupby(sorted(missing, key=_limit), _limit):
                 async with open_lane(database, server.address, folder, readable=True, history_limit=limit) as lane:
                     for case in cases:

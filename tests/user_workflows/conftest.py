@@ -2,7 +2,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
+from tests.sqlite import new_sqlite
 from tests.user_workflows.lane import Lane, open_lane
 
 
@@ -10,9 +11,7 @@ from tests.user_workflows.lane import Lane, open_lane
 async def lane(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lane]:
     """One lane on SQLite for all tests that need no database of their own."""
     folder = tmp_path_factory.mktemp("lane")
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     async with open_lane(database, temporal_address, folder) as opened:
         yield opened
     await database.close()

@@ -12,10 +12,11 @@ from temporalio.converter import ActivitySerializationContext, WorkflowSerializa
 from temporalio.exceptions import ApplicationError
 
 from plugins.storage.blobs import Blobs, blobs, delete_blobs
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from plugins.vault.errors import Unreadable
 from plugins.vault.keys import MasterKey, Vault
+from tests.sqlite import new_sqlite
 from user_workflows.codec import CLAIM_BYTES, BlobGone, CodecError, TenantCodec, data_converter
 
 PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'{"secret":"canary"}')
@@ -23,9 +24,7 @@ PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'{"secret":"canary"}
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path}/gateway.db")
-    async with opened.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    opened = Database(new_sqlite(tmp_path / "gateway.db"))
     async with opened.across.transaction() as connection:
         await create_tenant(connection, "A", id="ten_a")
         await create_tenant(connection, "B", id="ten_b")

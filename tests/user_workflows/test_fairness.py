@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.activities import segment
@@ -45,9 +46,7 @@ DRAWN = {
 @pytest.fixture
 async def lane(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lane]:
     folder = tmp_path_factory.mktemp("fairness")
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     async with open_lane(database, temporal_address, folder) as opened:
         yield opened
     await database.close()

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import pytest
 from msgspec import Struct, to_builtins
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from tests.replay.recording import replay, runs
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.executions.views import Execution, Step
@@ -341,9 +342,7 @@ def _common(value: Any) -> Any:
 @asynccontextmanager
 async def a_stage(temporal_address: str, tmp_path_factory: pytest.TempPathFactory, way: Way) -> AsyncIterator[Stage]:
     folder = tmp_path_factory.mktemp("handovers")
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     limit = LIMIT if way == "long" else HISTORY_LIMIT
     patience = PATIENCE if way == "parked" else PARK_AFTER
     try:

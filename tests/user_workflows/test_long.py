@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from tests.replay.recording import runs
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.executions.views import Execution, Step
@@ -25,9 +26,7 @@ ALONE = "2m"
 @pytest.fixture(scope="module")
 async def lane(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lane]:
     folder = tmp_path_factory.mktemp("long")
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     async with open_lane(database, temporal_address, folder, history_limit=LIMIT) as opened:
         yield opened
     await database.close()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.executions.views import Execution
@@ -58,9 +59,7 @@ async def lengths(lane: Lane, execution: Execution) -> list[int]:
 async def test_no_run_of_a_loop_over_very_many_items_becomes_long(
     scale: Scale, temporal_address: str, tmp_path: Path
 ) -> None:
-    database = Database(f"sqlite:///{tmp_path}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(tmp_path / "gateway.db"))
     definition = {
         "nodes": [
             node(

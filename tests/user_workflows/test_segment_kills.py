@@ -23,10 +23,11 @@ from plugins.egress.guard import Guard
 from plugins.host.invoke import Host
 from plugins.host.ledger import Ledger, effects
 from plugins.host.registry import Registry
-from plugins.storage.database import Database, metadata, now
+from plugins.storage.database import Database, now
 from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from user_workflows.activities import heartbeats
 from user_workflows.activities.segment import SegmentActivity
@@ -108,9 +109,7 @@ def draw(world: World, reads: int, tenant_id: str) -> SegmentCall:
 @asynccontextmanager
 async def at_work(effect: Effect, folder: Path) -> AsyncIterator[tuple[World, SegmentActivity, Database, str]]:
     """Open a world, and a worker's activity over a database of its own; the last is a tenant's id."""
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     async with database.across.transaction() as connection:
         tenant = await create_tenant(connection, "Acme")
     vault = Vault(database, MasterKey({1: bytes(range(32))}, 1))

@@ -16,8 +16,9 @@ from temporalio.common import Priority as TaskPriority
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from plugins import Context, plugin
-from plugins.storage.database import Database, metadata, now
+from plugins.storage.database import Database, now
 from plugins.storage.tenants import create_tenant
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, Place, open_lane
 from user_workflows.executions.beginnings import StartRequest
@@ -51,9 +52,7 @@ ORDER = node("order", "test.order")
 @pytest.fixture(scope="module")
 async def mine(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lane]:
     folder = tmp_path_factory.mktemp("tiers")
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     async with open_lane(database, temporal_address, folder, history_limit=12, plugins=[order]) as lane:
         yield lane
     await database.close()

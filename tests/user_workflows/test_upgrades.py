@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionDescription
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
 from tests.servers import own_namespace
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane, Place, open_lane
 from user_workflows.builds import Builds
@@ -34,9 +35,7 @@ async def release(temporal_address: str, store: Database, tmp_path: Path) -> Rel
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(tmp_path / "gateway.db"))
     yield database
     await database.close()
 

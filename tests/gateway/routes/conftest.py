@@ -11,21 +11,17 @@ from msgspec import structs
 
 from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
-from plugins.storage.database import Database, metadata
 from tests.gateway.application import answering, settings_over
 from tests.gateway.working import working
 from tests.servers import own_namespace
+from tests.sqlite import new_sqlite
 
 
 @pytest.fixture(scope="session")
-async def installation(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def installation(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings over an empty, migrated SQLite database."""
     folder = tmp_path_factory.mktemp("installation")
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    await database.close()
-    return settings_over(f"sqlite:///{folder}/gateway.db", valkey_url, folder)
+    return settings_over(new_sqlite(folder / "gateway.db"), valkey_url, folder)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ import pytest
 from msgspec import structs
 from sqlalchemy import event, func, select, update
 
-from plugins.storage.database import Database, metadata, now
+from plugins.storage.database import Database, now
 from plugins.storage.tenants import create_tenant
 from tests.postgres import furnish, own_database
+from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows import worker
@@ -38,11 +39,8 @@ async def shared(
     if request.param == "postgresql":
         url = await furnish(await own_database(request.getfixturevalue("postgres_url"), "gate"))
     else:
-        url = f"sqlite:///{folder}/gateway.db"
+        url = new_sqlite(folder / "gateway.db")
     database = Database(url)
-    if database.is_sqlite:
-        async with database.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
     caps = Caps(concurrent_executions=2)
     with pytest.MonkeyPatch.context() as hurried:
         hurried.setattr(worker, "LOOK_INTERVAL", 0.5)

@@ -12,10 +12,11 @@ from internal_jobs.wake import Waker
 from plugins.builtin import builtins
 from plugins.builtin.email.server import parse_smtp_url
 from plugins.builtin.stock import DEFAULT_PROVIDER
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from plugins.vault.keys import MasterKey, Vault
 from tests.plugins.mail import open_mail_server
 from tests.plugins.target import open_target
+from tests.sqlite import new_sqlite
 from tests.user_workflows.codegen.lanes import Pair
 from tests.user_workflows.lane import open_lane
 from tests.user_workflows.reference.plugins import PLUGINS
@@ -27,9 +28,7 @@ from user_workflows.records.writer import RecordWriter
 async def pair(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     """A lane that runs definitions interpreted and as generated code."""
     folder = tmp_path_factory.mktemp("generated")
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     vault = Vault(database, MasterKey.load_or_create(folder / "master.json"))
     jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
     async with open_mail_server() as mails, open_target() as target, AsyncExitStack() as stack:

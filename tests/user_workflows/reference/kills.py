@@ -22,9 +22,10 @@ import msgspec
 from msgspec import Struct
 
 from plugins.host.ledger import idempotency_key
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
 from tests import servers
 from tests.e2e.ledger import Ledger, open_ledger
+from tests.sqlite import new_sqlite
 from tests.user_workflows.lane import Lane, Place, open_lane
 from tests.user_workflows.reference.drawings import ACTING, CHEAP, UNSAFE, examples
 from tests.user_workflows.reference.verdict import Steps, is_unknown, judge, nodes_of
@@ -278,10 +279,8 @@ async def open_ordeal(
         number: of the killer's and the world's choices.
         heartbeat_timeout: seconds after which a lost worker is noticed, instead of the usual ones.
     """
-    url = f"sqlite:///{folder}/gateway.db"
+    url = new_sqlite(folder / "gateway.db")
     database = Database(url)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
     killer = Killer(number)
     with open_ledger(folder / "ledger.jsonl", killer.receive) as ledger:
         async with open_lane(database, temporal_address, folder, works=False) as lane:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from plugins.storage.database import Database, metadata
+from plugins.storage.database import Database
+from tests.sqlite import new_sqlite
 from tests.user_workflows.lane import Lane, open_lane
 from tests.user_workflows.reference.drawings import examples
 from tests.user_workflows.reference.verdict import judge
@@ -15,9 +16,7 @@ from tests.user_workflows.reference.verdict import judge
 @pytest.fixture
 async def forgetful_lane(temporal_address: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lane]:
     folder = tmp_path_factory.mktemp("forgetful")
-    database = Database(f"sqlite:///{folder}/gateway.db")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    database = Database(new_sqlite(folder / "gateway.db"))
     async with open_lane(database, temporal_address, folder, forgetful=True) as opened:
         yield opened
     await database.close()
