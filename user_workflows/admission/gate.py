@@ -257,8 +257,8 @@ class Gate:
             self.stirred.set()
 
     async def _give_back(self, connection: AsyncConnection, tenant_id: str, inside: int, waiting: int) -> bool:
-        given = _mine(tenant_id).values(inside=tenant_gates.c.inside - inside, waiting=tenant_gates.c.waiting - waiting)
-        left = (await connection.execute(given.returning(tenant_gates.c.waiting))).scalar_one_or_none()
+        given = {"key": tenant_id, "from_inside": inside, "from_waiting": waiting}
+        left = (await connection.execute(_GIVE_BACK, given)).scalar_one_or_none()
         return bool(left) and bool(await self.let_in(connection, tenant_id))
 
 
@@ -292,6 +292,15 @@ _TAKE = (
         )
         .label("has_workflow_gates"),
     )
+)
+_GIVE_BACK = (
+    update(tenant_gates)
+    .where(tenant_gates.c.tenant_id == bindparam("key"))
+    .values(
+        inside=tenant_gates.c.inside - bindparam("from_inside"),
+        waiting=tenant_gates.c.waiting - bindparam("from_waiting"),
+    )
+    .returning(tenant_gates.c.waiting)
 )
 
 _EXPECTED = select(executions.c.id).where(

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from internal_jobs.promotion.record import reopen_on
@@ -354,10 +355,7 @@ class Starts:
             if events:
                 await connection.execute(self._keep_events, events)
             known = [row["start_key"] for row in rows if row["id"] not in made]
-            first = select(executions.c.start_key, executions.c.id).where(
-                executions.c.tenant_id == tenant_id, executions.c.start_key.in_(known)
-            )
-            holders = {row.start_key: row.id for row in await connection.execute(first)} if known else {}
+            holders = await _holders(connection, tenant_id, known) if known else {}
             received = await self.reception.receive(
                 connection, ticket, [each for id, each in entrants.items() if id in made]
             )
@@ -388,3 +386,11 @@ class Starts:
         )
         async with self._database.read(tenant_id) as connection:
             return (await connection.execute(query)).one_or_none()
+
+
+async def _holders(connection: AsyncConnection, tenant_id: str, start_keys: Sequence[str]) -> dict[str, str]:
+    """Return the executions that hold some keys, by key."""
+    query = select(executions.c.start_key, executions.c.id).where(
+        executions.c.tenant_id == tenant_id, executions.c.start_key.in_(start_keys)
+    )
+    return {row.start_key: row.id for row in await connection.execute(query)}
