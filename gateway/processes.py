@@ -53,13 +53,18 @@ RECONNECT_INTERVAL = 2.0
 
 
 def begin(settings: Settings, process: str) -> None:
-    """Configure the logs, and keep what is loaded by now out of garbage collections.
+    """Configure the logs, and keep what is loaded by now out of garbage collections."""
+    configure_logs(settings.log_format, settings.log_level, process=process)
+    keep_what_is_loaded()
+
+
+def keep_what_is_loaded() -> None:
+    """Keep what is loaded by now out of garbage collections, and have them less often.
 
     It stays for as long as the process does, and to walk it all again costs more than most requests: two thirds of the
     time in which a large definition is compiled. What requests and jobs leave is nearly all gone by itself when they
     end; to look for more as often as Python does is a fortieth of a worker's time.
     """
-    configure_logs(settings.log_format, settings.log_level, process=process)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE, 20)

