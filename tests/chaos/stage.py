@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from gateway.up.valkey import ValkeyServer
 from internal_jobs.client import Jobs
+from internal_jobs.runner import RECORD_PATIENCE
 from internal_jobs.wake import Waker
 from internal_jobs.worker import WorkerOptions
 from plugins.storage.database import Database
@@ -33,6 +34,8 @@ OPTIONS = WorkerOptions(
 #: what the worker of the release before does not know
 NEW_TYPE = "crew.postcard"
 WORKERS = 3
+#: seconds in which a cell has ended whose worker is gone: it writes its job's end as long as a worker would
+CELL_PATIENCE = RECORD_PATIENCE + 30.0
 #: seconds for which a call holds its effect without a sign of life
 EFFECT_LEASE = 3.0
 
@@ -82,6 +85,18 @@ class Crew:
             if process.returncode is None:
                 process.kill()
             await process.wait()
+        await asyncio.to_thread(self._see_cells_end)
+
+    def _see_cells_end(self) -> None:
+        """Wait for the cells of all these workers, which nobody is left to tell anything: they end by themselves."""
+        url = self._settings.database_url
+        cells = [
+            one for one in psutil.process_iter(["cmdline"]) if any(url in arg for arg in one.info["cmdline"] or ())
+        ]
+        _, left = psutil.wait_procs(cells, timeout=CELL_PATIENCE)
+        for cell in left:
+            cell.kill()
+        assert not left, f"cells outlived their workers: {left}"
 
     async def _keep(self, number: int) -> None:
         environment = {**os.environ, **(wrong_clock(self._skew) if number == WORKERS - 1 else {})}
