@@ -35,7 +35,7 @@ from plugins.egress.guard import Guard
 from plugins.host.invoke import Host
 from plugins.host.registry import Registry
 from user_workflows.builds import Builds
-from user_workflows.codegen.load import load_modules
+from user_workflows.codegen.load import Generated, load_modules
 from user_workflows.errors import EngineUnavailable, WorkflowsError
 from user_workflows.interpreter.queues import EXECUTION_QUEUE, dedicated_queue
 from user_workflows.worker import run_worker as run_workflows_worker
@@ -119,25 +119,33 @@ async def run_user_workflows_worker(settings: Settings, modules: Sequence[Path] 
             return
         stack.enter_context(_metrics(settings))
         await stack.enter_async_context(_beside(_keep_settling(platform)))
-        await run_workflows_worker(
-            temporal=platform.temporal,
-            database=platform.database,
-            vault=platform.vault,
-            registry=platform.registry,
-            host=platform.host,
-            starts=platform.starts,
-            approvals=platform.approvals,
-            builds=Builds(
-                platform.temporal,
-                settings.build_id,
-                queue=EXECUTION_QUEUE if queue is None else dedicated_queue(queue),
-                is_alone=settings.sole_build,
-            ),
-            feed=platform.feed,
-            announcements=platform.announcements,
-            stop=stop,
-            generated=generated,
+        builds = Builds(
+            platform.temporal,
+            settings.build_id,
+            queue=EXECUTION_QUEUE if queue is None else dedicated_queue(queue),
+            is_alone=settings.sole_build,
         )
+        await work_on_executions(platform, builds, stop, generated=generated)
+
+
+async def work_on_executions(
+    platform: Platform, builds: Builds, stop: asyncio.Event, *, generated: Sequence[Generated] = ()
+) -> None:
+    """Run the worker of user workflows over an open platform until `stop` is set, then drain."""
+    await run_workflows_worker(
+        temporal=platform.temporal,
+        database=platform.database,
+        vault=platform.vault,
+        registry=platform.registry,
+        host=platform.host,
+        starts=platform.starts,
+        approvals=platform.approvals,
+        builds=builds,
+        feed=platform.feed,
+        announcements=platform.announcements,
+        stop=stop,
+        generated=generated,
+    )
 
 
 async def run_internal_jobs_worker(settings: Settings, *, cell: int | None = None) -> None:

@@ -7,8 +7,6 @@ are compared.
 
 import argparse
 import asyncio
-import os
-import signal
 import statistics
 import sys
 import tempfile
@@ -39,6 +37,7 @@ from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.http import Caller
+from tests.benchmarks.processes import processes
 from tests.internal_jobs.crew import Settings, cell_command
 from tests.internal_jobs.watch import reach
 from tests.postgres import furnish
@@ -318,39 +317,29 @@ async def both_sides(folder: Path, owner_url: str, redis_url: str) -> AsyncItera
         (sys.executable, "-m", "tests.benchmarks.jobs", "--raw-worker", redis_url),
         (sys.executable, "-m", "gateway", "serve"),
     )
-    started = []
     facade = Jobs(database=database, vault=vault, waker=Waker(redis_url))
     call = Caller(port, key)
     try:
-        with (folder / "log").open("wb") as log:
-            for command in commands:
-                started.append(
-                    await asyncio.create_subprocess_exec(
-                        *command, stdout=log, stderr=log, env={**os.environ, **environment}
-                    )
-                )
-        await call.ready("/health/live")
-        sides = Sides(
-            database=database,
-            jobs=facade,
-            loud=loud,
-            quiet=quiet,
-            call=call,
-            ours=psutil.Process(started[0].pid),
-            raw=psutil.Process(started[1].pid),
-            actor=raw_actor(redis_url, "raw"),
-            unheard=raw_actor(redis_url, "unheard"),
-            redis=Redis.from_url(redis_url),
-        )
-        warm = await facade.enqueue(quiet, JobRequest(type="crew.echo"))
-        await reach(facade, quiet, warm.id, seconds=60)
-        await raw_starts(sides, 1)
-        yield sides
+        async with processes(commands, environment, folder / "log") as (ours, raw, _):
+            await call.ready("/health/live")
+            sides = Sides(
+                database=database,
+                jobs=facade,
+                loud=loud,
+                quiet=quiet,
+                call=call,
+                ours=psutil.Process(ours.pid),
+                raw=psutil.Process(raw.pid),
+                actor=raw_actor(redis_url, "raw"),
+                unheard=raw_actor(redis_url, "unheard"),
+                redis=Redis.from_url(redis_url),
+            )
+            warm = await facade.enqueue(quiet, JobRequest(type="crew.echo"))
+            await reach(facade, quiet, warm.id, seconds=60)
+            await raw_starts(sides, 1)
+            yield sides
     finally:
         call.close()
-        for process in started:
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
         await facade.close()
         await database.close()
 

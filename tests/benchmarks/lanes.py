@@ -5,13 +5,12 @@ on loopback. Rounds take turns, so that a noisy machine hits both. Times are tho
 """
 
 import asyncio
-import os
 import secrets
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from internal_jobs.engines import Engine
 from plugins.storage.database import Database
 from plugins.vault.keys import MasterKey
 from tests.benchmarks.figures import Figure, show
+from tests.benchmarks.processes import processes
 from tests.plugins.target import open_target
 from tests.postgres import furnish
 from tests.servers import free_port_now, own_namespace, running, temporal_server, valkey_server
@@ -34,7 +34,12 @@ NOTES = """\
 Milliseconds are those of one job after the other on an idle machine, the median of them; all others are of a batch."""
 
 ENGINES: tuple[Engine, ...] = ("dramatiq", "temporal")
-PROCESSES = (("serve",), ("worker", "internal-jobs"), ("worker", "user-workflows"))
+GATEWAY = (sys.executable, "-P", "-m", "gateway")
+PROCESSES = (
+    (*GATEWAY, "serve"),
+    (*GATEWAY, "worker", "internal-jobs"),
+    (*GATEWAY, "worker", "user-workflows"),
+)
 SETTLED = ("completed", "dead", "canceled", "expired")
 
 #: of one database, since it was made
@@ -167,24 +172,6 @@ def _figure(name: str, measured: dict[Engine, list[float]], form: str) -> Figure
     )
 
 
-@asynccontextmanager
-async def processes(environment: dict[str, str], log: Path) -> AsyncIterator[None]:
-    started = []
-    with log.open("wb") as output:
-        for command in PROCESSES:
-            started.append(
-                await asyncio.create_subprocess_exec(
-                    sys.executable, "-P", "-m", "gateway", *command, env=environment, stdout=output, stderr=output
-                )
-            )
-        try:
-            yield
-        finally:
-            for process in started:
-                process.kill()
-                await process.wait()
-
-
 async def run(folder: Path, owner_url: str, temporal_address: str, scale: Scale) -> list[Figure]:
     async with AsyncExitStack() as stack:
         valkey = valkey_server(folder / "valkey")
@@ -206,7 +193,7 @@ async def run(folder: Path, owner_url: str, temporal_address: str, scale: Scale)
             "GATEWAY_LOG_LEVEL": "warning",
             "GATEWAY_SOLE_BUILD": "true",
         } | await own_namespace(temporal_address)
-        await stack.enter_async_context(processes(os.environ | settings, folder / "log"))
+        await stack.enter_async_context(processes(PROCESSES, settings, folder / "log"))
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
             await ready(client)

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec import structs
 
 from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from plugins.storage.database import Database
 from tests.gateway.application import Headers, MakeTenant, answering, new_tenant, settings_over
+from tests.gateway.working import working
+from tests.servers import own_namespace
 
 
 @pytest.fixture
@@ -29,6 +32,21 @@ async def platform(settings: Settings) -> AsyncIterator[Platform]:
 async def client(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, without a key."""
     async with answering(platform) as client:
+        yield client
+
+
+@pytest.fixture
+async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Platform]:
+    """A platform over a real Temporal, with a worker."""
+    reached = structs.replace(settings, temporal=await own_namespace(temporal_address))
+    async with open_platform(reached, lazy=False) as platform, working(platform):
+        yield platform
+
+
+@pytest.fixture
+async def api(engine: Platform) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application whose executions really run."""
+    async with answering(engine) as client:
         yield client
 
 

@@ -1,7 +1,7 @@
 """A tenant is shredded: absent at once, ended, unreadable for good; others notice nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from cryptography.exceptions import InvalidTag
 from google.protobuf.message import Message
-from msgspec import Struct, structs
+from msgspec import Struct
 from sqlalchemy import select
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
@@ -28,8 +28,6 @@ from plugins.vault.cipher import Sealer
 from plugins.vault.errors import KeysDestroyed, Unreadable
 from plugins.vault.keys import MasterKey, tenant_keys
 from tests.gateway.application import ADMIN, Headers, answering, new_tenant
-from tests.gateway.working import working
-from tests.servers import own_namespace
 from user_workflows.executions.closure import running_of
 
 WAITS = {"nodes": [{"id": "w", "pluginId": "wait", "config": {"duration": "1h"}}]}
@@ -47,20 +45,6 @@ class House(Struct, frozen=True):
     running: str
     finished: str
     credential: str
-
-
-@pytest.fixture
-async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Platform]:
-    """A platform over a real Temporal, with a worker."""
-    reached = structs.replace(settings, temporal=await own_namespace(temporal_address))
-    async with open_platform(reached, lazy=False) as platform, working(platform):
-        yield platform
-
-
-@pytest.fixture
-async def api(engine: Platform) -> AsyncIterator[httpx.AsyncClient]:
-    async with answering(engine) as client:
-        yield client
 
 
 @pytest.fixture(autouse=True)

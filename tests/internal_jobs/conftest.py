@@ -54,17 +54,20 @@ def options(namespace: str) -> WorkerOptions:
 
 
 @pytest.fixture
-async def worker(
-    database: Database, vault: Vault, valkey_url: str, options: WorkerOptions, tmp_path: Path
-) -> AsyncIterator[asyncio.Task[None]]:
-    """A worker in this process; it drains at the end of the test."""
-    stop = asyncio.Event()
-    settings = Settings(
+def settings(database: Database, vault: Vault, valkey_url: str, options: WorkerOptions, tmp_path: Path) -> Settings:
+    """What a worker process needs to know."""
+    return Settings(
         database_url=database.engine.url.render_as_string(hide_password=False),
         redis_url=valkey_url,
         master_key=str(tmp_path / "master.key"),
         options=options,
     )
+
+
+@pytest.fixture
+async def worker(database: Database, vault: Vault, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker in this process; it drains at the end of the test."""
+    stop = asyncio.Event()
     async with host_for(database, vault) as host:
         running = asyncio.create_task(
             run_worker(
@@ -72,9 +75,9 @@ async def worker(
                 vault=vault,
                 host=host,
                 registry=CREW,
-                redis_url=valkey_url,
+                redis_url=settings.redis_url,
                 cell=cell_command(settings),
-                options=options,
+                options=settings.options,
                 stop=stop,
             )
         )

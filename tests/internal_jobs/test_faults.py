@@ -16,7 +16,6 @@ from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.jobs import Publication
 from internal_jobs.poison import MAX_WITH_PROGRESS
 from internal_jobs.table import jobs as table
-from internal_jobs.worker import WorkerOptions
 from plugins.host.ledger import idempotency_key
 from plugins.storage.database import Database, now
 from plugins.vault.keys import Vault
@@ -29,22 +28,14 @@ Launch = Callable[[], Awaitable[asyncio.subprocess.Process]]
 
 
 @pytest.fixture
-async def launch(
-    database: Database, vault: Vault, tenant: str, valkey_url: str, options: WorkerOptions, tmp_path: Path
-) -> AsyncIterator[Launch]:
+async def launch(vault: Vault, tenant: str, settings: Settings) -> AsyncIterator[Launch]:
     """Start worker processes; those left at the end of the test are killed."""
     await vault.sealer(tenant)
-    settings = Settings(
-        database_url=database.engine.url.render_as_string(hide_password=False),
-        redis_url=valkey_url,
-        master_key=str(tmp_path / "master.key"),
-        options=structs.replace(options, stall=2.0),
-        memory=2**30,
-    )
+    impatient = structs.replace(settings, options=structs.replace(settings.options, stall=2.0), memory=2**30)
     started: list[asyncio.subprocess.Process] = []
 
     async def launch() -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(*cell_command(settings))
+        process = await asyncio.create_subprocess_exec(*cell_command(impatient))
         started.append(process)
         return process
 

@@ -5,15 +5,14 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from msgspec import structs
 
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.poison import MAX_REDELIVERIES
-from internal_jobs.worker import WorkerOptions
 from plugins.host.retry import Retry
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
@@ -40,6 +39,17 @@ def payload(catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def credentials(database: Database, vault: Vault) -> Credentials:
+    return Credentials(database, vault)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """What the call of a killed worker has begun is soon taken over."""
+    return structs.replace(settings, effect_lease=0.5)
+
+
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[None]:
     """A worker process; at the end of the block it, and every process of its own, is killed."""
@@ -55,26 +65,10 @@ async def working(settings: Settings) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_a_killed_sync_goes_on_where_it_was_without_a_gap_or_a_duplicate(
-    database: Database,
-    vault: Vault,
-    jobs: Jobs,
-    tenant: str,
-    valkey_url: str,
-    postgres_url: str,
-    options: WorkerOptions,
-    tmp_path: Path,
+    credentials: Credentials, jobs: Jobs, tenant: str, postgres_url: str, settings: Settings
 ) -> None:
-    settings = Settings(
-        database_url=database.engine.url.render_as_string(hide_password=False),
-        redis_url=valkey_url,
-        master_key=str(tmp_path / "master.key"),
-        options=options,
-        effect_lease=0.5,
-    )
     async with open_shop(postgres_url) as shop, open_catalogue(595, size=20, pause=0.05) as catalogue:
-        credential = await Credentials(database, vault).create(
-            tenant, type="database", name="shop", data={"url": shop.url}
-        )
+        credential = await credentials.create(tenant, type="database", name="shop", data={"url": shop.url})
         request = JobRequest(
             type="data.sync", payload=payload(catalogue), credentials={"database": credential.id}, timeout="1h"
         )
@@ -99,17 +93,10 @@ async def test_a_killed_sync_goes_on_where_it_was_without_a_gap_or_a_duplicate(
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_a_killed_sync_tells_an_api_nothing_twice_without_saying_so(
-    database: Database, vault: Vault, jobs: Jobs, tenant: str, valkey_url: str, options: WorkerOptions, tmp_path: Path
+    vault: Vault, jobs: Jobs, tenant: str, settings: Settings
 ) -> None:
     """The receiver is the ground truth: by its keys each record came once, in order."""
     await vault.sealer(tenant)
-    settings = Settings(
-        database_url=database.engine.url.render_as_string(hide_password=False),
-        redis_url=valkey_url,
-        master_key=str(tmp_path / "master.key"),
-        options=options,
-        effect_lease=0.5,
-    )
     async with open_catalogue(295, size=20, pause=0.05) as catalogue, open_target() as receiver:
         receiver.answer("/in", 204)
         sink = {"type": "http", "url": receiver.url + "/in", "batch": 8}
@@ -130,12 +117,10 @@ async def test_a_killed_sync_tells_an_api_nothing_twice_without_saying_so(
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_a_canceled_sync_stops_between_two_pages_and_tells_how_far_it_was(
-    database: Database, vault: Vault, jobs: Jobs, tenant: str, postgres_url: str, worker: "asyncio.Task[None]"
+    credentials: Credentials, jobs: Jobs, tenant: str, postgres_url: str, worker: "asyncio.Task[None]"
 ) -> None:
     async with open_shop(postgres_url) as shop, open_catalogue(5_000, size=10, pause=0.05) as catalogue:
-        credential = await Credentials(database, vault).create(
-            tenant, type="database", name="shop", data={"url": shop.url}
-        )
+        credential = await credentials.create(tenant, type="database", name="shop", data={"url": shop.url})
         request = JobRequest(
             type="data.sync", payload=payload(catalogue), credentials={"database": credential.id}, timeout="5m"
         )
@@ -152,12 +137,10 @@ async def test_a_canceled_sync_stops_between_two_pages_and_tells_how_far_it_was(
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_a_sync_that_outlasts_its_timeout_goes_on_for_as_long_as_it_comes_further(
-    database: Database, vault: Vault, jobs: Jobs, tenant: str, postgres_url: str, worker: "asyncio.Task[None]"
+    credentials: Credentials, jobs: Jobs, tenant: str, postgres_url: str, worker: "asyncio.Task[None]"
 ) -> None:
     async with open_shop(postgres_url) as shop, open_catalogue(250, size=10, pause=0.1) as catalogue:
-        credential = await Credentials(database, vault).create(
-            tenant, type="database", name="shop", data={"url": shop.url}
-        )
+        credential = await credentials.create(tenant, type="database", name="shop", data={"url": shop.url})
         request = JobRequest(
             type="data.sync",
             payload=payload(catalogue),

@@ -6,16 +6,16 @@ from typing import Any
 
 from user_workflows.expressions import Template
 from user_workflows.generated.graph import Graph, Step
-from user_workflows.interpreter.control import Ports, boolean, name_of
+from user_workflows.interpreter.control import Ports, boolean
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
-from user_workflows.interpreter.loops import MAX_ITEMS, Room, collected, round_failed
+from user_workflows.interpreter.loops import BROKEN, Room, collected, listed, round_failed, together
 from user_workflows.interpreter.messages import ExecutionError, StepError
 
 #: what walks the body of a loop once, and returns what that came to
 Body = Callable[[Graph], Awaitable[Any]]
 
-#: what ends a round. Not `GeneratorExit`: a worker that lets go of an execution must not be kept waiting.
-_BROKEN = (Exception, asyncio.CancelledError)
+#: what a round counts as before it is walked: as many nodes as most bodies have, or more
+_NODES_OF_A_ROUND = 10
 
 
 async def for_each(step: Step, items: Template, body: Body, *, concurrency: int, collect_errors: bool = False) -> Ports:
@@ -32,8 +32,8 @@ async def for_each(step: Step, items: Template, body: Body, *, concurrency: int,
         StepFailed: an item failed, `items` is not a list that may be walked, or the results are too large together.
         ExpressionError: `items` failed.
     """
-    listed = _list_of(step.render(items))
-    found: list[Any] = [None] * len(listed)
+    walked = listed(step.render(items))
+    found: list[Any] = [None] * len(walked)
     failures: dict[int, ExecutionError] = {}
     room = Room()
 
@@ -47,8 +47,8 @@ async def for_each(step: Step, items: Template, body: Body, *, concurrency: int,
                 failures[index] = failure.error
             room.take(found[index])
 
-    waiting = enumerate(listed)
-    await _together([asyncio.create_task(work(waiting)) for _ in range(min(concurrency, len(listed)))])
+    waiting = enumerate(walked)
+    await together([asyncio.create_task(work(waiting)) for _ in range(min(concurrency, len(walked)))])
     return collected(found, failures).ports
 
 
@@ -79,31 +79,6 @@ async def _round(step: Step, body: Body, number: int, seen: Mapping[str, Any], *
     await step.graph.engine.effort.spend(_NODES_OF_A_ROUND)
     try:
         return await body(inner)
-    except _BROKEN:
+    except BROKEN:
         inner.close("the round ended before this node was reached")
-        raise
-
-
-#: what a round counts as before it is walked: as many nodes as most bodies have, or more
-_NODES_OF_A_ROUND = 10
-
-
-def _list_of(items: Any) -> list[Any]:
-    if not isinstance(items, list):
-        raise StepFailed(StepError(type="config.type", message=f"items must be a list, not {name_of(items)}"))
-    if len(items) > MAX_ITEMS:
-        message = f"items holds {len(items):,}, and at most {MAX_ITEMS:,} are walked; split the list"
-        raise StepFailed(StepError(type="foreach.tooManyItems", message=message))
-    return items
-
-
-async def _together(tasks: "list[asyncio.Task[None]]") -> None:
-    try:
-        await asyncio.gather(*tasks)
-    except _BROKEN:
-        for task in tasks:
-            # Asked once only: a second time would break off a round that is closing.
-            if not task.cancelling():
-                task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         raise

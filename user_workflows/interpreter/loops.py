@@ -21,7 +21,7 @@ DEFAULT_CONCURRENCY = 10
 DEFAULT_MAX_ITERATIONS = 1_000
 
 #: what ends a round. Not `GeneratorExit`: a worker that lets go of an execution must not be kept waiting.
-_BROKEN = (Exception, asyncio.CancelledError)
+BROKEN = (Exception, asyncio.CancelledError)
 
 
 async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
@@ -50,7 +50,7 @@ async def run_foreach(walk: Walk, state: NodeState, scope: Scope) -> Performed:
             del loop.rounds[index]
 
     waiting = _waiting(items, done)
-    await _together([asyncio.create_task(work(waiting)) for _ in range(min(concurrency, len(items)))])
+    await together([asyncio.create_task(work(waiting)) for _ in range(min(concurrency, len(items)))])
     return collected(done.results, done.failures)
 
 
@@ -127,7 +127,7 @@ async def _round(walk: Walk, state: NodeState, number: int, seen: Mapping[str, A
     await walk.breathe(len(inner.graph.nodes))
     try:
         await inner.run()
-    except _BROKEN:
+    except BROKEN:
         await inner.close("the round ended before this node was reached")
         raise
     if "result" not in state.node.config:
@@ -138,14 +138,14 @@ async def _round(walk: Walk, state: NodeState, number: int, seen: Mapping[str, A
         raise ExecutionFailed(ExecutionError(type=error.type, message=f"result: {error}")) from error
 
 
-async def _together(tasks: "list[asyncio.Task[None]]") -> None:
+async def together(tasks: "list[asyncio.Task[None]]") -> None:
     """Wait for all; when one breaks, or this is cancelled, stop the others first.
 
     Not a `TaskGroup`: that one cancels in the order of a set.
     """
     try:
         await asyncio.gather(*tasks)
-    except _BROKEN:
+    except BROKEN:
         for task in tasks:
             # Asked once only: a second time would break off a round that is closing.
             if not task.cancelling():
@@ -160,7 +160,15 @@ def items_of(walk: Walk, state: NodeState, scope: Scope) -> list[Any]:
     Raises:
         StepFailed: it is not a list, or too long a one.
     """
-    items = walk.templates.at(state.node, "items").render(scope)
+    return listed(walk.templates.at(state.node, "items").render(scope))
+
+
+def listed(items: Any) -> list[Any]:
+    """Return what an expression gave for the items of a `foreach`.
+
+    Raises:
+        StepFailed: it is not a list, or too long a one.
+    """
     if not isinstance(items, list):
         raise StepFailed(StepError(type="config.type", message=f"items must be a list, not {name_of(items)}"))
     if len(items) > MAX_ITEMS:

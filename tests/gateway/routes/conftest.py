@@ -7,13 +7,10 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from msgspec import structs
 
 from gateway.compose import Platform, open_platform
 from gateway.settings import Settings
 from tests.gateway.application import answering, settings_over
-from tests.gateway.working import working
-from tests.servers import own_namespace
 from tests.sqlite import new_sqlite
 
 
@@ -43,18 +40,3 @@ def platform(serving: tuple[Platform, httpx.AsyncClient]) -> Platform:
 @pytest.fixture
 def client(serving: tuple[Platform, httpx.AsyncClient]) -> httpx.AsyncClient:
     return serving[1]
-
-
-@pytest.fixture
-async def engine(settings: Settings, temporal_address: str) -> AsyncIterator[Platform]:
-    """A platform over a real Temporal, with a worker."""
-    reached = structs.replace(settings, temporal=await own_namespace(temporal_address))
-    async with open_platform(reached, lazy=False) as platform, working(platform):
-        yield platform
-
-
-@pytest.fixture
-async def api(engine: Platform) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an application whose executions really run."""
-    async with answering(engine) as client:
-        yield client

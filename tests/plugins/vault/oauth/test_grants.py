@@ -44,6 +44,11 @@ def host_over(database: Database, vault: Vault, way_out: EgressClient, store: Cr
     return Host(registry=Registry(BUILTINS), ledger=Ledger(database, vault), credentials=store, egress=way_out)
 
 
+@pytest.fixture
+def host(database: Database, vault: Vault, way_out: EgressClient, store: Credentials) -> Host:
+    return host_over(database, vault, way_out, store)
+
+
 def calling(provider: OAuthProvider, tenant_id: str, credential_id: str, step: str = "node", **config: Any) -> Call:
     return Call(
         plugin="http.request",
@@ -121,16 +126,9 @@ async def test_a_token_is_renewed_before_it_ends(store: Credentials, tenant_id: 
 
 
 async def test_a_token_that_a_server_refuses_is_replaced_once_and_the_request_sent_again(
-    database: Database,
-    vault: Vault,
-    store: Credentials,
-    tenant_id: str,
-    provider: OAuthProvider,
-    way_out: EgressClient,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Credentials, host: Host, tenant_id: str, provider: OAuthProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = await create(store, tenant_id, provider.expired())
-    host = host_over(database, vault, way_out, store)
     assert (await invoke(host, calling(provider, tenant_id, id)))["status"] == 200
     provider.revoke_access()
     # They were granted a moment ago: a server that refuses them so soon would refuse any.
@@ -149,16 +147,9 @@ async def test_a_token_that_a_server_refuses_is_replaced_once_and_the_request_se
 
 
 async def test_a_token_that_came_during_the_call_is_masked_too(
-    database: Database,
-    vault: Vault,
-    store: Credentials,
-    tenant_id: str,
-    provider: OAuthProvider,
-    way_out: EgressClient,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Credentials, host: Host, tenant_id: str, provider: OAuthProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = await create(store, tenant_id, provider.expired())
-    host = host_over(database, vault, way_out, store)
     await invoke(host, calling(provider, tenant_id, id))
     provider.revoke_access()
     monkeypatch.setattr(grants, "YOUNG", 0.0)
@@ -167,11 +158,11 @@ async def test_a_token_that_came_during_the_call_is_masked_too(
 
 
 async def test_the_token_goes_only_to_allowed_hosts_and_may_come_from_another(
-    database: Database, vault: Vault, store: Credentials, tenant_id: str, provider: OAuthProvider, way_out: EgressClient
+    store: Credentials, host: Host, tenant_id: str, provider: OAuthProvider
 ) -> None:
     id = await create(store, tenant_id, provider.expired(), allowed_hosts=["api.example.com"])
     with pytest.raises(CallFailed) as caught:
-        await invoke(host_over(database, vault, way_out, store), calling(provider, tenant_id, id))
+        await invoke(host, calling(provider, tenant_id, id))
     assert caught.value.failure.type == "credential.hostNotAllowed"
     assert (provider.refreshes, provider.served) == (["granted"], [])
 
@@ -227,13 +218,13 @@ async def test_without_a_refresh_token_an_ended_one_needs_a_person(
 
 
 async def test_a_token_that_cannot_be_renewed_stays_though_one_server_refuses_it(
-    database: Database, vault: Vault, store: Credentials, tenant_id: str, provider: OAuthProvider, way_out: EgressClient
+    store: Credentials, host: Host, tenant_id: str, provider: OAuthProvider
 ) -> None:
     """Many providers grant tokens without an end; that one address answers 401 says nothing of the others."""
     id = await create(store, tenant_id, provider.client(accessToken="endless"))
     for _ in range(2):
         with pytest.raises(CallFailed) as caught:
-            await invoke(host_over(database, vault, way_out, store), calling(provider, tenant_id, id))
+            await invoke(host, calling(provider, tenant_id, id))
         assert caught.value.failure.type == "http.401"
     assert (await store.get(tenant_id, id)).status == "ok"
     assert provider.asked == []
