@@ -16,10 +16,10 @@ from plugins.storage.tenants import create_tenant
 from plugins.vault.keys import MasterKey, Vault
 from user_workflows.admission.gate import Gate
 from user_workflows.admission.tables import tenant_gates
-from user_workflows.executions.tables import executions, result_place, steps
+from user_workflows.executions.tables import executions, result_place, step_place, steps
 from user_workflows.interpreter.messages import ExecutionError, ExecutionRecord, StepRecord
 from user_workflows.records.announcements import Announcements
-from user_workflows.records.writer import RecordWriter, merge, step_place
+from user_workflows.records.writer import RecordWriter, merge
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

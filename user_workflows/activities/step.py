@@ -12,9 +12,10 @@ from plugins.host.invoke import Call, CallFailed, Failure, Host
 from plugins.host.registry import Registry
 from plugins.trace import logged_trace
 from user_workflows.activities.heartbeats import heartbeats
+from user_workflows.executions.tables import path_key
 from user_workflows.interpreter.activity_calls import StepCall, StepResult
 from user_workflows.interpreter.messages import ExecutionRecord, StepError, StepRecord
-from user_workflows.records.writer import RecordWriter, path_key
+from user_workflows.records.writer import RecordWriter
 
 StepActivity = Callable[[StepCall], Awaitable[StepResult]]
 

@@ -37,7 +37,7 @@ from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.definition.faults import pointer
 from user_workflows.definition.forms import data_faults
 from user_workflows.errors import Conflict, EngineUnavailable, InvalidData, NotFound
-from user_workflows.executions.tables import executions
+from user_workflows.executions.tables import executions, path_key
 from user_workflows.interpreter.approvals import (
     CLOSE,
     OPEN,
@@ -48,7 +48,6 @@ from user_workflows.interpreter.approvals import (
 )
 from user_workflows.interpreter.messages import workflow_id
 from user_workflows.records.announcements import Announcements
-from user_workflows.records.writer import path_key
 
 
 class Decided(Struct, frozen=True, kw_only=True, rename="camel"):

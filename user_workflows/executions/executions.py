@@ -21,7 +21,7 @@ from user_workflows.executions.beginnings import StartRequest
 from user_workflows.executions.reading import Reading
 from user_workflows.executions.rounds import Places, rounds_of
 from user_workflows.executions.starts import Starts
-from user_workflows.executions.tables import executions, steps
+from user_workflows.executions.tables import executions, path_key, steps
 from user_workflows.executions.views import (
     Execution,
     Page,
@@ -36,7 +36,6 @@ from user_workflows.live.wakeups import Wakeups
 from user_workflows.records.announcements import Announcements
 from user_workflows.records.reconcile import Reconciler
 from user_workflows.records.watchdog import PATIENCE
-from user_workflows.records.writer import path_key
 from user_workflows.workflows.workflows import Workflows
 
 T = TypeVar("T")

@@ -17,12 +17,11 @@ from plugins.vault.keys import Vault
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, InvalidInput, NotFound
 from user_workflows.executions.executions import Executions
-from user_workflows.executions.tables import executions, steps
+from user_workflows.executions.tables import executions, path_key, step_place, steps
 from user_workflows.executions.views import Execution
 from user_workflows.executions.why import MOST_NAMED, PendingCall, Recorded, Surroundings, Why, explain
 from user_workflows.interpreter.messages import Compensation, StepError, workflow_id
 from user_workflows.plan.model import PlanGraph, PlanNode
-from user_workflows.records.writer import path_key, step_place
 from user_workflows.workflows.workflows import Workflows
 
 

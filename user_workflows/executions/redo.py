@@ -10,12 +10,12 @@ from sqlalchemy import Row
 from plugins.host.registry import Registry
 from plugins.storage.database import now
 from plugins.vault.cipher import Sealer
+from user_workflows.executions.tables import step_place
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.messages import Seed, StepOutcome
 from user_workflows.interpreter.state import SKIPPED, GraphState
 from user_workflows.plan.model import Plan, PlanGraph, PlanNode
 from user_workflows.plan.segments import known_effect
-from user_workflows.records.writer import step_place
 
 #: statuses of a step that had begun, and may have acted
 _BEGUN = ("running", "waiting", "completed", "failed", "canceled")

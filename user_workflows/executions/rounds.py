@@ -7,9 +7,8 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from user_workflows.errors import InvalidInput, NotFound
-from user_workflows.executions.tables import steps
+from user_workflows.executions.tables import path_key, steps
 from user_workflows.plan.model import PlanGraph
-from user_workflows.records.writer import path_key
 
 #: item and round numbers of the loops around a step, the outermost first
 Path = tuple[int, ...]

@@ -134,3 +134,11 @@ steps = Table(
 def result_place(execution_id: str) -> str:
     """Return what binds the sealed result of an execution to its row."""
     return f"execution.result:{execution_id}"
+
+
+def step_place(execution_id: str, node_id: str, path: str) -> str:
+    return f"step:{execution_id}:{node_id}:{path}"
+
+
+def path_key(path: tuple[int, ...]) -> str:
+    return ".".join(map(str, path))

@@ -12,9 +12,8 @@ from plugins.vault.cipher import Sealer
 from user_workflows.admission.queue import Place
 from user_workflows.executions.beginnings import input_place
 from user_workflows.executions.rounds import Path
-from user_workflows.executions.tables import OPEN_STATUSES, executions, result_place
+from user_workflows.executions.tables import OPEN_STATUSES, executions, result_place, step_place
 from user_workflows.interpreter.messages import Compensation, ExecutionError, ExecutionStatus, StepError, StepStatus
-from user_workflows.records.writer import step_place
 
 
 class Stuck(Struct, frozen=True, kw_only=True):

@@ -6,49 +6,32 @@ highest `seq` stays, and a closed execution stays closed.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import structlog
 from msgspec import UNSET, structs
-from sqlalchemy import Insert, Row, bindparam, func, select, tuple_
+from sqlalchemy import Row
 from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from internal_jobs.webhooks.desk import is_listening
-from plugins.storage.database import Database, now
-from plugins.vault.cipher import Sealer
+from plugins.storage.database import Database
 from plugins.vault.errors import KeysDestroyed
 from plugins.vault.keys import Vault
-from user_workflows.admission.gate import Gate, leaving
-from user_workflows.executions.tables import OPEN_STATUSES, executions, result_place, steps
-from user_workflows.interpreter.messages import ExecutionRecord, StepRecord
+from user_workflows.admission.gate import Gate
+from user_workflows.interpreter.messages import ExecutionRecord
 from user_workflows.metrics import RECORDS_DELAYED
 from user_workflows.records.announcements import Announcements, Ending
+from user_workflows.records.rows import Key, find_rows, key_of, upsert_steps, write_records
 
 #: seconds that what is told waits for what follows, to share a transaction with it: a short execution is written once,
 #: at its end. Nobody who watches notices, and a worker that dies loses no more than a replay tells again.
 LINGER = 0.1
 
-_Key = tuple[str, str]
-
 #: errors of the database as a whole, not of a record
 OUTAGE = (OperationalError, InterfaceError, OSError)
 
 _log = structlog.get_logger(__name__)
-
-
-def _key(record: ExecutionRecord) -> _Key:
-    return record.tenant_id, record.execution_id
-
-
-def step_place(execution_id: str, node_id: str, path: str) -> str:
-    return f"step:{execution_id}:{node_id}:{path}"
-
-
-def path_key(path: tuple[int, ...]) -> str:
-    return ".".join(map(str, path))
 
 
 def merge(older: ExecutionRecord, newer: ExecutionRecord) -> ExecutionRecord:
@@ -95,8 +78,8 @@ class RecordWriter:
         self._published = published
         self._upsert = upsert_steps(database)
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[_Key, ExecutionRecord] = {}
-        self._waiters: dict[_Key, list[asyncio.Future[None]]] = {}
+        self._pending: dict[Key, ExecutionRecord] = {}
+        self._waiters: dict[Key, list[asyncio.Future[None]]] = {}
         #: everything that waits is to be written; else only what a `write` waits for
         self._is_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -113,7 +96,7 @@ class RecordWriter:
         """
         self._add(record, LINGER)
         written = self._loop.create_future()
-        self._waiters.setdefault(_key(record), []).append(written)
+        self._waiters.setdefault(key_of(record), []).append(written)
         self._awake.set()
         await written
 
@@ -134,8 +117,8 @@ class RecordWriter:
         if self._timer is None or not delay:
             self._stop_timer()
             self._timer = self._loop.call_later(delay, self._fall_due)
-        waiting = self._pending.get(_key(record))
-        self._pending[_key(record)] = record if waiting is None else merge(waiting, record)
+        waiting = self._pending.get(key_of(record))
+        self._pending[key_of(record)] = record if waiting is None else merge(waiting, record)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -163,7 +146,7 @@ class RecordWriter:
             RECORDS_DELAYED.inc()
             _log.warning("record.delayed", execution_id=record.execution_id, error=f"{type(error).__name__}: {error}")
             self._add(record, LINGER)
-            _settle(waiters.pop(_key(record), ()), error)
+            _settle(waiters.pop(key_of(record), ()), error)
         for futures in waiters.values():
             _settle(futures, None)
         return not failed
@@ -187,13 +170,13 @@ class RecordWriter:
         is_stirred = False
         async with self._database.transaction(*sealers) as connection:
             await self._gate.lock(connection, {record.tenant_id for record in records if record.closed_at is not None})
-            rows = await _find(connection, records)
-            written = await _write_records(connection, records, rows, sealers, self._upsert)
+            rows = await find_rows(connection, records)
+            written = await write_records(connection, records, rows, sealers, self._upsert)
             # An end that an earlier attempt at the execution came to is none of this one.
             endings = [
-                _ending(record, record.closed_at, rows[_key(record)])
+                _ending(record, record.closed_at, rows[key_of(record)])
                 for record in written
-                if record.closed_at is not None and record.seq >= rows[_key(record)].seq
+                if record.closed_at is not None and record.seq >= rows[key_of(record)].seq
             ]
             if endings:
                 if self._announcements is not None:
@@ -215,143 +198,6 @@ def _ending(record: ExecutionRecord, at: datetime, row: "Row[*tuple[Any, ...]]")
         may_be_a_job=row.trigger["type"] == "job",
         may_be_heard=row.is_heard,
     )
-
-
-def upsert_steps(database: Database) -> Insert:
-    """Return the statement that writes steps, each unless a newer record of it is there; of equal ones the last counts.
-
-    Built once: SQLAlchemy takes longer to build it than SQLite to carry it out.
-    """
-    insert = database.insert(steps)
-    changed: dict[str, Any] = {name: insert.excluded[name] for name in _STEP_COLUMNS}
-    changed["input_sealed"] = func.coalesce(insert.excluded.input_sealed, steps.c.input_sealed)
-    return insert.on_conflict_do_update(
-        index_elements=["tenant_id", "execution_id", "node_id", "path"],
-        set_=changed,
-        where=steps.c.seq <= insert.excluded.seq,
-    )
-
-
-async def _find(
-    connection: AsyncConnection, records: Collection[ExecutionRecord]
-) -> "dict[_Key, Row[*tuple[Any, ...]]]":
-    """Return, and lock, the rows of executions that are open or were terminated."""
-    keys = [_key(record) for record in records]
-    return {(row.tenant_id, row.id): row for row in await connection.execute(_FIND, {"keys": keys})}
-
-
-async def _write_records(
-    connection: AsyncConnection,
-    records: Collection[ExecutionRecord],
-    rows: "Mapping[_Key, Row[*tuple[Any, ...]]]",
-    sealers: Mapping[str, Sealer],
-    upsert: Insert,
-) -> Sequence[ExecutionRecord]:
-    """Bring rows up to date with `records`, and return those that count: rows that are gone or closed stay.
-
-    Of one that was terminated the steps are still told: it had no chance to tell of its end.
-    """
-    known = [record for record in records if _key(record) in rows]
-    live = [record for record in known if rows[_key(record)].closed_at is None]
-    cut_off = [_cut_off(record, at) for record in known if (at := rows[_key(record)].closed_at) is not None]
-    if live:
-        at = now()
-        await connection.execute(_UPDATE_EXECUTION, [_execution_row(r, sealers[r.tenant_id], at) for r in live])
-    step_rows = [_step_row(r, step, sealers[r.tenant_id]) for r in (*live, *cut_off) for step in r.steps]
-    if step_rows:
-        await connection.execute(upsert, step_rows)
-    return live
-
-
-def _cut_off(record: ExecutionRecord, at: datetime) -> ExecutionRecord:
-    """Return what a record tells of an execution that was terminated: nothing of it runs any more."""
-    ended = [
-        structs.replace(step, status="canceled", closed_at=at) if step.status in ("running", "waiting") else step
-        for step in record.steps
-    ]
-    return structs.replace(record, steps=tuple(ended))
-
-
-_STEP_COLUMNS = ("seq", "status", "attempt", "error_type", "detail_sealed", "started_at", "closed_at")
-
-_FIND = (
-    select(
-        *(executions.c.tenant_id, executions.c.id, executions.c.seq),
-        *(executions.c.closed_at, executions.c.admission, executions.c.trigger),
-        is_listening(executions.c.tenant_id).label("is_heard"),
-    )
-    .where(tuple_(executions.c.tenant_id, executions.c.id).in_(bindparam("keys", expanding=True)))
-    .where(executions.c.status.in_((*OPEN_STATUSES, "terminated")))
-    .with_for_update()
-)
-
-_UPDATE_EXECUTION = (
-    executions.update()
-    .where(executions.c.tenant_id == bindparam("key_tenant"))
-    .where(executions.c.id == bindparam("key_id"))
-    .where(executions.c.seq <= bindparam("seq"))
-    .values(
-        seq=bindparam("seq"),
-        status=bindparam("status"),
-        started_at=bindparam("started_at"),
-        closed_at=bindparam("closed_at"),
-        checked_at=bindparam("checked_at"),
-        # Whoever tells of itself moves.
-        stuck_reason=None,
-        stuck_since=None,
-        result_sealed=bindparam("result_sealed"),
-        error_type=bindparam("error_type"),
-        history_events=bindparam("history_events"),
-        billable_actions=bindparam("billable_actions"),
-        **leaving(bindparam("closed_at", type_=executions.c.closed_at.type).is_not(None)),
-    )
-)
-
-
-def _execution_row(record: ExecutionRecord, sealer: Sealer, at: datetime) -> dict[str, Any]:
-    result = None
-    if record.closed_at is not None:
-        result = sealer.seal_json({"output": record.output, "error": record.error}, result_place(record.execution_id))
-    return {
-        "key_tenant": record.tenant_id,
-        "key_id": record.execution_id,
-        "seq": record.seq,
-        "status": record.status,
-        "started_at": record.started_at,
-        "closed_at": record.closed_at,
-        "checked_at": at,
-        "result_sealed": result,
-        "error_type": None if record.error is None else record.error.type,
-        "history_events": record.history_events,
-        "billable_actions": record.billable_actions,
-    }
-
-
-def _step_row(record: ExecutionRecord, step: StepRecord, sealer: Sealer) -> dict[str, Any]:
-    path = path_key(step.path)
-    place = step_place(record.execution_id, step.node_id, path)
-    detail = {
-        "output": step.output,
-        "port": step.port,
-        "ports": None if step.ports is UNSET else step.ports,
-        "error": step.error,
-        "reason": step.reason,
-        "compensation": None if step.compensation is UNSET else step.compensation,
-    }
-    return {
-        "tenant_id": record.tenant_id,
-        "execution_id": record.execution_id,
-        "node_id": step.node_id,
-        "path": path,
-        "seq": step.seq,
-        "status": step.status,
-        "attempt": step.attempt,
-        "error_type": None if step.error is None else step.error.type,
-        "input_sealed": None if step.input is UNSET else sealer.seal_json(step.input, place),
-        "detail_sealed": sealer.seal_json(detail, place),
-        "started_at": step.started_at,
-        "closed_at": step.closed_at,
-    }
 
 
 def _settle(written: Sequence[asyncio.Future[None]], error: Exception | None) -> None:

@@ -13,12 +13,12 @@ from tests.user_workflows.lane import Lane
 from user_workflows.codegen.export import export_python
 from user_workflows.codegen.load import load_modules
 from user_workflows.executions.starts import Starts
-from user_workflows.executions.tables import steps
+from user_workflows.executions.tables import step_place, steps
 from user_workflows.executions.views import Execution
 from user_workflows.fairness.intake import Contention
 from user_workflows.generated.types import generated_type
 from user_workflows.interpreter.messages import TriggerCall, workflow_id
-from user_workflows.records.writer import RecordWriter, step_place
+from user_workflows.records.writer import RecordWriter
 from user_workflows.worker import generated_worker
 
 #: sees an execution through to its end
