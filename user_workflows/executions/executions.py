@@ -19,17 +19,9 @@ from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import Conflict
 from user_workflows.executions.beginnings import StartRequest
 from user_workflows.executions.reading import Reading
-from user_workflows.executions.rounds import Places, rounds_of
 from user_workflows.executions.starts import Starts
-from user_workflows.executions.tables import executions, path_key, steps
-from user_workflows.executions.views import (
-    Execution,
-    Page,
-    StepPage,
-    queued_execution,
-    read_step,
-    unreached_step,
-)
+from user_workflows.executions.tables import executions
+from user_workflows.executions.views import Execution, Page, StepPage, queued_execution
 from user_workflows.executions.waiting import Waiting
 from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, TriggerCall, workflow_id
 from user_workflows.live.wakeups import Wakeups
@@ -66,7 +58,6 @@ class Executions:
         announcements: Announcements | None = None,
     ) -> None:
         self._database = database
-        self._vault = vault
         self._workflows = workflows
         self._reading = Reading(database, vault)
         self._temporal = temporal
@@ -213,7 +204,7 @@ class Executions:
     ) -> StepPage:
         """Return every node of the execution's version, in the order of the plan, reached or not.
 
-        With the id of a loop as `within`, those in its body instead, page by page; see `Rounds.page`.
+        With the id of a loop as `within`, those in its body instead, page by page; see `Reading.steps`.
 
         Raises:
             NotFound: no such execution of this tenant, or no such loop in it.
@@ -221,27 +212,8 @@ class Executions:
         """
         execution = await self.get(tenant_id, execution_id)
         plan = (await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)).plan
-        sealer = await self._vault.sealer(tenant_id)
-        places = Places(items=[(node.id, ()) for node in plan.nodes])
-        async with self._database.read(tenant_id) as connection:
-            if within is not None:
-                rounds = rounds_of(tenant_id, execution_id, plan, within)
-                places = await rounds.page(connection, tuple(path), limit=limit, cursor=cursor)
-            query = select(steps).where(
-                steps.c.tenant_id == tenant_id,
-                steps.c.execution_id == execution_id,
-                steps.c.node_id.in_({node_id for node_id, _ in places.items}),
-                steps.c.path.in_({path_key(path) for _, path in places.items}),
-            )
-            rows = (await connection.execute(query)).all()
-        known = {(row.node_id, row.path): row for row in rows}
-        found = [(known.get((node_id, path_key(path))), node_id, path) for node_id, path in places.items]
-        return StepPage(
-            items=tuple(
-                unreached_step(node_id, execution, path) if row is None else read_step(row, sealer)
-                for row, node_id, path in found
-            ),
-            next_cursor=places.next_cursor,
+        return await self._reading.steps(
+            tenant_id, execution, plan, within=within, path=tuple(path), limit=limit, cursor=cursor
         )
 
     async def cancel(self, tenant_id: str, execution_id: str, *, compensate: bool = False) -> None:

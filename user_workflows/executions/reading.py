@@ -1,4 +1,4 @@
-"""Executions read from their rows, as they stand there: one, some, or page by page."""
+"""Executions and their steps read from their rows, as they stand there: one, some, or page by page."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -9,8 +9,18 @@ from sqlalchemy import Select, bindparam, func, select
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.errors import NotFound
-from user_workflows.executions.tables import execution_tags, executions
-from user_workflows.executions.views import SHOWN, Execution, Page, read_execution
+from user_workflows.executions.rounds import Path, Places, rounds_of
+from user_workflows.executions.tables import execution_tags, executions, path_key, steps
+from user_workflows.executions.views import (
+    SHOWN,
+    Execution,
+    Page,
+    StepPage,
+    read_execution,
+    read_step,
+    unreached_step,
+)
+from user_workflows.plan.model import Plan
 
 # Built once: for one row SQLAlchemy takes longer to build a statement than a database to carry it out.
 _TAGS = (
@@ -88,6 +98,48 @@ class Reading:
             query = query.where(executions.c.id < cursor)
         found = await self._fetch(tenant_id, query.order_by(executions.c.id.desc()).limit(limit + 1))
         return Page(items=found[:limit], next_cursor=found[limit - 1].id if len(found) > limit else None)
+
+    async def steps(
+        self,
+        tenant_id: str,
+        execution: Execution,
+        plan: Plan,
+        *,
+        within: str | None,
+        path: Path,
+        limit: int,
+        cursor: str | None,
+    ) -> StepPage:
+        """Return every node of a plan as a step of an execution, reached or not.
+
+        With the id of a loop as `within`, those in its body instead, page by page; see `Rounds.page`.
+
+        Raises:
+            NotFound: the plan has no such loop.
+            InvalidInput: `path` is too long for the loop, or `cursor` is of another.
+        """
+        sealer = await self._vault.sealer(tenant_id)
+        places = Places(items=[(node.id, ()) for node in plan.nodes])
+        async with self._database.read(tenant_id) as connection:
+            if within is not None:
+                rounds = rounds_of(tenant_id, execution.id, plan, within)
+                places = await rounds.page(connection, path, limit=limit, cursor=cursor)
+            query = select(steps).where(
+                steps.c.tenant_id == tenant_id,
+                steps.c.execution_id == execution.id,
+                steps.c.node_id.in_({node_id for node_id, _ in places.items}),
+                steps.c.path.in_({path_key(path) for _, path in places.items}),
+            )
+            rows = (await connection.execute(query)).all()
+        known = {(row.node_id, row.path): row for row in rows}
+        found = [(known.get((node_id, path_key(path))), node_id, path) for node_id, path in places.items]
+        return StepPage(
+            items=tuple(
+                unreached_step(node_id, execution, path) if row is None else read_step(row, sealer)
+                for row, node_id, path in found
+            ),
+            next_cursor=places.next_cursor,
+        )
 
     async def _fetch(
         self, tenant_id: str, query: "Select[Any]", parameters: Mapping[str, Any] | None = None

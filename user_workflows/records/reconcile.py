@@ -1,21 +1,13 @@
 """Repairs records from Temporal: what ended without its last step, and starts that were cut off (design §9)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy import or_, select, tuple_, update
-from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.client import (
-    Client,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowHandle,
-)
-from temporalio.exceptions import ApplicationError
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHandle
 from temporalio.service import RPCError
 
 from plugins.storage.database import Database, now
@@ -24,12 +16,13 @@ from user_workflows.admission.gate import UNBEGUN
 from user_workflows.client import RPC_TIMEOUT, is_not_found, reaching_temporal
 from user_workflows.errors import EngineUnavailable, NotFound
 from user_workflows.executions.awaited import Awaited
-from user_workflows.executions.callers import restore_trigger, tell_caller
 from user_workflows.executions.starts import Starts
-from user_workflows.executions.tables import OPEN_STATUSES, executions, result_place, steps
-from user_workflows.interpreter.messages import CallEnd, ExecutionError, ExecutionStatus, workflow_id
-from user_workflows.metrics import REPAIRED, STUCK
-from user_workflows.records.announcements import Announcements, Ending
+from user_workflows.executions.tables import OPEN_STATUSES, executions
+from user_workflows.interpreter.messages import ExecutionError, ExecutionStatus, workflow_id
+from user_workflows.metrics import STUCK
+from user_workflows.records.announcements import Announcements
+from user_workflows.records.closing import Closing
+from user_workflows.records.ends import End, closed_status, read_end
 from user_workflows.records.watchdog import PATIENCE, Trouble, find_trouble
 from user_workflows.records.writer import LINGER
 
@@ -52,14 +45,6 @@ _AT_A_TIME = 200
 _MOST_LISTED = 500
 
 _BY_FORCE = "ExecutionStatus = 'Terminated' OR ExecutionStatus = 'TimedOut'"
-
-_CLOSED: dict[WorkflowExecutionStatus, ExecutionStatus] = {
-    WorkflowExecutionStatus.COMPLETED: "completed",
-    WorkflowExecutionStatus.FAILED: "failed",
-    WorkflowExecutionStatus.CANCELED: "canceled",
-    WorkflowExecutionStatus.TERMINATED: "terminated",
-    WorkflowExecutionStatus.TIMED_OUT: "timedOut",
-}
 
 _log = structlog.get_logger(__name__)
 
@@ -88,10 +73,14 @@ class Reconciler:
         tend: Callable[[WorkflowExecutionDescription], Awaitable[None]] | None = None,
         announcements: Announcements | None = None,
     ) -> None:
-        self._announcements = announcements
-        self._gate = starts.reception.gate
+        self._closing = Closing(
+            database=database,
+            vault=vault,
+            temporal=temporal,
+            gate=starts.reception.gate,
+            announcements=announcements,
+        )
         self._database = database
-        self._vault = vault
         self._temporal = temporal
         self._starts = starts
         self._patience = patience
@@ -173,7 +162,7 @@ class Reconciler:
         handle: "WorkflowHandle[Any, Any]",
         description: WorkflowExecutionDescription,
     ) -> None:
-        status = _CLOSED.get(description.status) if description.status is not None else None
+        status = closed_status(description)
         if status is None:
             await self._watch(tenant_id, execution_id, find_trouble(description, now(), patience=self._patience))
             if await self._awaited.is_unwanted(tenant_id, execution_id):
@@ -184,17 +173,7 @@ class Reconciler:
             await self._mend_absent(tenant_id, execution_id)
             return
         await _wait_for_last_words(description.close_time)
-        output, error = await _result(handle, status)
-        await self._close(
-            tenant_id,
-            execution_id,
-            status,
-            output=output,
-            error=error,
-            closed_at=description.close_time or now(),
-            history_events=description.history_length,
-            acting=_acting(description),
-        )
+        await self._end(tenant_id, execution_id, await read_end(handle, description, status))
 
     async def _tend_to(self, description: WorkflowExecutionDescription) -> None:
         if self._tend is None:
@@ -238,7 +217,7 @@ class Reconciler:
             )
         else:
             error = ExecutionError(type="execution.lost", message="the workflow engine no longer knows this execution")
-        await self._close(tenant_id, execution_id, status, output=None, error=error, closed_at=now())
+        await self._end(tenant_id, execution_id, End(status=status, error=error, closed_at=now()))
 
     async def _watch(self, tenant_id: str, execution_id: str, trouble: Trouble | None) -> None:
         """Note that the execution is open, and whether it moves."""
@@ -255,62 +234,10 @@ class Reconciler:
             STUCK.inc()
             _log.warning("execution.stuck", tenant_id=tenant_id, execution_id=execution_id, reason=trouble.reason)
 
-    async def _close(
-        self,
-        tenant_id: str,
-        execution_id: str,
-        status: ExecutionStatus,
-        *,
-        output: Any,
-        error: ExecutionError | None,
-        closed_at: datetime,
-        history_events: int | None = None,
-        acting: Mapping[str, datetime] = {},
-    ) -> None:
-        # Both before the record: while that is open, whoever finds it does all of this again.
-        await self._stop_awaited(tenant_id, execution_id, at_once=status == "terminated")
-        await self._tell_caller(tenant_id, execution_id, CallEnd(status=status, output=output, error=error))
-        sealer = await self._vault.sealer(tenant_id)
-        sealed = sealer.seal_json({"output": output, "error": error}, result_place(execution_id))
-        async with self._database.transaction(tenant_id) as connection:
-            await self._gate.lock(connection, (tenant_id,))
-            closed = await connection.execute(
-                update(executions)
-                .where(*_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES))
-                .values(
-                    status=status,
-                    seq=executions.c.seq + 1,
-                    result_sealed=sealed,
-                    error_type=None if error is None else error.type,
-                    closed_at=closed_at,
-                    checked_at=now(),
-                    stuck_reason=None,
-                    stuck_since=None,
-                    history_events=history_events,
-                )
-            )
-            if not closed.rowcount:
-                return
-            await connection.execute(
-                update(steps)
-                .where(steps.c.tenant_id == tenant_id, steps.c.execution_id == execution_id)
-                .where(steps.c.status.in_(("running", "waiting", "pending")))
-                .values(status="canceled", closed_at=closed_at)
-            )
-            if self._announcements is not None:
-                ending = Ending(
-                    tenant_id=tenant_id,
-                    execution_id=execution_id,
-                    status=status,
-                    closed_at=closed_at,
-                    output=output,
-                    error=error,
-                )
-                await self._announcements.tell_ends(connection, {tenant_id: sealer}, [ending])
-            is_stirred = await self._gate.release(connection, tenant_id, execution_id, acting=acting)
-        self._gate.stir(is_stirred)
-        REPAIRED.labels(status).inc()
-        _log.info("execution.repaired", tenant_id=tenant_id, execution_id=execution_id, status=status)
+    async def _end(self, tenant_id: str, execution_id: str, end: End) -> None:
+        # Before the record is closed: while it is open, whoever finds it does all of this again.
+        await self._stop_awaited(tenant_id, execution_id, at_once=end.status == "terminated")
+        await self._closing.close(tenant_id, execution_id, end)
 
     async def _stop_awaited(self, tenant_id: str, execution_id: str, *, at_once: bool) -> None:
         """Stop what an execution waited for that ended without its last step.
@@ -323,53 +250,12 @@ class Reconciler:
             if at_once:
                 await self.repair(tenant_id, child_id)
 
-    async def _tell_caller(self, tenant_id: str, execution_id: str, end: CallEnd) -> None:
-        """Tell who waits for an execution that ended without its last step.
-
-        Raises:
-            EngineUnavailable: Temporal cannot be reached.
-        """
-        query = select(executions.c.trigger).where(
-            *_is(tenant_id, execution_id), executions.c.status.in_(OPEN_STATUSES)
-        )
-        async with self._database.read(tenant_id) as connection:
-            kept = (await connection.execute(query)).scalar_one_or_none()
-        caller_id = None if kept is None else restore_trigger(kept, None).awaited_by
-        if caller_id is not None:
-            await tell_caller(self._temporal, tenant_id, caller_id, execution_id, end)
-
 
 async def _wait_for_last_words(ended_at: datetime | None) -> None:
     """Let the record of an execution that has just ended come to its last step, so that it closes with all of them."""
     left = timedelta() if ended_at is None else ended_at + LAST_WORDS - now()
     # Not longer than that, whatever the server's clock says.
     await asyncio.sleep(max(0.0, min(left, LAST_WORDS).total_seconds()))
-
-
-async def _result(handle: "WorkflowHandle[Any, Any]", status: ExecutionStatus) -> tuple[Any, ExecutionError | None]:
-    try:
-        return await handle.result(rpc_timeout=RPC_TIMEOUT), None
-    except WorkflowFailureError as failure:
-        cause = failure.cause
-        if isinstance(cause, ApplicationError):
-            return None, ExecutionError(type=cause.type or "execution.failed", message=cause.message)
-        return None, ExecutionError(type=f"execution.{status}", message=str(cause))
-
-
-def _acting(description: WorkflowExecutionDescription) -> Mapping[str, datetime]:
-    """Return which steps of an execution that was ended by force may still act, and until when at the latest: they hear
-    of it by a heartbeat, and what sends none for as long as its timeout has timed out, as everywhere.
-    """
-    found = {}
-    for each in description.raw_description.pending_activities:
-        if each.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
-            continue
-        options, ended_at = each.activity_options, description.close_time or now()
-        limits = [each.last_started_time.ToDatetime(UTC) + options.start_to_close_timeout.ToTimedelta()]
-        if heartbeat := options.heartbeat_timeout.ToTimedelta():
-            limits.append(ended_at + heartbeat)
-        found[each.activity_id] = min(limits)
-    return found
 
 
 #: what waits at the gate to begin is not compared with Temporal, which knows nothing of it
