@@ -15,6 +15,7 @@ from tests.user_workflows.drawing import node
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.client import connect
 from user_workflows.errors import Conflict, EngineUnavailable, NotFound
+from user_workflows.executions.retries import Retries
 from user_workflows.executions.starts import Starts
 from user_workflows.executions.tables import executions
 from user_workflows.interpreter.messages import Seed, TriggerCall
@@ -100,8 +101,9 @@ async def test_a_retry_that_was_cut_off_is_made_up_for_by_the_sweep(cut: Cut) ->
     failed = await lane.run(definition)
     ended = await lane.executions.ended_run_id(lane.tenant_id, failed.id)
     published = await lane.workflows.plan(lane.tenant_id, failed.workflow_id)
+    retries = Retries(lane.database, lane.vault, cut.starts)
     with pytest.raises(EngineUnavailable):
-        await cut.starts.again(lane.tenant_id, failed.id, published.plan, Seed(), ended_run_id=ended)
+        await retries.begin(lane.tenant_id, failed.id, published.plan, Seed(), ended_run_id=ended)
     await cut.reconciler.repair(lane.tenant_id, failed.id)
     assert (await lane.executions.get(lane.tenant_id, failed.id)).status == "queued", "the run before is not its end"
     await cut.sweep_later()

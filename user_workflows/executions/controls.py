@@ -15,7 +15,8 @@ from user_workflows.errors import Conflict, InvalidInput, TooMuchKept
 from user_workflows.executions.beginnings import StartRequest
 from user_workflows.executions.executions import Executions
 from user_workflows.executions.redo import Redo, before, foresee, seed_of
-from user_workflows.executions.starts import RETRYABLE, Starts
+from user_workflows.executions.retries import RETRYABLE, Retries
+from user_workflows.executions.starts import Starts
 from user_workflows.executions.tables import executions, steps
 from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import ExecutionStatus, Seed, TriggerCall
@@ -44,6 +45,7 @@ class Controls:
         self._vault = vault
         self._registry = registry
         self._starts = starts
+        self._retries = Retries(database, vault, starts)
         self._workflows = workflows
         self._executions = executions
 
@@ -98,7 +100,7 @@ class Controls:
         _check_retryable(last.execution)
         _check_size(last.seed)
         ended_run_id = await self._executions.ended_run_id(tenant_id, execution_id)
-        if not await self._starts.again(tenant_id, execution_id, last.plan, last.seed, ended_run_id=ended_run_id):
+        if not await self._retries.begin(tenant_id, execution_id, last.plan, last.seed, ended_run_id=ended_run_id):
             raise Conflict(f"execution {execution_id} has been retried by somebody else meanwhile")
         if not await self._starts.reception.gate.is_unbegun(tenant_id, execution_id):
             await self._mark(tenant_id, execution_id, "running", instead_of=("queued",))

@@ -9,19 +9,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import Row, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from internal_jobs.promotion.record import reopen_on
-from plugins.storage.database import Database, now
+from plugins.storage.database import Database
 from plugins.vault.keys import Vault
 from user_workflows.admission.caps import Rate
 from user_workflows.admission.letters import open_letters
-from user_workflows.admission.reception import Entrant, Reception, place_of
-from user_workflows.admission.standing import remember_start
+from user_workflows.admission.reception import Reception, place_of
 from user_workflows.executions.beginnings import (
-    Begin,
     StartRequest,
     as_entrant,
     first_event,
@@ -30,31 +27,22 @@ from user_workflows.executions.beginnings import (
     input_place,
     open_begin,
     origin_of,
-    seal_begin,
 )
 from user_workflows.executions.callers import restore_trigger
-from user_workflows.executions.redo import kept_nodes
 from user_workflows.executions.submission import Submissions
-from user_workflows.executions.tables import OPEN_STATUSES, execution_tags, executions, steps
+from user_workflows.executions.tables import OPEN_STATUSES, execution_tags, executions
 from user_workflows.inbox.store import accept_event
 from user_workflows.interpreter.messages import (
     HISTORY_LIMIT,
     PARK_AFTER,
-    SEQ_STRIDE,
-    Earlier,
-    Seed,
     StartExecution,
     TriggerCall,
 )
-from user_workflows.plan.model import Plan
 from user_workflows.workflows.versions import PublishedPlan
 from user_workflows.workflows.workflows import Workflows
 
 #: executions of one batch that are handed to Temporal at a time
 MAX_CONCURRENT = 32
-
-#: statuses from which an execution can go on
-RETRYABLE = ("failed", "timedOut")
 
 
 class Started(Struct, frozen=True, kw_only=True):
@@ -70,7 +58,7 @@ class Started(Struct, frozen=True, kw_only=True):
 
 
 class Starts:
-    """The one way to start an execution.
+    """The one way to start an execution; what goes on with one that has failed is `Retries`.
 
     Args:
         database, vault: hold the rows.
@@ -174,9 +162,13 @@ class Starts:
             raise failed.exceptions[0] from None
         from_queue = [one.id for one in made if one.row and one.is_inside and one.row["admission"] == "waiting"]
         await self.reception.confirm(tenant_id, from_queue)
+        await self.make_room(tenant_id, replaced)
+        return made
+
+    async def make_room(self, tenant_id: str, replaced: Sequence[str]) -> None:
+        """Let executions end that make room for others; see `Submissions.make_room`."""
         for execution_id in replaced:
             await self._submissions.make_room(tenant_id, execution_id)
-        return made
 
     def _first(
         self, tenant_id: str, execution_id: str, request: StartRequest, published: PublishedPlan
@@ -227,83 +219,6 @@ class Starts:
             await self._submissions.submit(start)
         else:
             await self._submissions.submit_again(start, row.ended_run_id)
-
-    async def again(
-        self, tenant_id: str, execution_id: str, plan: Plan, seed: Seed, *, ended_run_id: str | None
-    ) -> bool:
-        """Start a closed execution once more, as the next generation of itself; return whether this call did.
-
-        The steps that `seed` does not keep are forgotten.
-
-        Args:
-            tenant_id: whose execution it is.
-            execution_id: of an execution that failed or timed out.
-            plan: of its version.
-            seed: what is kept.
-            ended_run_id: the run of it that Temporal ended last.
-
-        Raises:
-            EngineUnavailable: Temporal cannot be reached; the sweep goes on from here.
-        """
-        sealer = await self._vault.sealer(tenant_id)
-        mine = executions.c.tenant_id == tenant_id, executions.c.id == execution_id
-        async with self._database.transaction(tenant_id) as connection:
-            workflow = (await connection.execute(select(executions.c.workflow_id).where(*mine))).scalar_one()
-            entrant = Entrant(id=execution_id, workflow_id=workflow, due_at=now(), payload=None, is_new=False)
-            ticket = await self.reception.enter(connection, tenant_id, [entrant])
-            row = (await connection.execute(select(executions).where(*mine).with_for_update())).one()
-            if row.status not in RETRYABLE:
-                await self.reception.receive(connection, ticket, [])
-                return False
-            await self.reception.gate.end(connection, tenant_id, execution_id)
-            await remember_start(connection, row, entrant.due_at)
-            earlier = Earlier(
-                started_at=row.started_at or row.created_at,
-                # Above whatever a step of the run before may still tell.
-                seq=row.seq + 10 * SEQ_STRIDE,
-                history_events=row.history_events or 0,
-                billable_actions=row.billable_actions or 0,
-            )
-            await connection.execute(
-                update(executions)
-                .where(*mine)
-                .values(
-                    status="queued",
-                    generation=row.generation + 1,
-                    ended_run_id=ended_run_id,
-                    # Whoever waited has been told of the end before.
-                    awaited_by=None,
-                    seed_sealed=seal_begin(
-                        sealer,
-                        execution_id,
-                        Begin(seed=seed, earlier=earlier, acts_for=open_begin(sealer, row).acts_for),
-                    ),
-                    result_sealed=None,
-                    error_type=None,
-                    closed_at=None,
-                    due_at=entrant.due_at,
-                    checked_at=now(),
-                    rests=False,
-                    replaced_by=None,
-                    letters_sealed=None,
-                    **place_of(ticket, entrant.due_at),
-                )
-            )
-            await connection.execute(
-                delete(steps).where(
-                    steps.c.tenant_id == tenant_id,
-                    steps.c.execution_id == execution_id,
-                    steps.c.node_id.not_in(kept_nodes(plan, seed)),
-                )
-            )
-            await reopen_on(connection, tenant_id, execution_id)
-            received = await self.reception.receive(connection, ticket, [entrant])
-        self.reception.gate.stir(received.is_stirred)
-        await self.repeat(tenant_id, execution_id)
-        await self.reception.confirm(tenant_id, received.inside)
-        for replaced in received.replaced:
-            await self._submissions.make_room(tenant_id, replaced)
-        return True
 
     async def is_scheduled(self, tenant_id: str, workflow_id: str, trigger_id: str) -> bool:
         """Return whether a cron trigger is on: of the published version of an active workflow."""
