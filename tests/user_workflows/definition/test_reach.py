@@ -1,6 +1,5 @@
 """What validation can see to never run, or to never end by itself."""
 
-import time
 from typing import Any
 
 import pytest
@@ -114,10 +113,11 @@ def test_a_case_whose_port_is_no_name_is_a_fault_of_its_own() -> None:
     assert ("config.invalid", "/nodes/0/config/cases/0/port") in found, found
 
 
-def test_a_thousand_branches_and_constant_conditions_are_swept_fast() -> None:
+def test_constant_conditions_count_as_not_known_when_all_of_them_have_taken_enough_steps() -> None:
     slow = "{{ [1,2,3,4,5,6,7,8,9].all(x, [1,2,3,4,5,6,7,8,9].all(y, [1,2,3,4,5,6,7,8,9].all(z, x + y + z > 0))) }}"
-    nodes = [node(f"n{index}", "if", condition=slow if index % 2 else "{{ trigger.x }}") for index in range(1000)]
-    raw = drawn(*nodes, edges=[(f"n{index - 1}", "true", f"n{index}") for index in range(1, 1000)])
-    started = time.thread_time()
-    validate(raw, plugins=REGISTRY)
-    assert time.thread_time() - started < 2.0
+    branches = [node(f"n{index}", "if", condition=slow) for index in range(500)]
+    leaves = [node(f"x{index}") for index in range(500)]
+    raw = drawn(*branches, *leaves, edges=[(f"n{index}", "false", f"x{index}") for index in range(500)])
+    known = [pointer for code, _, pointer in warnings(raw) if code == "edge.neverFires"]
+    assert known == [f"/edges/{index}/sourceHandle" for index in range(len(known))]
+    assert 0 < len(known) < 100
