@@ -1,5 +1,5 @@
 """Real servers for every test: SQLite and PostgreSQL here, Valkey and Temporal in `tests.servers`, all of it in
-`tests.running_up`."""
+`tests.running_up`. What they measure is told by `tests.figures`."""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +13,7 @@ from plugins.storage.database import Database
 from tests.postgres import furnish
 from tests.sqlite import new_sqlite
 
-pytest_plugins = ["tests.past_the_guard", "tests.servers", "tests.running_up"]
+pytest_plugins = ["tests.figures", "tests.past_the_guard", "tests.servers", "tests.running_up"]
 
 
 def pytest_collection_finish() -> None:

@@ -1,13 +1,12 @@
 """One expired credential, a hundred steps and jobs on both engines, in processes of their own: one refresh (T25)."""
 
-import pytest
-
 from tests.e2e.installation import Installation
+from tests.figures import Figures
 from tests.oauth_provider import OAuthProvider
 
 
 def test_a_storm_on_both_engines_is_one_refresh(
-    installation: Installation, provider: OAuthProvider, capsys: pytest.CaptureFixture[str]
+    installation: Installation, provider: OAuthProvider, figures: Figures
 ) -> None:
     body = {"type": "oauth2", "name": "Mail", "data": provider.expired()}
     auth = {"auth": installation.call("POST", "/v1/credentials", body)["id"]}
@@ -20,8 +19,7 @@ def test_a_storm_on_both_engines_is_one_refresh(
     jobs = installation.call("POST", "/v1/jobs/batch", {"items": [job] * 50})["items"]
     settled = [installation.settle(made["id"])["status"] for made in jobs]
     finished = installation.finish(execution)["status"]
-    with capsys.disabled():
-        print(f"\nOAuth: {len(provider.served)} requests on two engines, refreshes: {provider.refreshes}")
+    figures("T25", uses=len(provider.served), refreshes=len(provider.refreshes), storms=1)
     assert (finished, set(settled)) == ("completed", {"completed"})
     assert provider.refreshes == ["granted"]
     assert provider.served == [200] * 100

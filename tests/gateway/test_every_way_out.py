@@ -24,6 +24,7 @@ from plugins.sdk.credential import Credential
 from plugins.vault.oauth.client import OAuth2Client
 from plugins.vault.oauth.grant import Grant
 from plugins.vault.oauth.provider import Provider, Refused
+from tests.figures import Figures
 from tests.plugins.egress.corpus import resolve, urls, watched
 from tests.plugins.target import open_target
 
@@ -166,7 +167,7 @@ def test_no_built_in_plugin_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_no_hostile_url_connects_anywhere_by(way: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_no_hostile_url_connects_anywhere_by(way: str, figures: Figures) -> None:
     async with open_target("0.0.0.0") as target:
         hostile = urls(target.port)
         egress = EgressClient(Guard(), resolve=resolve)
@@ -174,8 +175,7 @@ async def test_no_hostile_url_connects_anywhere_by(way: str, capsys: pytest.Capt
             answers = await asyncio.gather(*(gone(WAYS[way], egress, url) for url in hostile))
         await egress.close()
         let_through = [url for url, answer in zip(hostile, answers, strict=True) if answer is not None]
-    with capsys.disabled():
-        print(f"\negress by {way}: {len(let_through)} of {len(hostile)} let through, {len(connections)} connections")
+    figures("T21", ways=1, tried=len(hostile), let_through=len(let_through), connections=len(connections))
     assert (let_through, connections, target.connections) == ([], [], 0)
     assert len(set(hostile)) >= 80
 

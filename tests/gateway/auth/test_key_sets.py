@@ -16,6 +16,7 @@ from gateway.auth import key_sets
 from gateway.auth.key_sets import KeySet
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
+from tests.figures import Figures
 from tests.gateway.auth.test_tokens import jwk
 from tests.plugins.target import Request, open_target
 
@@ -27,7 +28,7 @@ UNKNOWN, AT_ONCE = 1_000, 20
 
 
 async def test_an_issuer_is_asked_twice_a_minute_at_most_whatever_happens(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(key_sets, "time", SimpleNamespace(monotonic=lambda: clock.now))
@@ -63,11 +64,7 @@ async def test_an_issuer_is_asked_twice_a_minute_at_most_whatever_happens(
             asked += UNKNOWN - AT_ONCE
         await egress.close()
     most = max(sum(start <= moment < start + MINUTE for moment in fetches) for start in range(MINUTES * 60))
-    with capsys.disabled():
-        print(
-            f"\nJWKS: {asked} look-ups in {MINUTES} minutes, {len(fetches)} fetches, at most {most} a minute,"
-            f" {len(refused)} valid keys refused"
-        )
+    figures("T26", lookups=asked, minutes=MINUTES, fetches=len(fetches), most_a_minute=most, refused=len(refused))
     assert refused == []
     assert most <= 2
     assert len(fetches) > MINUTES

@@ -9,6 +9,7 @@ import pytest
 from gateway.app import create_app
 from gateway.compose import Platform
 from gateway.settings import Settings
+from tests.figures import Figures
 from tests.gateway.application import Headers, new_tenant
 from user_workflows.inbox.event import RawEvent
 
@@ -97,6 +98,7 @@ async def test_another_tenants_object_is_an_absent_one(
     client: httpx.AsyncClient,
     owner: Headers,
     theirs: dict[str, str],
+    figures: Figures,
     method: str,
     path: str,
     operation: str,
@@ -111,6 +113,7 @@ async def test_another_tenants_object_is_an_absent_one(
     assert answers[0].json()["detail"].replace(theirs[parameter], "") == answers[1].json()["detail"].replace(
         ABSENT[parameter], ""
     )
+    figures("T23", ids_swapped=1, told_apart=0)
 
 
 def comparable(response: httpx.Response) -> str:

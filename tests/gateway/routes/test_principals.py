@@ -13,6 +13,7 @@ from gateway.app import create_app
 from gateway.auth.permissions import PERMISSIONS, Role, TenantRole
 from gateway.compose import Platform
 from gateway.settings import Settings
+from tests.figures import Figures
 from tests.gateway.application import ADMIN, Headers, new_tenant
 
 UNKNOWN = {"Authorization": "Bearer gw_01jd3x0v7k8m5qf2c9hz6w4t1b_bm9ib2R5IGhhcyBldmVyIGlzc3VlZCB0aGlzIG9uZQ"}
@@ -79,6 +80,7 @@ async def test_nobody_comes_in_without_the_permission(
     outsiders: dict[str, Headers],
     insiders: dict[str, Headers],
     narrow: Headers,
+    figures: Figures,
     *,
     method: str,
     path: str,
@@ -96,6 +98,7 @@ async def test_nobody_comes_in_without_the_permission(
         answer = await client.request(method, path, headers=headers, json={"anything": 1})
         assert (answer.status_code, answer.json()["type"]) == (403, "/problems/forbidden"), f"{who}: {answer.text}"
     assert refused or permission == "me.read"
+    figures("T23", operations=1, requests=len(outsiders) + len(refused), let_in=0)
 
 
 def _role(name: str) -> Role:
@@ -176,7 +179,7 @@ PLACES: dict[str, tuple[str, str, Callable[[str], str], Callable[[str], Any], li
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_an_id_of_another_tenant_is_one_of_nothing_wherever_it_stands(
-    client: httpx.AsyncClient, owner: Headers, theirs: dict[str, str], place: str
+    client: httpx.AsyncClient, owner: Headers, theirs: dict[str, str], figures: Figures, place: str
 ) -> None:
     prefix, method, path, body, then = PLACES[place]
     said = []
@@ -188,6 +191,7 @@ async def test_an_id_of_another_tenant_is_one_of_nothing_wherever_it_stands(
             seen.append(comparable(await client.post(where, headers=owner), id, answer.json()["id"]))
         said.append(seen)
     assert said[0] == said[1]
+    figures("T23", ids_swapped=1, told_apart=0)
 
 
 def comparable(response: httpx.Response, *ids: str) -> tuple[int, str]:

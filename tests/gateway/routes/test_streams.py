@@ -9,6 +9,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from gateway.compose import Platform
+from tests.figures import Figures
 from tests.gateway.application import Headers
 from tests.gateway.routes.test_executions import WAIT, publish
 from user_workflows.live.feed import stream_of
@@ -147,7 +148,7 @@ async def test_all_executions_of_a_tenant_are_watched_together_and_nobody_elses(
 
 
 async def test_two_hundred_disconnects_neither_lose_nor_repeat_anything(
-    api: httpx.AsyncClient, owner: Headers, engine: Platform
+    api: httpx.AsyncClient, owner: Headers, engine: Platform, figures: Figures
 ) -> None:
     """While executions run one watcher stays; another hangs up after each notice and comes back with its id (T27)."""
     tenant_id = (await api.get("/v1/me", headers=owner)).json()["tenantId"]
@@ -188,7 +189,7 @@ async def test_two_hundred_disconnects_neither_lose_nor_repeat_anything(
     assert (never, often >= 200) == (0, True), often
     assert again == heard
     assert {notice.type for notice in heard} == {"execution", "step"}
-    print(f"T27: {often} disconnects, {len(heard)} notices: none lost, none repeated")
+    figures("T27b", disconnects=often, notices=len(heard), lost=0, repeated=0)
 
 
 async def test_a_ticket_opens_one_stream_and_nothing_else(

@@ -7,6 +7,7 @@ import pytest
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.sdk.errors import PluginError
+from tests.figures import Figures
 from tests.plugins.egress.corpus import ANSWERS, resolve, urls, watched
 from tests.plugins.target import Target, open_target
 
@@ -21,7 +22,7 @@ async def reached(client: EgressClient, url: str) -> str | None:
     return f"{url!r} was answered with {response.status} from {connections}"
 
 
-async def test_no_hostile_url_connects_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_no_hostile_url_connects_anywhere(figures: Figures) -> None:
     """Every URL and every name of the corpus is refused before a single connection is tried."""
     async with open_target("0.0.0.0") as target:
         hostile = urls(target.port)
@@ -29,8 +30,7 @@ async def test_no_hostile_url_connects_anywhere(capsys: pytest.CaptureFixture[st
         leaks = [line for url in hostile if (line := await reached(client, url)) is not None]
         await client.close()
         assert target.requests == []
-    with capsys.disabled():
-        print(f"\negress: {len(leaks)} of {len(hostile)} hostile URLs let through")
+    figures("T21", tried=len(hostile), let_through=len(leaks))
     assert leaks == []
     assert len(set(hostile)) >= 80
 

@@ -12,6 +12,7 @@ from slack_sdk.signature import Clock, SignatureVerifier
 
 from plugins.sdk.credential import Secret
 from plugins.signing import InvalidSignature, Scheme, scheme_of
+from tests.figures import Figures
 from tests.plugins.signing.senders import BODY, SECRET, SENDERS, Headers, Sender, digest, reordered
 
 NOW = 1_700_000_000
@@ -56,7 +57,7 @@ def accepts(scheme: Scheme, headers: Headers, body: bytes) -> bool:
 
 
 @pytest.mark.parametrize("name", SENDERS)
-def test_what_the_sender_signs_is_accepted_and_known_by_its_id(name: str) -> None:
+def test_what_the_sender_signs_is_accepted_and_known_by_its_id(name: str, figures: Figures) -> None:
     sender, scheme = SENDERS[name], scheme_named(name)
     for skew in (-299, 0, 299):
         headers = sender.sign(BODY, NOW + skew)
@@ -64,17 +65,20 @@ def test_what_the_sender_signs_is_accepted_and_known_by_its_id(name: str) -> Non
             scheme.verify(Secret(SECRET), {case(key): value for key, value in headers.items()}, BODY, now=NOW)
             for case in (str, str.lower, str.upper)
         ]
+        figures("T24", valid=len(seen), refused=0)
         assert len({delivery.id for delivery in seen}) == 1
         assert sender.id in (None, seen[0].id)
         assert seen[0].challenge is None
 
 
 @pytest.mark.parametrize("name", SENDERS)
-def test_no_forgery_is_accepted(name: str) -> None:
+def test_no_forgery_is_accepted(name: str, figures: Figures) -> None:
     sender, scheme = SENDERS[name], scheme_named(name)
     tried = list(forgeries(sender, NOW))
     assert len(tried) > 500
-    assert [what for what, headers, body in tried if accepts(scheme, headers, body)] == []
+    accepted = [what for what, headers, body in tried if accepts(scheme, headers, body)]
+    figures("T24", schemes=1, forgeries=len(tried), accepted=len(accepted))
+    assert accepted == []
     with pytest.raises(InvalidSignature):
         scheme.verify(Secret("whsec_" + base64.b64encode(b"other").decode()), sender.sign(BODY, NOW), BODY, now=NOW)
 

@@ -19,6 +19,7 @@ from plugins.vault.errors import KeyNeeded, KeyNotFound, KeysDestroyed, MasterKe
 from plugins.vault.keys import MasterKey, Vault, tenant_keys
 from plugins.vault.renewal import REST, Renewal
 from plugins.vault.table import credentials
+from tests.figures import Figures
 
 #: what is sealed once, and goes with the retention of its rows; all else that is sealed takes part in renewals
 GOES_BY_ITSELF = {
@@ -129,7 +130,7 @@ async def rotate_in_a_process(database: Database, path: Path, tenant_id: str, *,
 
 
 async def test_both_keys_are_rotated_under_load_and_through_kills(
-    database: Database, tenant_id: str, path: Path
+    database: Database, tenant_id: str, path: Path, figures: Figures
 ) -> None:
     first = process(database, path)
     ids = await keep(database, first, tenant_id, 30)
@@ -152,7 +153,7 @@ async def test_both_keys_are_rotated_under_load_and_through_kills(
         assert await versions(database) == {1, 2}, "it was killed half-way"
         assert await rotate_in_a_process(database, path, tenant_id, kill_after=None)
     assert done[0] > 10
-    print(f"T27: 30 credentials, 21 tenants, 3 kills, {done[0]} uses meanwhile, 0 unreadable")
+    figures("T27", credentials=len(ids), tenants=len(others) + 1, kills=3, uses=done[0], unreadable=0)
 
     assert await versions(database) == {2}
     MasterKey.load(path).remove(1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.figures import Figures
 from user_workflows.expressions import ExpressionError, compile_expression
 
 
@@ -230,7 +231,7 @@ def test_the_corpus_is_large() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_input_takes_little_time(name: str) -> None:
+def test_hostile_input_takes_little_time(name: str, figures: Figures) -> None:
     error, seconds = None, []
     # The best of three: on a busy machine even a thread's own time grows.
     for _ in range(3):
@@ -239,15 +240,18 @@ def test_hostile_input_takes_little_time(name: str) -> None:
         seconds.append(time.thread_time() - started)
         if seconds[-1] < MAX_SECONDS:
             break
+    figures("T20", expressions=1, seconds=min(seconds))
     assert min(seconds) < MAX_SECONDS
     assert error is None or (error.type.startswith("expression.") and len(error.message) <= 300)
 
 
 @pytest.mark.parametrize("name", [*MEMORY, *ODD])
-def test_hostile_input_takes_little_memory(name: str) -> None:
+def test_hostile_input_takes_little_memory(name: str, figures: Figures) -> None:
     tracemalloc.start()
     try:
         _run(HOSTILE[name])
-        assert tracemalloc.get_traced_memory()[1] < MAX_BYTES
+        _, most = tracemalloc.get_traced_memory()
+        figures("T20", mebibytes=most / 2**20)
+        assert most < MAX_BYTES
     finally:
         tracemalloc.stop()

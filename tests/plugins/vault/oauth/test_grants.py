@@ -24,6 +24,7 @@ from plugins.vault.oauth.authorizations import Authorizations, Initiator
 from plugins.vault.oauth.grants import Grants
 from plugins.vault.oauth.provider import Provider
 from plugins.vault.table import credentials
+from tests.figures import Figures
 from tests.oauth_provider import OAuthProvider
 
 
@@ -78,7 +79,12 @@ async def test_a_good_token_is_lent_as_a_bearer_and_nobody_is_asked(
 
 
 async def test_a_storm_of_steps_over_one_expired_token_is_one_refresh(
-    database: Database, vault: Vault, tenant_id: str, provider: OAuthProvider, way_out: EgressClient
+    database: Database,
+    vault: Vault,
+    tenant_id: str,
+    provider: OAuthProvider,
+    way_out: EgressClient,
+    figures: Figures,
 ) -> None:
     """Four stores, as four processes have them, and twenty-five steps at once in each."""
     stores = [Credentials(database, vault, grants=Grants(database, vault, Provider(way_out))) for _ in range(4)]
@@ -86,7 +92,7 @@ async def test_a_storm_of_steps_over_one_expired_token_is_one_refresh(
     hosts = [host_over(database, vault, way_out, store) for store in stores]
     calls = [calling(provider, tenant_id, id, f"n{number}") for number in range(25)]
     outputs = await asyncio.gather(*(invoke(host, call) for host in hosts for call in calls))
-    print(f"100 steps, refreshes: {provider.refreshes}")
+    figures("T25", uses=len(outputs), refreshes=len(provider.refreshes), storms=1)
     assert [output["status"] for output in outputs] == [200] * 100
     assert provider.refreshes == ["granted"]
     assert provider.served == [200] * 100
