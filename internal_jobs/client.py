@@ -41,6 +41,7 @@ class Jobs:
         *,
         key: str | None = None,
         connection: AsyncConnection | None = None,
+        actor: str | None = None,
         traceparent: str | None = None,
     ) -> Job:
         """Keep a job, and return it.
@@ -51,13 +52,14 @@ class Jobs:
             key: idempotency key, unique per tenant; for an equal one the first job is returned.
             connection: insert in this transaction of the caller's; it starts within a second of the commit, at once
                 if the caller calls `wake` after it. The tenant's keys must exist by then (`Vault.sealer`).
+            actor: who asks for it, as the audit trail calls them.
             traceparent: W3C trace context that the job's log lines carry on.
 
         Raises:
             InvalidJob: the request cannot be kept.
             VaultError: the tenant is unknown, or its keys were destroyed.
         """
-        new = await self._new(tenant_id, request, key, traceparent)
+        new = await self._new(tenant_id, request, key, actor, traceparent)
         if connection is None:
             inserted = await self._inserts.submit(new)
             self._wake_for([new])
@@ -71,6 +73,7 @@ class Jobs:
         requests: Sequence[JobRequest],
         *,
         keys: Sequence[str] | None = None,
+        actor: str | None = None,
         traceparent: str | None = None,
     ) -> list[Job]:
         """Keep all of these jobs or none, in one transaction; return them in order.
@@ -79,6 +82,7 @@ class Jobs:
             tenant_id: who they belong to.
             requests: what is to be done.
             keys: an idempotency key for each.
+            actor: who asks for them, as the audit trail calls them.
             traceparent: W3C trace context that the jobs' log lines carry on.
 
         Raises:
@@ -87,8 +91,9 @@ class Jobs:
         """
         news = []
         for index, request in enumerate(requests):
+            key = None if keys is None else keys[index]
             try:
-                news.append(await self._new(tenant_id, request, None if keys is None else keys[index], traceparent))
+                news.append(await self._new(tenant_id, request, key, actor, traceparent))
             except InvalidJob as fault:
                 raise InvalidJob(f"/{index}{fault.pointer}", fault.detail) from None
         inserted = await self._insertion.insert(news) if news else []
@@ -177,10 +182,12 @@ class Jobs:
             raise JobNotFound(job_id)
         return read_job(row, await self._vault.sealer(tenant_id))
 
-    async def _new(self, tenant_id: str, request: JobRequest, key: str | None, traceparent: str | None) -> NewJob:
+    async def _new(
+        self, tenant_id: str, request: JobRequest, key: str | None, actor: str | None, traceparent: str | None
+    ) -> NewJob:
         check(request)
         sealer = await self._vault.sealer(tenant_id)
-        return draft(tenant_id, request, sealer, id=new_id("job"), key=key, traceparent=traceparent)
+        return draft(tenant_id, request, sealer, id=new_id("job"), key=key, actor=actor, traceparent=traceparent)
 
 
 def _fresh(row: dict[str, Any], request: JobRequest) -> Job:
@@ -206,4 +213,5 @@ def _fresh(row: dict[str, Any], request: JobRequest) -> Job:
         expires_at=row["expires_at"],
         started_at=None,
         closed_at=None,
+        actor=row["actor"],
     )

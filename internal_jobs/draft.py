@@ -18,7 +18,14 @@ _LONGEST = timedelta(days=366)
 
 
 def draft(
-    tenant_id: str, request: JobRequest, sealer: Sealer, *, id: str, key: str | None, traceparent: str | None = None
+    tenant_id: str,
+    request: JobRequest,
+    sealer: Sealer,
+    *,
+    id: str,
+    key: str | None,
+    actor: str | None = None,
+    traceparent: str | None = None,
 ) -> NewJob:
     """Return the row of a job that was checked.
 
@@ -39,6 +46,7 @@ def draft(
         "payload_sealed": sealer.seal_json(request.payload, place("payload", id)),
         "credentials": request.credentials,
         "tags": list(request.tags),
+        "actor": actor,
         "idempotency_key": None if key is None else key_digest(tenant_id, key),
         "singleton_key": None if request.singleton_key is None else key_digest(tenant_id, request.singleton_key),
         "debounced_since": None if debounce is None else created,

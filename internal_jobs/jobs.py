@@ -113,6 +113,9 @@ class Job(Struct, frozen=True, kw_only=True, rename="camel"):
     #: of the first attempt
     started_at: datetime | None
     closed_at: datetime | None
+    #: who asked for it: the id of a key, or whose token it was, as on the audit trail; absent of what was made by a
+    #: schedule, a workflow or another service's transaction
+    actor: str | None = None
 
 
 class JobPage(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -210,6 +210,7 @@ def read_job(row: Row[Any], sealer: Sealer) -> Job:
         expires_at=row.expires_at,
         started_at=row.started_at,
         closed_at=row.closed_at,
+        actor=row.actor,
     )
 
 

@@ -78,6 +78,8 @@ jobs = Table(
     Column("payload_sealed", LargeBinary, nullable=False),
     Column("credentials", JSON, nullable=False),
     Column("tags", JSON, nullable=False),
+    # who asked the API for it, as the audit trail calls them
+    Column("actor", String(300)),
     # SHA-256 of the client's key: fixed in length, and silent about what it was made of
     Column("idempotency_key", String(64)),
     Column("singleton_key", String(64)),

@@ -14,7 +14,8 @@ from gateway.audit.trail import Trail
 from gateway.auth.principal import Principal
 from gateway.telemetry.trace import trace_of
 
-#: for routes whose effect is a record that says as much, and which are called too often to be written down twice
+#: for routes whose effect is a record that says as much, its actor too, and which are called too often to be written
+#: down twice
 UNAUDITED: dict[str, Any] = {"audited": False}
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})

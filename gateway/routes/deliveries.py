@@ -7,7 +7,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_202_ACCEPTED
 
-from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
 from gateway.body import NoFields
@@ -19,7 +18,7 @@ from internal_jobs.webhooks.desk import Delivery, DeliveryDetail, DeliveryStatus
 OfEndpoint = Annotated[str | None, QueryParameter(name="endpointId", pattern=PRINTABLE)]
 
 
-@post("/v1/deliveries", opt=requires("webhooks.publish") | UNAUDITED, status_code=HTTP_202_ACCEPTED)
+@post("/v1/deliveries", opt=requires("webhooks.publish"), status_code=HTTP_202_ACCEPTED)
 async def publish_event(
     data: JSONBody[EventRequest], principal: NamedDependency[Principal], webhooks: NamedDependency[Webhooks]
 ) -> Sendings:

@@ -65,7 +65,7 @@ async def receive_events(
     """
     received = read_events(dict(request.headers), await request.body())
     traceparent = trace_of(request.scope).traceparent
-    receipt = await events.receive(principal.tenant_id, received, traceparent=traceparent)
+    receipt = await events.receive(principal.tenant_id, received, actor=principal.id, traceparent=traceparent)
     taken = Taken(
         [
             StartedByEvent(

@@ -254,6 +254,7 @@ def _request(
     return StartRequest(
         workflow_id=workflow_id,
         trigger=TriggerCall(type="manual", payload=start.input, traceparent=trace_of(request.scope).traceparent),
+        actor=request.auth.id,
         version=start.version,
         tags=start.tags,
         delay=None if start.delay is None else parse_duration(start.delay),

@@ -57,7 +57,11 @@ async def enqueue_job(
     """Accept a job: it is kept, and runs as soon as it is due and a worker is free."""
     refuse_job(job_faults(data, registry))
     job = await jobs.enqueue(
-        principal.tenant_id, data, key=effect_key(request), traceparent=trace_of(request.scope).traceparent
+        principal.tenant_id,
+        data,
+        key=effect_key(request),
+        actor=principal.id,
+        traceparent=trace_of(request.scope).traceparent,
     )
     return Response(job, headers={"Location": f"/v1/jobs/{job.id}"})
 
@@ -82,6 +86,7 @@ async def enqueue_batch(
             principal.tenant_id,
             data.items,
             keys=None if key is None else [scoped_key("batch", str(index), key) for index in range(len(data.items))],
+            actor=principal.id,
             traceparent=trace_of(request.scope).traceparent,
         )
     except InvalidJob as error:

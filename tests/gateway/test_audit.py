@@ -13,6 +13,9 @@ from gateway.audit.trail import Trail
 from gateway.auth.permissions import PUBLIC
 from gateway.settings import Settings
 from tests.gateway.application import ADMIN_KEY, Headers, MakeTenant
+from tests.gateway.routes.test_events import activate, event, listening
+from tests.gateway.routes.test_executions import publish
+from tests.gateway.routes.test_hooks import BODY, hook, signed
 
 DEFINITION = {"nodes": [{"id": "a", "pluginId": "set", "config": {"values": {}}}]}
 
@@ -122,6 +125,34 @@ async def test_an_action_whose_end_nobody_saw_says_so(
     assert (record["action"], record.get("outcome")) == ("make_workflow", None)
 
 
+async def test_what_is_a_record_itself_names_who_asked_for_it(api: httpx.AsyncClient, owner: Headers) -> None:
+    key = (await api.get("/v1/me", headers=owner)).json()["keyId"]
+    where = await publish(api, owner, DEFINITION)
+    await activate(api, owner, listening())
+    started = await api.post(f"{where}/executions", headers=owner)
+    batch = await api.post(f"{where}/executions/batch", headers=owner, json={"items": [{}]})
+    structured = owner | {"content-type": "application/cloudevents+json"}
+    told = await api.post("/v1/events", headers=structured, json=event("1"))
+    made = batch.json()["items"] + told.json()["executions"]
+    executions = [started.json()["id"], *(each["id"] for each in made)]
+    shown = [(await api.get(f"/v1/executions/{id}", headers=owner)).json() for id in executions]
+    assert [(each["trigger"]["type"], each["actor"]) for each in (started.json(), *shown)] == [
+        ("manual", key),
+        ("manual", key),
+        ("manual", key),
+        ("event", key),
+    ]
+    job = {"type": "http.request", "payload": {"url": "https://example.com"}, "delay": "1d"}
+    one = await api.post("/v1/jobs", headers=owner, json=job)
+    many = await api.post("/v1/jobs/batch", headers=owner, json={"items": [job]})
+    jobs = [one.json()["id"], *(each["id"] for each in many.json()["items"])]
+    assert one.json()["actor"] == key
+    assert {(await api.get(f"/v1/jobs/{id}", headers=owner)).json()["actor"] for id in jobs} == {key}
+    # What nobody asked for by the API names nobody.
+    fired = await api.post(await hook(api, owner), headers=signed(), content=BODY)
+    assert (await api.get(fired.headers["location"], headers=owner)).json()["actor"] is None
+
+
 def test_only_what_is_a_record_itself_is_not_on_the_trail() -> None:
     app = create_app(Settings(database_url="sqlite://", redis_url="redis://127.0.0.1:1", master_key_file=Path("/")))
     unaudited = {
@@ -139,7 +170,6 @@ def test_only_what_is_a_record_itself_is_not_on_the_trail() -> None:
         "receive_events",
         "enqueue_job",
         "enqueue_batch",
-        "publish_event",
         "promote_job",
         # They change nothing.
         "validate_definition",

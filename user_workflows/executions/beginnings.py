@@ -45,6 +45,8 @@ class StartRequest(Struct, frozen=True, kw_only=True):
 
     workflow_id: str
     trigger: TriggerCall
+    #: who asks for it, as the audit trail calls them, where the trail itself says nothing of it
+    actor: str | None = None
     #: instead of the published one
     version: int | None = None
     #: the version, where whoever asks has just looked it up
@@ -103,6 +105,7 @@ def first_row(sealer: Sealer, request: StartRequest, version: int) -> dict[str, 
         "admission": None,
         "admitted_at": None,
         "trigger": keep_trigger(request.trigger),
+        "actor": request.actor,
         "input_sealed": sealer.seal_json(request.trigger.payload, input_place(execution_id)),
         "created_at": at,
         "due_at": _due(at, request.delay),

@@ -55,6 +55,8 @@ executions = Table(
     Column("letters_sealed", LargeBinary),
     #: ``{type, id}``, and of what another execution started ``{executionId, callers, isAwaited}``
     Column("trigger", JSON, nullable=False),
+    #: who started it by the API, or sent its event, as the audit trail calls them
+    Column("actor", String(300)),
     Column("input_sealed", LargeBinary, nullable=False),
     #: ``{seed, earlier}``: what a retry, rerun or replay begins with
     Column("seed_sealed", LargeBinary),

@@ -46,6 +46,9 @@ class Execution(Struct, frozen=True, kw_only=True, rename="camel"):
     closed_at: datetime | None
     history_events: int | None
     billable_actions: int | None
+    #: who started it, or sent its event: the id of a key, or whose token it was, as on the audit trail, which knows who
+    #: asked for reruns, replays and redeliveries
+    actor: str | None = None
     #: set while it does not move though it should
     stuck: Stuck | None = None
     #: of one execution alone: where it stands in the queue, while it waits for a slot
@@ -89,7 +92,7 @@ class Page(Struct, frozen=True, kw_only=True):
 #: what of a row is read for it, beside its tags
 SHOWN = (
     *(executions.c.id, executions.c.workflow_id, executions.c.version, executions.c.origin_id, executions.c.status),
-    *(executions.c.trigger, executions.c.input_sealed, executions.c.result_sealed),
+    *(executions.c.trigger, executions.c.actor, executions.c.input_sealed, executions.c.result_sealed),
     *(executions.c.created_at, executions.c.started_at, executions.c.closed_at),
     *(executions.c.history_events, executions.c.billable_actions),
     *(executions.c.stuck_reason, executions.c.stuck_since),
@@ -112,6 +115,7 @@ def read_execution(row: "Row[Any]", sealer: Sealer) -> Execution:
         output=result.get("output"),
         error=None if error is None else msgspec.convert(error, ExecutionError),
         trigger=_shown(row.trigger),
+        actor=row.actor,
         tags=() if row.tags is None else tuple(sorted(row.tags.split(","))),
         created_at=row.created_at,
         started_at=row.started_at,
@@ -134,6 +138,7 @@ def queued_execution(row: Mapping[str, Any], input: Any, tags: Sequence[str]) ->
         output=None,
         error=None,
         trigger=_shown(row["trigger"]),
+        actor=row["actor"],
         tags=tuple(sorted({*tags})),
         created_at=row["created_at"],
         started_at=None,

@@ -50,7 +50,7 @@ class Events:
         self._executions = executions
 
     async def receive(
-        self, tenant_id: str, events: Sequence[Mapping[str, Any]], *, traceparent: str | None = None
+        self, tenant_id: str, events: Sequence[Mapping[str, Any]], *, actor: str, traceparent: str | None = None
     ) -> Receipt:
         """Start what listens to these events, all of it or none.
 
@@ -70,7 +70,7 @@ class Events:
                 f"would start {len(found)} executions, and at most {MOST_STARTED} are; send fewer events at a time"
             )
             raise InvalidInput("", message)
-        requests = [_request(hook, events[index], traceparent) for index, hook in found]
+        requests = [_request(hook, events[index], actor, traceparent) for index, hook in found]
         launch = await self._executions.launch(tenant_id, requests) if requests else Launch(executions=[])
         return Receipt(
             started=[
@@ -107,13 +107,14 @@ def _compiled(condition: str) -> Template:
     return compile_template(condition)
 
 
-def _request(hook: Hook, event: Mapping[str, Any], traceparent: str | None) -> StartRequest:
+def _request(hook: Hook, event: Mapping[str, Any], actor: str, traceparent: str | None) -> StartRequest:
     trigger: Trigger = hook.trigger
     identity = msgspec.json.encode([hook.workflow_id, trigger.id, event["source"], event["id"]])
     return StartRequest(
         workflow_id=hook.workflow_id,
         published=hook.published,
         trigger=TriggerCall(type="event", id=trigger.id, payload=dict(event), traceparent=traceparent),
+        actor=actor,
         key=f"event:{sha256(identity).hexdigest()}",
         event=RawEvent(
             type="event",
