@@ -118,7 +118,7 @@ async def run_worker(
         tend=tend,
         announcements=announcements,
     )
-    segments, closing = SegmentActivity(host, records), CloseActivities(records, temporal)
+    segments, closing = SegmentActivity(host, records, database), CloseActivities(records, temporal)
     slots = SlotActivities(starts.reception.gate)
     stopped = Acknowledging(Acknowledgements(database, starts.reception.gate))
     calls = CallActivities(starts)
@@ -135,7 +135,7 @@ async def run_worker(
     steps: list[Callable[..., Any]] = [
         *step_activities(registry, host, records),
         segments.run,
-        BatchActivity(host, records).run,
+        BatchActivity(host, records, database).run,
         FireActivity(starts).start,
         calls.call,
         calls.start_error_workflow,

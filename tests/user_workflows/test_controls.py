@@ -8,6 +8,7 @@ import pytest
 
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
+from user_workflows.activities import pause
 from user_workflows.errors import Conflict, InvalidInput, NotFound, TooMuchKept
 from user_workflows.executions.views import Execution, Step
 
@@ -74,6 +75,50 @@ async def test_a_pause_holds_the_next_round_of_a_loop(lane: Lane) -> None:
     assert not lane.gates.arrival("round-1").is_set()
     await lane.controls.resume(lane.tenant_id, execution.id)
     assert (await lane.finish(execution)).status == "completed"
+
+
+async def test_a_pause_holds_what_comes_next_in_a_chain_that_shares_an_activity(lane: Lane) -> None:
+    """Above all the step that acts."""
+    definition = {
+        "nodes": [
+            node("hold", "test.gate", name="chain"),
+            node("data", values={"from": "{{ input }}"}),
+            node("act", "test.flaky", value="{{ input.from }}"),
+        ],
+        "edges": edges("hold>data", "data>act"),
+    }
+    since = len(lane.keys)
+    execution = await lane.start(await lane.publish(definition))
+    await arrive(lane, "chain")
+    await lane.controls.pause(lane.tenant_id, execution.id)
+    lane.gates.at("chain").set()
+    steps = await until(lane, execution, lambda steps: steps["hold"].status == "completed")
+    assert [steps[id].status for id in ("data", "act")] == ["pending", "pending"]
+    assert (await lane.executions.wait(lane.tenant_id, execution.id, 0.5)).status == "paused"
+    assert lane.keys[since:] == []
+    await lane.controls.resume(lane.tenant_id, execution.id)
+    assert (await lane.finish(execution)).output == {"act": {"attempt": 1, "value": "chain"}}
+    assert len(lane.keys[since:]) == 1
+
+
+@pytest.mark.parametrize("size", [1, 25], ids=["between batches", "within a batch"])
+async def test_a_pause_holds_the_next_item_of_a_loop_in_batches(
+    lane: Lane, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pause, "PATIENCE", 0.0)
+    body = [node("step", "test.gate", name=f"batch-{size}-{{{{ index }}}}")]
+    loop = node("each", "foreach", items=[0, 1, 2], concurrency=1, batchSize=size, nodes=body)
+    execution = await lane.start(await lane.publish({"nodes": [loop]}))
+    await arrive(lane, f"batch-{size}-0")
+    await lane.controls.pause(lane.tenant_id, execution.id)
+    await until_status(lane, execution, "paused")
+    for index in range(3):
+        lane.gates.at(f"batch-{size}-{index}").set()
+    assert (await lane.executions.wait(lane.tenant_id, execution.id, 0.5)).status == "paused"
+    assert not lane.gates.arrival(f"batch-{size}-1").is_set()
+    await lane.controls.resume(lane.tenant_id, execution.id)
+    finished = await lane.finish(execution)
+    assert [item["step"] for item in finished.output["each"]] == [f"batch-{size}-{index}" for index in range(3)]
 
 
 async def test_a_paused_execution_can_be_canceled(lane: Lane) -> None:

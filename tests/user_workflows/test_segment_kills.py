@@ -119,7 +119,8 @@ async def at_work(effect: Effect, folder: Path) -> AsyncIterator[tuple[World, Se
         registry=world.registry, ledger=Ledger(database, vault), credentials=Credentials(database, vault), egress=egress
     )
     try:
-        yield world, SegmentActivity(host, RecordWriter(database, vault, Gate(database))), database, tenant.id
+        records = RecordWriter(database, vault, Gate(database))
+        yield world, SegmentActivity(host, records, database), database, tenant.id
     finally:
         await egress.close()
         await database.close()

@@ -11,9 +11,11 @@ import structlog
 from temporalio import activity
 
 from plugins.host.invoke import CallFailed, Host
+from plugins.storage.database import Database
 from plugins.trace import logged_trace
 from user_workflows.activities.calls import host_call, ignore_heartbeat, step_error
 from user_workflows.activities.heartbeats import heartbeats
+from user_workflows.activities.pause import Pause
 from user_workflows.expressions import ExpressionError
 from user_workflows.interpreter.activity_calls import BatchCall, BatchResult
 from user_workflows.interpreter.batches import BATCH
@@ -33,15 +35,16 @@ RESULT_BYTES = 512 * 1024
 
 
 class BatchActivity:
-    def __init__(self, host: Host, records: RecordWriter) -> None:
+    def __init__(self, host: Host, records: RecordWriter, database: Database) -> None:
         self._host = host
         self._records = records
+        self._database = database
 
     @activity.defn(name=BATCH)
     async def run(self, call: BatchCall) -> BatchResult:
         """Walk the items in their order, and return those that were walked when they are recorded."""
         structlog.contextvars.bind_contextvars(**logged_trace(call.traceparent))
-        batch = _Batch(call, self._host)
+        batch = _Batch(call, self._host, Pause(self._database, call))
         with heartbeats():
             result = await batch.walk()
             await self._records.write(batch.record(activity.info().attempt))
@@ -51,9 +54,10 @@ class BatchActivity:
 class _Batch:
     """One call of one batch; the performer of its walks."""
 
-    def __init__(self, call: BatchCall, host: Host) -> None:
+    def __init__(self, call: BatchCall, host: Host, pause: Pause) -> None:
         self._call = call
         self._host = host
+        self._pause = pause
         self._journal = Journal()
         self._templates = templates_of(call.tenant_id, call.workflow_id, call.version)
         self._results: dict[int, Any] = {}
@@ -71,7 +75,9 @@ class _Batch:
             await asyncio.gather(*tasks, return_exceptions=True)
         # Items are taken in order and each that was taken is walked to its end: there are no gaps.
         return BatchResult(
-            results=tuple(self._results[number] for number in sorted(self._results)), errors=self._errors
+            results=tuple(self._results[number] for number in sorted(self._results)),
+            errors=self._errors,
+            is_held=await self._pause.is_on(surely=True),
         )
 
     async def _work(self, waiting: Iterator[tuple[int, Any]]) -> None:
@@ -81,6 +87,8 @@ class _Batch:
             if time.monotonic() > deadline or self._bytes > RESULT_BYTES:
                 return
             if self._errors and not self._call.collects:
+                return
+            if await self._pause.is_on():
                 return
 
     async def _walk_item(self, number: int, item: Any) -> Any:

@@ -17,9 +17,11 @@ from temporalio import activity
 from temporalio.service import RPCError
 
 from plugins.host.invoke import CallFailed, Host, Overtaken
+from plugins.storage.database import Database
 from plugins.trace import logged_trace
 from user_workflows.activities.calls import host_call, ignore_heartbeat, step_error
 from user_workflows.activities.heartbeats import heartbeats
+from user_workflows.activities.pause import Pause
 from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
 from user_workflows.interpreter.control import Performed, Scope
 from user_workflows.interpreter.errors import ExecutionFailed, StepFailed
@@ -59,10 +61,15 @@ class _Paused(Exception):
         self.attempt = attempt
 
 
+class _Held(Exception):
+    """The execution is paused: what comes next begins in another segment, once it goes on."""
+
+
 class SegmentActivity:
-    def __init__(self, host: Host, records: RecordWriter) -> None:
+    def __init__(self, host: Host, records: RecordWriter, database: Database) -> None:
         self._host = host
         self._records = records
+        self._database = database
         self._local: dict[str, int] = {}
         self._born_at = time.monotonic()
 
@@ -79,7 +86,7 @@ class SegmentActivity:
             return SegmentResult(outcomes=(), resume_in=0.0)
         self._local[call.tenant_id] = under_way + 1
         try:
-            return await _Segment(call, self._host, self._records).walk(budget=LOCAL_BUDGET)
+            return await self._segment(call).walk(budget=LOCAL_BUDGET)
         finally:
             self._local[call.tenant_id] -= 1
             if not self._local[call.tenant_id]:
@@ -107,18 +114,22 @@ class SegmentActivity:
     async def _run_remotely(self, call: SegmentCall) -> SegmentResult:
         if activity.info().attempt > 1:
             call = msgspec.structs.replace(call, is_careful=True)
-        segment = _Segment(_from_checkpoint(call), self._host, self._records)
+        segment = self._segment(_from_checkpoint(call))
         with heartbeats(segment.checkpoint):
             return await segment.walk(budget=None)
+
+    def _segment(self, call: SegmentCall) -> "_Segment":
+        return _Segment(call, self._host, self._records, Pause(self._database, call))
 
 
 class _Segment:
     """One call of one segment; the performer of its own walk."""
 
-    def __init__(self, call: SegmentCall, host: Host, records: RecordWriter) -> None:
+    def __init__(self, call: SegmentCall, host: Host, records: RecordWriter, pause: Pause) -> None:
         self._call = call
         self._host = host
         self._records = records
+        self._pause = pause
         self._graph = self._fresh_graph()
         #: of the step that comes next
         self._attempt = call.attempt
@@ -153,7 +164,7 @@ class _Segment:
             clock=lambda: datetime.now(UTC),
             pause=lambda: None,
         )
-        resume_in = None
+        resume_in, is_held = None, False
         try:
             async with asyncio.timeout(budget):
                 await walk.run()
@@ -164,6 +175,8 @@ class _Segment:
             resume_in = 0.0
         except _Paused as paused:
             resume_in, self._attempt = paused.seconds, paused.attempt
+        except _Held:
+            is_held = True
         except asyncio.CancelledError:
             if not self._acts:
                 raise
@@ -171,8 +184,9 @@ class _Segment:
             resume_in = 0.0
         finally:
             await walk.close("the segment goes on later")
+        come = self._graph.outcomes()
         return SegmentResult(
-            outcomes=tuple(self._graph.outcomes()),
+            outcomes=tuple(self._performed(come) if is_held else come),
             resume_in=resume_in,
             attempt=self._attempt,
             is_careful=self._call.is_careful,
@@ -184,6 +198,13 @@ class _Segment:
         if len(msgspec.json.encode(come)) <= CHECKPOINT_BYTES:
             self._checkpoint = come
         return self._checkpoint
+
+    def _performed(self, outcomes: Sequence[StepOutcome]) -> Sequence[StepOutcome]:
+        """Leave out the data nodes at the end: they belong to what comes next."""
+        last = max(
+            number for number, each in enumerate(outcomes) if self._graph.nodes[each.node_id].node.home != "inline"
+        )
+        return outcomes[: last + 1]
 
     def _fresh_graph(self) -> GraphState:
         return GraphState(self._call.graph, Journal(), path=self._call.path, outer=self._call.outer)
@@ -210,8 +231,11 @@ class _Segment:
 
     async def perform(self, walk: Walk, state: NodeState, scope: Scope) -> Performed:
         config = walk.templates.at(state.node).render(scope)
-        if self._call.is_careful and self._has_performed:
-            raise _Paused(0.0, 1)
+        if self._has_performed:
+            if await self._pause.is_on(surely=state.node.acts):
+                raise _Held
+            if self._call.is_careful:
+                raise _Paused(0.0, 1)
         self._has_performed = True
         commit = self._commit(state)
         self._acts = state.node.acts

@@ -109,6 +109,8 @@ class BatchResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     results: tuple[Any, ...]
     #: number of an item → its error
     errors: dict[int, ExecutionError] = field(default_factory=dict)
+    #: the execution is paused: the next batch begins when it goes on
+    is_held: bool = False
 
 
 class CallStart(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -50,6 +50,8 @@ async def run_batches(
     room = Room(done.results)
     while len(done.results) < len(items):
         stop_if_cancelled()
+        if done.is_held:
+            await walk.resumed(loop)
         if walk.is_draining:
             await loop.hold()
         first = len(done.results)
@@ -58,6 +60,7 @@ async def run_batches(
         walked = await _run(msgspec.structs.replace(call, first=first, items=batch), state)
         room.take(walked.results)
         done.results += walked.results
+        done.is_held = walked.is_held
         done.failures.update(walked.errors)
         if done.failures and not call.collects:
             number = min(done.failures)

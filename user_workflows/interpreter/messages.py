@@ -206,6 +206,8 @@ class LoopProgress(Struct, kw_only=True, omit_defaults=True):
     last: Any = None
     #: rounds that an earlier run began, to be gone on with: number → graph
     under_way: dict[int, CarriedGraph] = field(default_factory=dict)
+    #: of a `foreach` in batches: the execution was paused, and the next batch begins when it is resumed
+    is_held: bool = False
 
 
 class Received(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -54,10 +54,16 @@ class Loop:
         self.progress = progress
         self.rounds: dict[int, Walk] = {}
         self._is_held = False
+        #: it goes on when the execution is resumed
+        self.is_paused = False
 
     @property
     def is_at_rest(self) -> bool:
-        return self._is_held or (bool(self.rounds) and all(inner.is_at_rest for inner in self.rounds.values()))
+        return (
+            self._is_held
+            or self.is_paused
+            or (bool(self.rounds) and all(inner.is_at_rest for inner in self.rounds.values()))
+        )
 
     @property
     def has_ready(self) -> bool:
@@ -230,6 +236,18 @@ class Walk:
     def loop(self, state: NodeState) -> Loop:
         """Return the progress of a loop that runs."""
         return self.loops.setdefault(state.node.id, Loop(LoopProgress()))
+
+    async def resumed(self, loop: Loop) -> None:
+        """Return when the execution is not paused; until then the loop is at rest."""
+        opened = asyncio.Event()
+        with self._valve.heard_by(opened.set):
+            while self._valve.is_paused:
+                loop.is_paused = True
+                try:
+                    await opened.wait()
+                finally:
+                    loop.is_paused = False
+                opened.clear()
 
     async def breathe(self, nodes: int) -> None:
         """Return when the round of a loop, a walk over so many nodes, may begin."""
