@@ -8,8 +8,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
-
 from internal_jobs.attempts import Attempts
 from internal_jobs.engines import NOTHING_SET, Engines
 from internal_jobs.leases import Leases
@@ -22,8 +20,6 @@ from plugins.host.registry import Registry
 from plugins.host.threads import left_behind
 from plugins.storage.database import Database
 from plugins.vault.keys import Vault
-
-_log = structlog.get_logger(__name__)
 
 
 async def run_cell(

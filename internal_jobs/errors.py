@@ -1,24 +1,54 @@
 """What internal jobs refuse, and the tree of it.
 
 JobsError
-├── JobNotFound   no such job of this tenant
-├── ReplayNotFound  no such replay of dead letters of this tenant
-├── InvalidJob    a request that cannot be kept; says where and why
-├── InvalidLimit  a limit that cannot be set; says where and why
-├── ScheduleNotFound  no such schedule of this tenant
-├── InvalidSchedule   a schedule that cannot be kept; says where and why
-├── EndpointNotFound  no such webhook endpoint of this tenant
-├── InvalidEndpoint   an endpoint that cannot be so; says where and why
-├── InvalidEvent      an event that cannot be sent; says where and why
-├── DeliveryNotFound  no such delivery of this tenant
-├── DeliveryConflict  the delivery's status does not allow it
-├── UnsafeRedis   a worker will not start on a Redis that drops messages
-└── JobConflict   the job's status does not allow it
+├── Invalid              something that cannot be kept; says where and why
+│   ├── InvalidJob           a job request
+│   ├── InvalidLimit         a limit
+│   ├── InvalidSchedule      a schedule
+│   ├── InvalidEndpoint      a webhook endpoint
+│   └── InvalidEvent         an event
+├── JobNotFound          no such job of this tenant
+├── ReplayNotFound       no such replay of dead letters of this tenant
+├── ScheduleNotFound     no such schedule of this tenant
+├── EndpointNotFound     no such webhook endpoint of this tenant
+├── DeliveryNotFound     no such delivery of this tenant
+├── DeliveryConflict     the delivery's status does not allow it
+├── UnsafeRedis          a worker will not start on a Redis that drops messages
+└── JobConflict          the job's status does not allow it
 """
 
 
 class JobsError(Exception):
     """A request about a job was refused."""
+
+
+class Invalid(JobsError):
+    """What was given cannot be kept; `pointer` (RFC 6901) says where it is wrong, `detail` why and how to mend it."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}")
+        self.pointer = pointer
+        self.detail = detail
+
+
+class InvalidJob(Invalid):
+    """A job request is wrong."""
+
+
+class InvalidLimit(Invalid):
+    """A limit is wrong."""
+
+
+class InvalidSchedule(Invalid):
+    """A schedule is wrong."""
+
+
+class InvalidEndpoint(Invalid):
+    """An endpoint is wrong."""
+
+
+class InvalidEvent(Invalid):
+    """An event is wrong."""
 
 
 class JobNotFound(JobsError):
@@ -37,39 +67,12 @@ class ReplayNotFound(JobsError):
         self.replay_id = replay_id
 
 
-class InvalidJob(JobsError):
-    """A job request is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
-
-    def __init__(self, pointer: str, detail: str) -> None:
-        super().__init__(f"{pointer}: {detail}")
-        self.pointer = pointer
-        self.detail = detail
-
-
-class InvalidLimit(JobsError):
-    """A limit is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
-
-    def __init__(self, pointer: str, detail: str) -> None:
-        super().__init__(f"{pointer}: {detail}")
-        self.pointer = pointer
-        self.detail = detail
-
-
 class ScheduleNotFound(JobsError):
     """No such schedule."""
 
     def __init__(self, schedule_id: str) -> None:
         super().__init__(f"schedule {schedule_id} does not exist")
         self.schedule_id = schedule_id
-
-
-class InvalidSchedule(JobsError):
-    """A schedule is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
-
-    def __init__(self, pointer: str, detail: str) -> None:
-        super().__init__(f"{pointer}: {detail}")
-        self.pointer = pointer
-        self.detail = detail
 
 
 class JobConflict(JobsError):
@@ -82,24 +85,6 @@ class EndpointNotFound(JobsError):
     def __init__(self, endpoint_id: str) -> None:
         super().__init__(f"endpoint {endpoint_id} does not exist")
         self.endpoint_id = endpoint_id
-
-
-class InvalidEndpoint(JobsError):
-    """An endpoint is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
-
-    def __init__(self, pointer: str, detail: str) -> None:
-        super().__init__(f"{pointer}: {detail}")
-        self.pointer = pointer
-        self.detail = detail
-
-
-class InvalidEvent(JobsError):
-    """An event is wrong; `pointer` (RFC 6901) says where, `detail` why and how to mend it."""
-
-    def __init__(self, pointer: str, detail: str) -> None:
-        super().__init__(f"{pointer}: {detail}")
-        self.pointer = pointer
-        self.detail = detail
 
 
 class DeliveryNotFound(JobsError):

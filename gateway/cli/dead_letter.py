@@ -7,7 +7,7 @@ import click
 
 from gateway.cli.api import Api
 from gateway.cli.json_input import JsonInput
-from gateway.cli.output import Output, moment, with_output
+from gateway.cli.output import Output, error_of, moment, with_output
 from gateway.cli.reach import with_api
 
 
@@ -39,7 +39,7 @@ def _filtered(command: Callable[..., Any]) -> Callable[..., Any]:
 def list_letters(api: Api, out: Output, *, limit: int, **filters: str | None) -> None:
     """List dead letters, newest first."""
     found = api.all("/v1/dead-letters", limit, **filters)
-    rows = [(j["id"], j["type"], j["attempts"], moment(j.get("closedAt")), _error(j)) for j in found]
+    rows = [(j["id"], j["type"], j["attempts"], moment(j.get("closedAt")), error_of(j)) for j in found]
     columns = ("id", "type", "attempts", "died", "error")
     out.table(columns, rows, raw=found, empty="There are no such dead letters.")
 
@@ -125,11 +125,6 @@ def replay_stop(api: Api, out: Output, *, replay_id: str) -> None:
     _show_replay(out, api.post(f"/v1/dead-letters/replays/{replay_id}/stop"))
 
 
-def _error(found: dict[str, Any]) -> str | None:
-    error = found.get("error")
-    return f"{error['type']}: {error['message']}" if error else None
-
-
 def _show(out: Output, found: dict[str, Any]) -> None:
     out.fields(
         {
@@ -137,7 +132,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             "type": found["type"],
             "status": found["status"],
             "attempts": found["attempts"],
-            "error": _error(found),
+            "error": error_of(found),
             "payload": found["payload"],
             "tags": found["tags"],
             "execution": found.get("promotedTo"),

@@ -8,7 +8,7 @@ import click
 from gateway.cli.api import Api
 from gateway.cli.json_input import JsonInput
 from gateway.cli.live import follow_execution, steps_table
-from gateway.cli.output import Output, moment, seconds_between, with_output
+from gateway.cli.output import Output, error_of, moment, seconds_between, with_output
 from gateway.cli.reach import with_api
 
 _STATUSES = ("queued", "running", "paused", "completed", "failed", "canceled", "terminated", "timedOut")
@@ -91,13 +91,12 @@ def show(api: Api, out: Output, *, execution_id: str) -> None:
     found = api.get(f"/v1/executions/{execution_id}")
     steps = api.get(f"/v1/executions/{execution_id}/steps")["items"]
     predicted = api.get(f"/v1/workflows/{found['workflowId']}/versions/{found['version']}")["plan"]
-    error = found.get("error")
     out.fields(
         {
             "id": found["id"],
             "workflow": f"{found['workflowId']} version {found.get('version')}",
             "status": found["status"],
-            "error": f"{error['type']}: {error['message']}" if error else None,
+            "error": error_of(found),
             "trigger": (found.get("trigger") or {}).get("type"),
             "started": moment(found.get("startedAt")),
             "took": seconds_between(found.get("startedAt"), found.get("closedAt")),

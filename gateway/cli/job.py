@@ -7,7 +7,7 @@ import click
 from gateway.cli.api import Api
 from gateway.cli.json_input import JsonInput
 from gateway.cli.live import follow_job
-from gateway.cli.output import Output, moment, with_output
+from gateway.cli.output import Output, error_of, moment, with_output
 from gateway.cli.reach import with_api
 
 
@@ -97,7 +97,7 @@ def show(api: Api, out: Output, *, job_id: str) -> None:
             "status": found["status"],
             "attempts": found.get("attempts"),
             "execution": found.get("promotedTo"),
-            "error": _error(found),
+            "error": error_of(found),
             "progress": found.get("progress"),
             "result": found.get("result"),
             "tags": found.get("tags"),
@@ -122,7 +122,7 @@ def timeline(api: Api, out: Output, *, job_id: str) -> None:
             m.get("attempt"),
             moment(m.get("retryAt")),
             m.get("executionId"),
-            _error(m),
+            error_of(m),
         )
         for m in found
     ]
@@ -162,11 +162,6 @@ def _binding(text: str) -> tuple[str, str]:
     if not slot or not credential_id:
         raise click.BadParameter(f"{text!r} is not like auth=cred_…", param_hint="--credential")
     return slot, credential_id
-
-
-def _error(found: dict[str, Any]) -> str | None:
-    error = found.get("error")
-    return f"{error['type']}: {error['message']}" if error else None
 
 
 def _act(api: Api, out: Output, job_id: str, action: str) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.api import Api
-from gateway.cli.output import cell, make_table, printable, seconds_between, shortened
+from gateway.cli.output import cell, error_of, make_table, printable, seconds_between, shortened
 
 #: an execution is over in one of these, and a job in one of those: when that has ``failed`` it is tried again
 _ENDS = frozenset({"completed", "failed", "canceled", "terminated", "timedOut"})
@@ -73,9 +73,8 @@ def _lines(console: Console, read: Callable[[], Reading], ends: frozenset[str]) 
 
 def _headline(subject: dict[str, Any]) -> Text:
     text = Text.assemble((subject["id"], "bold"), "  ", cell(subject["status"]))
-    error = subject.get("error")
-    if error:
-        text.append(printable(f"  {error['type']}: {error['message']}"), style="red")
+    if error := error_of(subject):
+        text.append(printable(f"  {error}"), style="red")
     return text
 
 
@@ -85,9 +84,8 @@ def _step_row(step: dict[str, Any]) -> tuple[str, str, Any, str | None, str]:
 
 
 def _result(step: dict[str, Any]) -> str:
-    error = step.get("error")
-    if error:
-        return printable(f"{error['type']}: {error['message']}")
+    if error := error_of(step):
+        return printable(error)
     if step["status"] == "completed":
         port = step.get("port")
         left = f"→ {port}  " if port not in (None, "output") else ""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, TypeVar
@@ -25,6 +25,12 @@ _COLORS = {
     **dict.fromkeys(("failed", "dead", "timedOut", "terminated", "error", "down"), "red"),
     **dict.fromkeys(("queued", "scheduled", "pending", "skipped", "canceled", "expired", "warning"), "yellow"),
 }
+
+
+def error_of(found: Mapping[str, Any]) -> str | None:
+    """Return the error of what the API showed, if it has one, as it is printed."""
+    error = found.get("error")
+    return f"{error['type']}: {error['message']}" if error else None
 
 
 class Output:

@@ -9,7 +9,7 @@ from gateway.cli.api import Api
 from gateway.cli.errors import Failed, Missing
 from gateway.cli.json_input import JsonFile, JsonInput
 from gateway.cli.limits import show_workflow as show_caps
-from gateway.cli.output import Output, moment, shortened, with_output
+from gateway.cli.output import Output, error_of, moment, shortened, with_output
 from gateway.cli.reach import with_api
 
 
@@ -123,11 +123,10 @@ def dry_run(
     else:
         rows = [(_place(step), step["status"], step["port"], step["source"], _came_to(step)) for step in found["steps"]]
         out.table(("step", "status", "port", "source", "output, or why"), rows, raw=found, empty="")
-        error = found.get("error")
         out.fields(
             {
                 "would be": found["status"],
-                "error": f"{error['type']}: {error['message']}" if error else None,
+                "error": error_of(found),
                 "would undo": ", ".join(found["undoes"]),
                 "would start": found["errorWorkflow"],
                 "output": found["output"],
@@ -267,8 +266,8 @@ def _place(step: dict[str, Any]) -> str:
 
 
 def _came_to(step: dict[str, Any]) -> str:
-    if step["error"]:
-        return f"{step['error']['type']}: {step['error']['message']}"
+    if error := error_of(step):
+        return error
     shown = [] if step["source"] is None else [shortened(step["output"])]
     return "; ".join([*shown, *([step["reason"]] if step["reason"] else [])])
 

@@ -12,14 +12,14 @@ from msgspec import Meta, Struct, field
 from gateway.audit.middleware import UNAUDITED
 from gateway.auth.permissions import requires
 from gateway.auth.principal import Principal
-from gateway.errors import Absent, BodyFault, InvalidBody
+from gateway.errors import BodyFault, InvalidBody
 from gateway.routes.pages import Page
+from gateway.routes.tenants import require_tenant
 from plugins.builtin.email.template import Template, fill_in
 from plugins.mail.senders import EmailGrant, EmailSender, Senders
 from plugins.mail.templates import StoredTemplate, Templates, template_of
 from plugins.sdk.errors import Permanent
 from plugins.storage.database import Database
-from plugins.storage.tenants import find_tenant
 
 
 class SenderBody(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -65,7 +65,7 @@ async def show_email_grant(
     tenant_id: FromPath[str], database: NamedDependency[Database], senders: NamedDependency[Senders]
 ) -> EmailGrant:
     """Show what a tenant may name as its sender by the installation's mail server."""
-    await _require(database, tenant_id)
+    await require_tenant(database, tenant_id)
     return EmailGrant(allowed=(await senders.identity(tenant_id)).granted)
 
 
@@ -77,7 +77,7 @@ async def put_email_grant(
     senders: NamedDependency[Senders],
 ) -> EmailGrant:
     """Grant a tenant senders, in place of what it had: addresses, `*@example.com`, `*@*.example.com`, or `*`."""
-    await _require(database, tenant_id)
+    await require_tenant(database, tenant_id)
     await senders.grant(tenant_id, data)
     return data
 
@@ -139,11 +139,6 @@ async def render_email_template(
 async def _sender(senders: Senders, tenant_id: str) -> SenderBody:
     identity = await senders.identity(tenant_id)
     return SenderBody(from_=identity.sender, reply_to=identity.reply_to, allowed=identity.granted)
-
-
-async def _require(database: Database, tenant_id: str) -> None:
-    if await find_tenant(database, tenant_id) is None:
-        raise Absent(f"There is no tenant {tenant_id}.")
 
 
 ROUTES = [

@@ -26,6 +26,7 @@ from gateway.routes.dry_run import DryRun
 from gateway.routes.pages import Cursor, Limit, Page, position
 from gateway.telemetry.trace import trace_of
 from gateway.text import PRINTABLE, Filter
+from internal_jobs.jobs import Tag
 from plugins.host.retry import Duration
 from plugins.sdk.duration import parse_duration
 from user_workflows.errors import NotFound
@@ -40,7 +41,6 @@ from user_workflows.workflows.workflows import Workflows
 MAX_WAIT = 60.0
 MAX_BATCH = 1_000
 
-Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$")]
 WorkflowFilter = Annotated[str | None, QueryParameter(name="workflowId", max_length=40, pattern=PRINTABLE)]
 StartedAfter = Annotated[datetime | None, QueryParameter(name="startedAfter", description="RFC 3339, with an offset")]
 

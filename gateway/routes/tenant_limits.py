@@ -8,11 +8,10 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from gateway.auth.permissions import requires
-from gateway.errors import Absent
+from gateway.routes.tenants import require_tenant
 from internal_jobs.limits import Limit, Rate
 from internal_jobs.limits import Limits as JobLimits
 from plugins.storage.database import Database
-from plugins.storage.tenants import find_tenant
 from user_workflows.admission.caps import Caps
 from user_workflows.admission.tenant_caps import CapInUse, CapsInUse, TenantCaps, WorkflowCaps
 
@@ -41,7 +40,7 @@ async def show_tenant_limits(
     job_limits: NamedDependency[JobLimits],
 ) -> TenantLimits:
     """Show the caps of a tenant, where each comes from, and what is used of it now."""
-    await _require(database, tenant_id)
+    await require_tenant(database, tenant_id)
     return await limits_of(tenant_id, tenant_caps, job_limits)
 
 
@@ -54,7 +53,7 @@ async def put_tenant_limits(
     job_limits: NamedDependency[JobLimits],
 ) -> TenantLimits:
     """Set all caps of a tenant; who waits for a higher one is let in at once, and nobody is put out by a lower one."""
-    await _require(database, tenant_id)
+    await require_tenant(database, tenant_id)
     await _put_jobs(job_limits, tenant_id, data.jobs_per_minute)
     await tenant_caps.put(tenant_id, data)
     return await limits_of(tenant_id, tenant_caps, job_limits)
@@ -89,11 +88,6 @@ async def _put_jobs(job_limits: JobLimits, tenant_id: str, per_minute: int | Non
 
 async def _jobs(job_limits: JobLimits, tenant_id: str) -> Limit | None:
     return next((limit for limit in await job_limits.list(tenant_id) if limit.scope == "tenant"), None)
-
-
-async def _require(database: Database, tenant_id: str) -> None:
-    if await find_tenant(database, tenant_id) is None:
-        raise Absent(f"There is no tenant {tenant_id}.")
 
 
 ROUTES = [show_tenant_limits, put_tenant_limits]

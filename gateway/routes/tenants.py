@@ -74,7 +74,7 @@ async def show_tier(
     tenant_id: FromPath[str], database: NamedDependency[Database], tiers: NamedDependency[Tiers]
 ) -> Tier:
     """Show what a tenant is granted of busy workers."""
-    await _require(database, tenant_id)
+    await require_tenant(database, tenant_id)
     return await tiers.get(tenant_id)
 
 
@@ -93,7 +93,7 @@ async def put_tier(
     The share is the tier's (`basic` 0.25, `standard` 1, `premium` 4) unless there is a `weight`. With a `queue` its
     executions start on that, and wait there for `gateway worker user-workflows --queue NAME`.
     """
-    await _require(database, tenant_id)
+    await require_tenant(database, tenant_id)
     await tiers.put(tenant_id, data)
     return data
 
@@ -105,7 +105,12 @@ async def _read(database: Database, tenant_id: str) -> Tenant:
     return tenant
 
 
-async def _require(database: Database, tenant_id: str) -> Tenant:
+async def require_tenant(database: Database, tenant_id: str) -> Tenant:
+    """Return a tenant that a path names.
+
+    Raises:
+        Absent: there is none, or it is being shredded.
+    """
     tenant = await find_tenant(database, tenant_id)
     if tenant is None:
         raise Absent(f"There is no tenant {tenant_id}.")

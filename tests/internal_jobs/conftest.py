@@ -2,11 +2,12 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from internal_jobs.broker import JobsBroker, connect, producing_broker
 from internal_jobs.client import Jobs
 from internal_jobs.jobs import Queue
 from internal_jobs.wake import Waker
@@ -45,6 +46,13 @@ async def jobs(database: Database, vault: Vault, valkey_url: str, namespace: str
     facade = Jobs(database=database, vault=vault, waker=Waker(valkey_url, namespace=namespace))
     yield facade
     await facade.close()
+
+
+@pytest.fixture
+def producer(valkey_url: str, namespace: str) -> Iterator[JobsBroker]:
+    client = connect(valkey_url)
+    yield producing_broker(client, namespace, 5.0)
+    client.close()
 
 
 @pytest.fixture

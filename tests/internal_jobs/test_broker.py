@@ -13,7 +13,6 @@ from internal_jobs.broker import (
     connect,
     consuming_broker,
     message_id,
-    producing_broker,
 )
 from internal_jobs.jobs import Publication
 from internal_jobs.slots import Slots
@@ -32,13 +31,6 @@ def fetch(consumer: Consumer) -> list[Delivery]:
 def finish(slots: Slots, *message_ids: str) -> None:
     slots.leave(len(message_ids))
     slots.end(message_ids)
-
-
-@pytest.fixture
-def producer(valkey_url: str, namespace: str) -> Iterator[JobsBroker]:
-    client = connect(valkey_url)
-    yield producing_broker(client, namespace, 5.0)
-    client.close()
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
 
-from internal_jobs.broker import JobsBroker, connect, consuming_broker, producing_broker
+from internal_jobs.broker import JobsBroker, consuming_broker
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.leases import Leases
 from internal_jobs.outbox import Outbox
@@ -20,13 +19,6 @@ from plugins.vault.keys import Vault
 
 
 @pytest.fixture
-def broker(valkey_url: str, namespace: str) -> Iterator[JobsBroker]:
-    client = connect(valkey_url)
-    yield producing_broker(client, namespace, 5.0)
-    client.close()
-
-
-@pytest.fixture
 def outbox(database: Database) -> Outbox:
     return Outbox(database, window=8)
 
@@ -37,10 +29,10 @@ def due() -> asyncio.Event:
 
 
 @pytest.fixture
-def sweeper(database: Database, outbox: Outbox, broker: JobsBroker, vault: Vault, due: asyncio.Event) -> Sweeper:
+def sweeper(database: Database, outbox: Outbox, producer: JobsBroker, vault: Vault, due: asyncio.Event) -> Sweeper:
     leases = Leases(database, length=-1)
     redeliveries = Redeliveries(vault, Ledger(database, vault))
-    return Sweeper(outbox=outbox, leases=leases, broker=broker, redeliveries=redeliveries, on_due=due.set, grace=60)
+    return Sweeper(outbox=outbox, leases=leases, broker=producer, redeliveries=redeliveries, on_due=due.set, grace=60)
 
 
 async def age(database: Database, seconds: float) -> None:
@@ -68,10 +60,10 @@ async def test_a_message_that_redis_lost_is_published_again(
 
 
 async def test_a_message_that_waits_in_redis_is_left_there(
-    jobs: Jobs, database: Database, tenant: str, outbox: Outbox, sweeper: Sweeper, broker: JobsBroker
+    jobs: Jobs, database: Database, tenant: str, outbox: Outbox, sweeper: Sweeper, producer: JobsBroker
 ) -> None:
     await jobs.enqueue(tenant, JobRequest(type="x"))
-    broker.publish((await outbox.take()).publications)
+    producer.publish((await outbox.take()).publications)
     await age(database, STUCK_AFTER + 1)
     await sweeper.sweep()
     assert (await outbox.take()).publications == []
@@ -83,20 +75,20 @@ async def test_a_message_that_a_worker_fetched_and_forgot_is_published_again(
     tenant: str,
     outbox: Outbox,
     sweeper: Sweeper,
-    broker: JobsBroker,
+    producer: JobsBroker,
     vault: Vault,
     due: asyncio.Event,
 ) -> None:
     await jobs.enqueue(tenant, JobRequest(type="x"))
-    broker.publish((await outbox.take()).publications)
-    next(consuming_broker(broker.client, broker.namespace, 5.0, Slots(1)).consume("default", timeout=20))
+    producer.publish((await outbox.take()).publications)
+    next(consuming_broker(producer.client, producer.namespace, 5.0, Slots(1)).consume("default", timeout=20))
     await age(database, STUCK_AFTER + 1)
     await sweeper.sweep()
     assert (await outbox.take()).publications == [], "it may have waited, and be begun now"
     impatient = Sweeper(
         outbox=outbox,
         leases=Leases(database, length=-1),
-        broker=broker,
+        broker=producer,
         redeliveries=Redeliveries(vault, Ledger(database, vault)),
         on_due=due.set,
         grace=60,

@@ -124,14 +124,14 @@ async def see_through(lane: Lane, case: Case, execution: Execution) -> Execution
     for name, payload in case.signals:
         await lane.executions.signal(lane.tenant_id, execution.id, name, payload)
     if case.cancel_at is not None:
-        await lane.gates.arrival(case.cancel_at).wait()
+        await lane.gates.arrived(case.cancel_at)
         await lane.executions.cancel(lane.tenant_id, execution.id, compensate=case.compensates)
     if case.cancel_after is not None:
         while (await lane.steps(execution))[case.cancel_after].error is None:
             await asyncio.sleep(0.02)
         await lane.executions.cancel(lane.tenant_id, execution.id)
     if case.pause_at is not None:
-        await lane.gates.arrival(case.pause_at).wait()
+        await lane.gates.arrived(case.pause_at)
         await lane.controls.pause(lane.tenant_id, execution.id)
         lane.gates.at(case.pause_at).set()
         await _until(lane, execution, case.pause_at, "completed")
@@ -149,7 +149,7 @@ async def see_through(lane: Lane, case: Case, execution: Execution) -> Execution
         if case.skip_at is None:
             await _until(lane, execution, case.skip, "waiting")
         else:
-            await lane.gates.arrival(case.skip_at).wait()
+            await lane.gates.arrived(case.skip_at)
         await lane.controls.skip(lane.tenant_id, execution.id, case.skip)
     finished = await lane.finish(execution)
     if case.rerun is not None:

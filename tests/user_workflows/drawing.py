@@ -1,5 +1,6 @@
 """A short hand for drawing definitions in tests."""
 
+from itertools import pairwise
 from typing import Any
 
 _OPTIONS = ("retry", "onError", "onUnknown", "timeout", "join", "disabled", "credentials", "label")
@@ -19,3 +20,14 @@ def edges(*pairs: str) -> list[dict[str, str]]:
         source, _, port = source.partition(".")
         drawn.append({"source": source, "target": target} | ({"sourceHandle": port} if port else {}))
     return drawn
+
+
+def chain(*nodes: dict[str, Any]) -> dict[str, Any]:
+    """Draw a definition in which one node follows the other."""
+    ids = [drawn["id"] for drawn in nodes]
+    return {"nodes": list(nodes), "edges": edges(*(f"{a}>{b}" for a, b in pairwise(ids)))}
+
+
+def undoable(drawn: dict[str, Any], plugin: str = "test.flaky", **config: Any) -> dict[str, Any]:
+    """Draw what undoes a node."""
+    return {**drawn, "compensate": {"pluginId": plugin, "config": config}}

@@ -100,6 +100,11 @@ class Gates:
     def arrival(self, name: str) -> asyncio.Event:
         return self.entered.setdefault(name, asyncio.Event())
 
+    async def arrived(self, name: str) -> None:
+        """Wait until a step has come to a door."""
+        async with asyncio.timeout(60):
+            await self.arrival(name).wait()
+
     def close_all(self) -> None:
         """Let the next execution find every door closed, and none entered."""
         self._open.clear()
@@ -199,6 +204,10 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
     async def steps(self, execution: Execution) -> dict[str, Step]:
         page = await self.executions.steps(self.tenant_id, execution.id)
         return {step.node_id: step for step in page.items}
+
+    def undone(self, since: int) -> list[str]:
+        """Return the nodes whose compensations acted since there were so many `keys`, in order."""
+        return [step.removesuffix(".compensate") for step, *_ in self.keys[since:] if step.endswith(".compensate")]
 
     async def inside(self, execution: Execution, loop: str, *path: int) -> list[Step]:
         """Return the steps in the body of a loop."""

@@ -1,6 +1,5 @@
 """What an execution waits for ends with it, whoever ends either of them."""
 
-import asyncio
 from datetime import timedelta
 
 from sqlalchemy import update
@@ -46,9 +45,8 @@ async def test_terminating_the_caller_terminates_what_it_waits_for_and_nothing_e
             }
         )
     )
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("terminated-inner").wait()
-        await lane.gates.arrival("terminated-detached").wait()
+    await lane.gates.arrived("terminated-inner")
+    await lane.gates.arrived("terminated-detached")
     await until(lambda: is_waiting(lane, parent))
     of_parent = {child.workflow_id: child for child in await children(lane, parent)}
     await until(lambda: is_waiting(lane, of_parent[middle]))
@@ -109,8 +107,7 @@ async def test_a_failed_child_that_is_retried_by_itself_is_left_to_run(lane: Lan
     failed = await lane.run({"nodes": [node("call", "workflow.call", workflowId=target)]})
     (child,) = await children(lane, failed)
     await lane.controls.retry(lane.tenant_id, child.id)
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("child-retried").wait()
+    await lane.gates.arrived("child-retried")
     await sweep_later(lane, child)
     lane.gates.at("child-retried").set()
     assert (await lane.finish(child)).status == "completed"

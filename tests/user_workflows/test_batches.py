@@ -1,6 +1,5 @@
 """A `foreach` over cheap steps on a real Temporal server: items are carried by activities, many at a time."""
 
-import asyncio
 from typing import Any
 
 from tests.user_workflows.drawing import edges, node
@@ -66,8 +65,7 @@ async def test_large_items_are_split_into_batches_that_a_payload_carries(lane: L
 async def test_cancelling_reaches_into_a_batch(lane: Lane) -> None:
     loop = each([node("hold", "test.gate", name="cancel batch")])
     execution = await lane.start(await lane.publish({"nodes": [loop]}), [1, 2, 3])
-    async with asyncio.timeout(30):
-        await lane.gates.arrival("cancel batch").wait()
+    await lane.gates.arrived("cancel batch")
     await lane.executions.cancel(lane.tenant_id, execution.id)
     execution = await lane.finish(execution)
     assert execution.status == "canceled"

@@ -40,8 +40,7 @@ async def start_waiting(lane: Lane, gate: str, **options: Any) -> tuple[Executio
     call = node("call", "workflow.call", workflowId=await lane.publish(held(gate)), **options)
     definition = {"nodes": [call, node("after", values={"x": 1})], "edges": edges("call>after")}
     parent = await lane.start(await lane.publish(definition))
-    async with asyncio.timeout(20):
-        await lane.gates.arrival(gate).wait()
+    await lane.gates.arrived(gate)
     await until(lambda: is_waiting(lane, parent))
     (child,) = await children(lane, parent)
     return parent, child
@@ -249,14 +248,12 @@ async def test_calls_inside_a_loop_are_as_many_at_a_time_as_the_loop_says(lane: 
     call = node("call", "workflow.call", workflowId=target, input={"gate": "loop-call-{{ index }}"})
     loop = node("each", "foreach", items=[0, 1, 2], concurrency=2, nodes=[call], result="{{ nodes.call.output.hold }}")
     parent = await lane.start(await lane.publish({"nodes": [loop]}))
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("loop-call-0").wait()
-        await lane.gates.arrival("loop-call-1").wait()
+    await lane.gates.arrived("loop-call-0")
+    await lane.gates.arrived("loop-call-1")
     await until(lambda: _wait_inside(lane, parent, "each", 2))
     assert len(await children(lane, parent)) == 2
     lane.gates.at("loop-call-1").set()
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("loop-call-2").wait()
+    await lane.gates.arrived("loop-call-2")
     for index in (0, 2):
         lane.gates.at(f"loop-call-{index}").set()
     finished = await lane.finish(parent)

@@ -2,39 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.drawing import chain, edges, node, undoable
 from tests.user_workflows.lane import Lane
 from user_workflows.executions.views import Execution, Step
 from user_workflows.interpreter.messages import Compensation, workflow_id
 
 
-def undoable(drawn: dict[str, Any], plugin: str = "test.flaky", **config: Any) -> dict[str, Any]:
-    return {**drawn, "compensate": {"pluginId": plugin, "config": config}}
-
-
-def chain(*nodes: dict[str, Any]) -> dict[str, Any]:
-    ids = [drawn["id"] for drawn in nodes]
-    return {"nodes": list(nodes), "edges": edges(*(f"{a}>{b}" for a, b in pairwise(ids)))}
-
-
-def undone(lane: Lane, since: int) -> list[str]:
-    """Return the compensations that acted since then, in order."""
-    return [step.removesuffix(".compensate") for step, *_ in lane.keys[since:] if step.endswith(".compensate")]
-
-
 def status_of(step: Step) -> str | None:
     return None if step.compensation is None else step.compensation.status
-
-
-async def arrive(lane: Lane, gate: str) -> None:
-    async with asyncio.timeout(20):
-        await lane.gates.arrival(gate).wait()
 
 
 async def test_completed_nodes_are_undone_in_reverse_order_of_completion(lane: Lane) -> None:
@@ -51,7 +30,7 @@ async def test_completed_nodes_are_undone_in_reverse_order_of_completion(lane: L
         "edges": edges("late>bad", "early>bad", "soft>bad", "bad>never"),
     }
     execution = await lane.start(await lane.publish(definition))
-    await arrive(lane, "early")
+    await lane.gates.arrived("early")
     lane.gates.at("early").set()
     async with asyncio.timeout(20):
         while (await lane.steps(execution))["early"].status != "completed":
@@ -59,7 +38,7 @@ async def test_completed_nodes_are_undone_in_reverse_order_of_completion(lane: L
     lane.gates.at("late").set()
     finished = await lane.finish(execution)
     assert (finished.status, finished.error and finished.error.message) == ("failed", "it will never work")
-    assert undone(lane, since) == ["late", "early"]
+    assert lane.undone(since) == ["late", "early"]
     steps = await lane.steps(execution)
     assert {id: status_of(step) for id, step in steps.items()} == {
         "late": "completed", "early": "completed", "never": None, "soft": None, "bad": None,
@@ -91,7 +70,7 @@ async def test_an_action_that_fails_is_told_and_does_not_stop_the_others(lane: L
             node("bad", "test.flaky", permanent=True),
         )
     )
-    assert undone(lane, since) == ["second", "first"]
+    assert lane.undone(since) == ["second", "first"]
     assert finished.error is not None
     assert finished.error.message == (
         "it will never work; compensation was incomplete: third, second could not be undone"
@@ -109,14 +88,14 @@ async def test_a_loop_is_undone_as_a_whole(lane: Lane) -> None:
     loop = node("each", "foreach", items=[1, 2], nodes=[node("in", values={})], result="{{ item }}")
     whole = undoable(loop, failures="{{ size(nodes.each.output) - 2 }}")
     await lane.run(chain(whole, node("bad", "test.flaky", permanent=True)))
-    assert undone(lane, since) == ["each"]
+    assert lane.undone(since) == ["each"]
 
 
 async def test_an_execution_out_of_time_is_undone(lane: Lane) -> None:
     since = len(lane.keys)
     nodes = chain(undoable(node("done", values={})), node("nap", "wait", duration="1h"))
     finished = await lane.run(nodes | {"timeout": "1s"})
-    assert (finished.status, undone(lane, since)) == ("timedOut", ["done"])
+    assert (finished.status, lane.undone(since)) == ("timedOut", ["done"])
 
 
 async def _cancel_while_it_waits(lane: Lane, *, compensate: bool) -> tuple[Execution, list[str]]:
@@ -127,7 +106,7 @@ async def _cancel_while_it_waits(lane: Lane, *, compensate: bool) -> tuple[Execu
         while (await lane.steps(execution))["nap"].status != "waiting":
             await asyncio.sleep(0.02)
     await lane.executions.cancel(lane.tenant_id, execution.id, compensate=compensate)
-    return await lane.finish(execution), undone(lane, since)
+    return await lane.finish(execution), lane.undone(since)
 
 
 async def test_a_canceled_execution_is_undone_where_that_is_asked_for(lane: Lane) -> None:
@@ -145,14 +124,14 @@ async def test_canceling_while_it_undoes_loses_nothing(lane: Lane) -> None:
         node("bad", "test.flaky", permanent=True),
     )
     execution = await lane.start(await lane.publish(definition))
-    await arrive(lane, "undoing")
+    await lane.gates.arrived("undoing")
     async with asyncio.timeout(20):
         while status_of((await lane.steps(execution))["second"]) != "running":
             await asyncio.sleep(0.02)
     await lane.executions.cancel(lane.tenant_id, execution.id)
     lane.gates.at("undoing").set()
     finished = await lane.finish(execution)
-    assert (finished.status, undone(lane, since)) == ("failed", ["first"])
+    assert (finished.status, lane.undone(since)) == ("failed", ["first"])
 
 
 async def test_a_retry_makes_again_what_was_undone_and_what_came_of_it(lane: Lane) -> None:
@@ -203,9 +182,9 @@ async def test_canceling_while_it_stops_what_still_runs_loses_neither_record_nor
         "edges": edges("gate>bad"),
     }
     execution = await lane.start(await lane.publish(definition))
-    await arrive(lane, "slow")
+    await lane.gates.arrived("slow")
     lane.gates.at("before it fails").set()
-    await arrive(lane, "slow stopping")
+    await lane.gates.arrived("slow stopping")
     await lane.executions.cancel(lane.tenant_id, execution.id)
     handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
     async with asyncio.timeout(20):
@@ -214,7 +193,7 @@ async def test_canceling_while_it_stops_what_still_runs_loses_neither_record_nor
     lane.gates.at("slow stopping").set()
     finished = await lane.finish(execution)
     assert (finished.status, finished.error and finished.error.node_id) == ("failed", "bad")
-    assert undone(lane, since) == ["made"]
+    assert lane.undone(since) == ["made"]
     assert (await lane.steps(execution))["slow"].status == "canceled"
 
 

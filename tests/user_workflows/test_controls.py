@@ -30,11 +30,6 @@ async def until_status(lane: Lane, execution: Execution, status: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def arrive(lane: Lane, gate: str) -> None:
-    async with asyncio.timeout(20):
-        await lane.gates.arrival(gate).wait()
-
-
 async def test_while_paused_nothing_begins_and_what_runs_finishes(lane: Lane) -> None:
     definition = {
         "nodes": [
@@ -46,7 +41,7 @@ async def test_while_paused_nothing_begins_and_what_runs_finishes(lane: Lane) ->
         "edges": edges("hold>after", "nap>called"),
     }
     execution = await lane.start(await lane.publish(definition))
-    await arrive(lane, "pause")
+    await lane.gates.arrived("pause")
     await lane.controls.pause(lane.tenant_id, execution.id)
     await lane.controls.pause(lane.tenant_id, execution.id)
     assert (await lane.executions.get(lane.tenant_id, execution.id)).status == "paused"
@@ -65,7 +60,7 @@ async def test_a_pause_holds_the_next_round_of_a_loop(lane: Lane) -> None:
     body = [node("step", "test.gate", name="round-{{ index }}", timeout=ALONE)]
     definition = {"nodes": [node("each", "foreach", items=[0, 1], concurrency=1, nodes=body)]}
     execution = await lane.start(await lane.publish(definition))
-    await arrive(lane, "round-0")
+    await lane.gates.arrived("round-0")
     await lane.controls.pause(lane.tenant_id, execution.id)
     await until_status(lane, execution, "paused")
     lane.gates.at("round-0").set()
@@ -89,7 +84,7 @@ async def test_a_pause_holds_what_comes_next_in_a_chain_that_shares_an_activity(
     }
     since = len(lane.keys)
     execution = await lane.start(await lane.publish(definition))
-    await arrive(lane, "chain")
+    await lane.gates.arrived("chain")
     await lane.controls.pause(lane.tenant_id, execution.id)
     lane.gates.at("chain").set()
     steps = await until(lane, execution, lambda steps: steps["hold"].status == "completed")
@@ -109,7 +104,7 @@ async def test_a_pause_holds_the_next_item_of_a_loop_in_batches(
     body = [node("step", "test.gate", name=f"batch-{size}-{{{{ index }}}}")]
     loop = node("each", "foreach", items=[0, 1, 2], concurrency=1, batchSize=size, nodes=body)
     execution = await lane.start(await lane.publish({"nodes": [loop]}))
-    await arrive(lane, f"batch-{size}-0")
+    await lane.gates.arrived(f"batch-{size}-0")
     await lane.controls.pause(lane.tenant_id, execution.id)
     await until_status(lane, execution, "paused")
     for index in range(3):
@@ -167,7 +162,7 @@ async def test_a_running_step_is_stopped_and_skipped(lane: Lane, timeout: str) -
     gate = f"skip-{timeout}"
     definition = {"nodes": [node("hold", "test.gate", name=gate, timeout=timeout), node("free", values={"x": 1})]}
     execution = await lane.start(await lane.publish(definition))
-    await arrive(lane, gate)
+    await lane.gates.arrived(gate)
     await lane.controls.skip(lane.tenant_id, execution.id, "hold")
     finished = await lane.finish(execution)
     assert finished.output == {"free": {"x": 1}}
@@ -188,7 +183,7 @@ async def test_of_a_chain_that_shares_an_activity_one_node_can_be_skipped(lane: 
     }
     execution = await lane.start(await lane.publish(definition))
     await lane.executions.signal(lane.tenant_id, execution.id, "go")
-    await arrive(lane, gate)
+    await lane.gates.arrived(gate)
     await lane.controls.skip(lane.tenant_id, execution.id, skipped)
     if skipped == "second":
         await until(lane, execution, lambda steps: steps["second"].status == "skipped")

@@ -117,8 +117,8 @@ async def test_branches_run_side_by_side(lane: Lane) -> None:
     definition = {"nodes": [node("one", "test.gate", name="one"), node("two", "test.gate", name="two")]}
     execution = await lane.start(await lane.publish(definition))
     async with asyncio.timeout(20):
-        await lane.gates.arrival("one").wait()
-        await lane.gates.arrival("two").wait()
+        await lane.gates.arrived("one")
+        await lane.gates.arrived("two")
         while {step.status for step in (await lane.steps(execution)).values()} != {"running"}:
             await asyncio.sleep(0.02)
     lane.gates.at("one").set()
@@ -135,8 +135,7 @@ async def test_a_running_execution_keeps_the_version_it_started_with(lane: Lane)
     second = {"nodes": [node("say", values={"version": 2})]}
     workflow = await lane.publish(first)
     held = await lane.start(workflow)
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("versions").wait()
+    await lane.gates.arrived("versions")
     await lane.workflows.put_draft(lane.tenant_id, workflow, second, None)
     await lane.workflows.publish(lane.tenant_id, workflow)
     newer = await lane.finish(await lane.start(workflow))
@@ -152,8 +151,7 @@ async def test_cancelling_stops_the_running_step_and_says_so(lane: Lane) -> None
         "edges": edges("hold>after"),
     }
     execution = await lane.start(await lane.publish(definition))
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("cancel").wait()
+    await lane.gates.arrived("cancel")
     await lane.executions.cancel(lane.tenant_id, execution.id)
     execution = await lane.finish(execution)
     assert execution.status == "canceled"
@@ -165,8 +163,7 @@ async def test_cancelling_stops_the_running_step_and_says_so(lane: Lane) -> None
 
 async def test_terminating_ends_it_at_once_and_the_record_follows(lane: Lane) -> None:
     execution = await lane.start(await lane.publish({"nodes": [node("hold", "test.gate", name="terminate")]}))
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("terminate").wait()
+    await lane.gates.arrived("terminate")
     await lane.executions.terminate(lane.tenant_id, execution.id)
     execution = await lane.executions.get(lane.tenant_id, execution.id)
     assert execution.status == "terminated"

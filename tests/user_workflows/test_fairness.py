@@ -157,8 +157,7 @@ async def test_of_local_segments_each_tenant_has_a_part(lane: Lane) -> None:
     drawn = {"nodes": [node("slow", "test.gate", name="local")]}
     heavy, light = [await Tenant.create(lane, name, drawn) for name in ("heavy", "light")]
     await heavy.flood(3 * segment.LOCAL_PER_TENANT)
-    async with asyncio.timeout(60):
-        await lane.gates.arrival("local").wait()
+    await lane.gates.arrived("local")
     quick = await Tenant.create(lane, "quick", {"nodes": [node("quick", "test.unsteady", name="q")]})
     taken = [await quick.run() for _ in range(5)]
     print(f"\nbehind {3 * segment.LOCAL_PER_TENANT} slow local segments: {_seconds(taken)} s each")
@@ -179,7 +178,7 @@ async def test_steps_that_wait_elsewhere_do_not_keep_others_from_beginning(
     waiting = asyncio.create_task(tenant.run())
     async with asyncio.timeout(60):
         for number in range(count):
-            await lane.gates.arrival(f"{number}").wait()
+            await lane.gates.arrived(f"{number}")
     for number in range(count):
         lane.gates.at(f"{number}").set()
     await waiting

@@ -7,7 +7,6 @@ over, and by ones that are parked. What is left in the records has to be equal, 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
@@ -16,7 +15,7 @@ from msgspec import Struct, to_builtins
 from plugins.storage.database import Database
 from tests.replay.recording import replay, runs
 from tests.sqlite import new_sqlite
-from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.drawing import chain, edges, node, undoable
 from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.executions.views import Execution, Step
 from user_workflows.interpreter.messages import HISTORY_LIMIT, PARK_AFTER, PARKED, workflow_id
@@ -49,10 +48,6 @@ class Stage(Struct, frozen=True, kw_only=True, eq=False):
 
     async def waiting(self, execution: Execution, *nodes: str) -> None:
         await self.until(execution, lambda steps: all(steps[id].status == "waiting" for id in nodes))
-
-    async def arrived(self, gate: str) -> None:
-        async with asyncio.timeout(60):
-            await self.lane.gates.arrival(gate).wait()
 
     async def timer(self, execution: Execution) -> None:
         """Wait until the execution waits for a timer."""
@@ -93,15 +88,6 @@ class Stage(Struct, frozen=True, kw_only=True, eq=False):
         return (await handle.describe()).run_id
 
 
-def chain(*nodes: dict[str, Any]) -> dict[str, Any]:
-    ids = [drawn["id"] for drawn in nodes]
-    return {"nodes": list(nodes), "edges": edges(*(f"{a}>{b}" for a, b in pairwise(ids)))}
-
-
-def undoable(drawn: dict[str, Any], **config: Any) -> dict[str, Any]:
-    return {**drawn, "compensate": {"pluginId": "test.flaky", "config": config}}
-
-
 BAD = node("bad", "test.flaky", permanent=True)
 
 
@@ -110,7 +96,7 @@ async def a_call_that_waits(stage: Stage) -> Execution:
     child = chain(gate, node("double", values={"n": "{{ trigger.n * 2 }}"}))
     call = node("call", "workflow.call", workflowId=await stage.lane.publish(child), input={"n": "{{ input }}"})
     execution = await stage.begin(chain(call, node("after", values={"got": "{{ input.double.n }}"})), 21)
-    await stage.arrived("call")
+    await stage.lane.gates.arrived("call")
     await stage.waiting(execution, "call")
     await stage.hand_over(execution)
     stage.lane.gates.at("call").set()
@@ -122,7 +108,7 @@ async def a_call_that_fails(stage: Stage) -> Execution:
     execution = await stage.begin(
         chain(node("call", "workflow.call", workflowId=child, onError="continue"), node("after", values={}))
     )
-    await stage.arrived("call that fails")
+    await stage.lane.gates.arrived("call that fails")
     await stage.waiting(execution, "call")
     await stage.hand_over(execution)
     stage.lane.gates.at("call that fails").set()
@@ -180,8 +166,8 @@ async def a_failure_that_is_undone(stage: Stage) -> Execution:
     execution = await stage.begin(
         {"nodes": nodes, "edges": edges("seen>early", "early>between", "between>hold", "hold>bad", "late>bad")}, 5
     )
-    await stage.arrived("late")
-    await stage.arrived("early")
+    await stage.lane.gates.arrived("late")
+    await stage.lane.gates.arrived("early")
     stage.lane.gates.at("early").set()
     await stage.waiting(execution, "hold")
     if stage.way == "long":

@@ -106,7 +106,7 @@ async def test_blobs_go_with_the_record_of_their_execution_and_no_sooner(lane: L
     closed = await lane.run(bulk)
     held = {"nodes": [*bulk["nodes"], node("hold", "test.gate", name="keeps blobs")], "edges": edges("bulk>hold")}
     running = await lane.start(await lane.publish(held))
-    await lane.gates.arrival("keeps blobs").wait()
+    await lane.gates.arrived("keeps blobs")
     assert await owned(lane, closed) > 0
     assert await owned(lane, running) > 0
     await lane.executions.purge(now() + timedelta(seconds=1))

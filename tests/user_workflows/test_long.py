@@ -183,16 +183,12 @@ def undoable(*last: dict[str, Any]) -> dict[str, Any]:
     return {"nodes": [*nodes, *last], "edges": drawn_edges}
 
 
-def undone(lane: Lane, since: int) -> list[str]:
-    return [step.removesuffix(".compensate") for step, *_ in lane.keys[since:] if step.endswith(".compensate")]
-
-
 ALL_BACKWARDS = [f"n{number}" for number in reversed(range(UNDOABLE))]
 
 
 async def check_undone(lane: Lane, finished: Execution, since: int) -> None:
     """Each was undone once, in reverse order, over several runs of which none became long."""
-    assert undone(lane, since) == ALL_BACKWARDS
+    assert lane.undone(since) == ALL_BACKWARDS
     lengths = await chain(lane, finished)
     assert len(lengths) > 2
     assert max(lengths) < LIMIT + 30, lengths

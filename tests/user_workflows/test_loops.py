@@ -1,6 +1,5 @@
 """`foreach` and `while` from start to end, on a real Temporal server."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -172,9 +171,8 @@ async def test_cancelling_in_the_middle_of_a_loop_stops_what_runs_inside(lane: L
         concurrency=2,
     )
     execution = await lane.start(await lane.publish({"nodes": [body]}))
-    async with asyncio.timeout(20):
-        await lane.gates.arrival("loop-a").wait()
-        await lane.gates.arrival("loop-b").wait()
+    await lane.gates.arrived("loop-a")
+    await lane.gates.arrived("loop-b")
     await lane.executions.cancel(lane.tenant_id, execution.id)
     execution = await lane.finish(execution)
     assert execution.status == "canceled"

@@ -1,19 +1,12 @@
 """Segments on a real Temporal server: chains of cheap steps that share an activity."""
 
 import asyncio
-import itertools
-from typing import Any
 
 from plugins.host.ledger import idempotency_key
-from tests.user_workflows.drawing import edges, node
+from tests.user_workflows.drawing import chain, node
 from tests.user_workflows.lane import Lane
 from user_workflows.executions.views import Execution
 from user_workflows.interpreter.messages import workflow_id
-
-
-def chain(*nodes: dict[str, Any]) -> dict[str, Any]:
-    ids = [drawn["id"] for drawn in nodes]
-    return {"nodes": list(nodes), "edges": edges(*(f"{a}>{b}" for a, b in itertools.pairwise(ids)))}
 
 
 async def activities(lane: Lane, execution: Execution) -> list[str]:
@@ -129,8 +122,7 @@ async def test_isolated_and_acting_steps_have_activities_of_their_own(lane: Lane
 async def test_cancelling_reaches_into_a_segment(lane: Lane) -> None:
     drawn = chain(node("a", "test.echo", value=1), node("b", "test.gate", name="cancel segment"))
     execution = await lane.start(await lane.publish(drawn))
-    async with asyncio.timeout(30):
-        await lane.gates.arrival("cancel segment").wait()
+    await lane.gates.arrived("cancel segment")
     await lane.executions.cancel(lane.tenant_id, execution.id)
     execution = await lane.finish(execution)
     assert execution.status == "canceled"
@@ -177,11 +169,11 @@ async def _skip_behind_an_effect(lane: Lane, effect: str) -> tuple[Execution, li
     )
     execution = await lane.start(await lane.publish(drawn))
     async with asyncio.timeout(30):
-        await lane.gates.arrival(gate).wait()
+        await lane.gates.arrived(gate)
         lane.gates.arrival(gate).clear()
         await lane.controls.skip(lane.tenant_id, execution.id, "read")
         if effect == "idempotent":
-            await lane.gates.arrival(gate).wait()
+            await lane.gates.arrived(gate)
             lane.gates.at(gate).set()
     return await lane.finish(execution), [key for *_, key in lane.keys[since:]]
 

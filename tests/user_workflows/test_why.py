@@ -227,7 +227,7 @@ async def test_every_node_of_a_live_execution_is_explained(asked: Asked) -> None
         "edges": edges("gate>choose", "choose.false>never", "choose.true>hold", "hold>after"),
     }
     execution = await asked.lane.start(await asked.lane.publish(definition))
-    await asked.lane.gates.arrival("why").wait()
+    await asked.lane.gates.arrived("why")
     running = await asked.until(execution, "gate", "running")
     assert "is under way" in running.reason
     behind = await asked.why(execution, "after")
@@ -283,7 +283,7 @@ async def test_what_is_undone_made_elsewhere_or_made_again_says_so(asked: Asked)
         "running",
         "attempt 1 failed (test.unsteady: not steady yet); another follows",
     )
-    await lane.gates.arrival("undo").wait()
+    await lane.gates.arrived("undo")
     async with asyncio.timeout(15):
         while "undone" not in (undoing := await asked.why(execution, "first")).reason:
             await asyncio.sleep(0.02)

@@ -4,7 +4,6 @@ A decision is committed first and told then; one that could not be told is told 
 link is open as long as its step waits: what ends the step closes its links.
 """
 
-import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -22,7 +21,6 @@ from plugins.vault.keys import Vault
 from user_workflows.approvals.rows import (
     decision_place,
     find_link,
-    hash_of,
     id_of,
     is_over,
     link_place,
@@ -48,6 +46,7 @@ from user_workflows.interpreter.approvals import (
 )
 from user_workflows.interpreter.messages import workflow_id
 from user_workflows.records.announcements import Announcements
+from user_workflows.tokens import hash_of, new_token
 
 
 class Decided(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -151,7 +150,7 @@ class Approvals:
                 return True
             people: Sequence[str | None] = call.approvers or [None] * call.required
             for number, approver in enumerate(people):
-                token = secrets.token_urlsafe(32)
+                token = new_token()
                 link_id = f"{id}.{number:02}"
                 link = {
                     "tenant_id": call.tenant_id,

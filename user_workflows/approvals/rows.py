@@ -12,6 +12,7 @@ from user_workflows.approvals.tables import approval_links, approvals
 from user_workflows.errors import NotFound
 from user_workflows.executions.tables import OPEN_STATUSES, executions, steps
 from user_workflows.interpreter.approvals import CloseApproval, OpenApproval, about_of, outcome_of
+from user_workflows.tokens import hash_of
 
 
 def id_of(call: OpenApproval | CloseApproval) -> str:
@@ -76,10 +77,6 @@ def is_over(row: "Row[Any]", links: "Sequence[Row[Any]]") -> bool:
 
 def this_link(link: "Row[Any]") -> tuple[Any, Any]:
     return approval_links.c.tenant_id == link.tenant_id, approval_links.c.id == link.id
-
-
-def hash_of(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 def request_place(id: str) -> str:

@@ -98,10 +98,9 @@ class _Checker:
         for each in self._placed(node):
             (late if _key(each) in ("result", "where") else early).append(each)
         found = self._look(node, given, seen, early)
-        rendered = Rendered(node.own_config, found)
         items, one = None, {}
         if node.plugin_id in ("filter", "foreach"):
-            items = elements_of(rendered)
+            items = elements_of(Rendered(node.own_config, found))
             one = {"item": items, "index": INT}
         elif node.plugin_id == "while":
             one = {"index": INT}
@@ -110,9 +109,8 @@ class _Checker:
         if body is not None:
             self.check(body, items if node.plugin_id == "foreach" else None, {**seen, **one})
             comes_to = round_of(body, self._outputs)
-        if late:
-            found |= self._look(node, given, {**seen, **one}, late)
-        return ports_of_node(node, given, rendered, comes_to)
+        found |= self._look(node, given, {**seen, **one}, late)
+        return ports_of_node(node, given, Rendered(node.own_config, found), comes_to)
 
     def _placed(self, node: DrawnNode) -> Sequence[Placed]:
         template = self._templates.of(node)

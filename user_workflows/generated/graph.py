@@ -13,7 +13,7 @@ from user_workflows.generated.node import Join, Node, OnError
 from user_workflows.interpreter.compensation import Undo
 from user_workflows.interpreter.control import Ports, Scope, boolean
 from user_workflows.interpreter.effort import Effort
-from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, too_large_fails_step
+from user_workflows.interpreter.errors import ExecutionFailed, ExecutionStopped, stop_if_cancelled, too_large_fails_step
 from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.journal import Journal
 from user_workflows.interpreter.limits import within_limit
@@ -195,7 +195,7 @@ class Graph:
             # A fault of ours fails the workflow task: the execution goes on when a mended worker takes over.
             if isinstance(ending, ExecutionFailed | ExecutionStopped) or is_cancelled_exception(ending):
                 await self._stop()
-                _raise_if_stopped()
+                stop_if_cancelled()
             raise
 
     def render(self, result: Template) -> Any:
@@ -254,10 +254,3 @@ class Graph:
 def results(*nodes: Node) -> dict[str, Any]:
     """Return what those of the nodes came to that completed, by their ids."""
     return {node.id: node.state.output for node in nodes if node.state.status == "completed"}
-
-
-def _raise_if_stopped() -> None:
-    """Raise what asyncio asks a stopped task for, whatever an activity made of it."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

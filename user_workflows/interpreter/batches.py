@@ -15,12 +15,12 @@ from temporalio.exceptions import ActivityError, CancelledError
 
 from user_workflows.interpreter.activity_calls import BatchCall, BatchResult
 from user_workflows.interpreter.control import Performed, Scope
-from user_workflows.interpreter.errors import StepFailed, is_too_large
+from user_workflows.interpreter.errors import StepFailed, is_too_large, stop_if_cancelled
 from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, Room, collected, items_of, round_failed
 from user_workflows.interpreter.messages import StartExecution
 from user_workflows.interpreter.node import NodeState
 from user_workflows.interpreter.queues import step_priority, step_queue
-from user_workflows.interpreter.segments import MOST_LOSSES, asked_for, stop_if_cancelled
+from user_workflows.interpreter.segments import MOST_LOSSES, asked_for
 from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, ended_error
 from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import BATCH_ITEMS

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 from user_workflows.interpreter.activity_calls import CallStart
 from user_workflows.interpreter.control import Ports
-from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.errors import StepFailed, stop_if_cancelled
 from user_workflows.interpreter.messages import (
     CallEnd,
     ExecutionError,
@@ -68,7 +68,8 @@ async def run_call(
         tell()
     child_id = state.kept["child"]
     try:
-        _leave_if_stopped()
+        # It may have come while the child was being started, which the start has outlived.
+        stop_if_cancelled()
         end = msgspec.convert(await told.take(told_about(child_id), None), CallEnd)
     except asyncio.CancelledError:
         await _cancel(start.tenant_id, child_id)
@@ -188,13 +189,6 @@ def _trigger(start: StartExecution, **about: Any) -> TriggerCall:
         traceparent=start.trigger.traceparent,
         **about,
     )
-
-
-def _leave_if_stopped() -> None:
-    """Notice a stop that was asked for while the child was being started, which the start has outlived."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _cancel(tenant_id: str, child_id: str) -> None:

@@ -6,6 +6,7 @@ InterpreterError
 └── ExecutionStopped   a `stop` node ended the execution as completed
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeGuard
@@ -64,3 +65,19 @@ def too_large_fails_step() -> Iterator[None]:
         if not is_too_large(error):
             raise
         raise StepFailed(StepError(type=PAYLOAD_TOO_LARGE, message=error.message)) from error
+
+
+def is_cancelled() -> bool:
+    """Return whether the running task was asked to stop, whatever an activity has made of that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def stop_if_cancelled() -> None:
+    """Let a cancellation through that came while an activity was ending by itself, and which that end swallowed.
+
+    Raises:
+        asyncio.CancelledError: the running task was asked to stop.
+    """
+    if is_cancelled():
+        raise asyncio.CancelledError

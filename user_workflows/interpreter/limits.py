@@ -8,7 +8,7 @@ from typing import TypeVar
 from temporalio import workflow
 from temporalio.exceptions import is_cancelled_exception
 
-from user_workflows.interpreter.errors import StepFailed
+from user_workflows.interpreter.errors import StepFailed, is_cancelled
 from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.messages import StepError
 from user_workflows.interpreter.node import NodeState
@@ -34,13 +34,8 @@ async def within_limit(state: NodeState, work: Awaitable[T], figures: Figures) -
     except Exception as ending:
         # An activity that was stopped tells so by an error of its own.
         was_stopped = isinstance(ending, TimeoutError) or is_cancelled_exception(ending)
-        if not (clock.expired() and was_stopped) or _is_stopped_by_others():
+        if not (clock.expired() and was_stopped) or is_cancelled():
             raise
         raise StepFailed(StepError(type="node.timeout", message=f"not done within {limit:g} s")) from ending
     finally:
         figures.count_timer(task, is_taken_back=not clock.expired())
-
-
-def _is_stopped_by_others() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, i
 
 from plugins.host.retry import DEFAULT
 from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
-from user_workflows.interpreter.errors import is_too_large
+from user_workflows.interpreter.errors import is_too_large, stop_if_cancelled
 from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.messages import StartExecution, StepOutcome
 from user_workflows.interpreter.node import NodeState
@@ -89,17 +89,6 @@ async def _back_off(head: NodeState, result: SegmentResult, seconds: float) -> N
         await workflow.sleep(seconds, summary=f"{head.node.label or head.node.id}: another attempt")
     finally:
         head.kept = {}
-
-
-def stop_if_cancelled() -> None:
-    """Let a cancellation through that came while an activity was ending by itself, and which that end swallowed.
-
-    Raises:
-        asyncio.CancelledError: the running task was asked to stop.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _run_locally(call: SegmentCall, summary: str) -> SegmentResult:

@@ -1,7 +1,5 @@
 """The URLs of webhook triggers: a token for each, made once and never changed."""
 
-import hashlib
-import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from plugins.storage.database import Database
 from plugins.vault.cipher import Sealer
 from user_workflows.definition.model import Trigger
+from user_workflows.tokens import hash_of, new_token
 from user_workflows.workflows.tables import token_place, workflow_triggers, workflows
 from user_workflows.workflows.versions import PublishedPlan
 
@@ -59,9 +58,9 @@ async def ensure_tokens(
     for trigger in triggers:
         if trigger.type != "webhook" or trigger.id in have:
             continue
-        token = secrets.token_urlsafe(32)
+        token = new_token()
         made = {
-            "token_hash": _hash(token),
+            "token_hash": hash_of(token),
             "token_sealed": sealer.seal(token.encode(), token_place(workflow_id, trigger.id)),
         }
         row = {"tenant_id": sealer.tenant_id, "workflow_id": workflow_id, "trigger_id": trigger.id, "scheduled": False}
@@ -89,14 +88,10 @@ async def read_tokens(
 
 async def find_token(connection: AsyncConnection, token: str) -> Any | None:
     """Return tenant_id, workflow_id, trigger_id and published_version of an active workflow's token."""
-    return (await connection.execute(_BY_TOKEN, {"token_hash": _hash(token)})).one_or_none()
+    return (await connection.execute(_BY_TOKEN, {"token_hash": hash_of(token)})).one_or_none()
 
 
 async def forget_tokens(connection: AsyncConnection, tenant_id: str, workflow_id: str) -> None:
     """Make the URLs of a workflow lead nowhere, for good."""
     mine = (workflow_triggers.c.tenant_id == tenant_id, workflow_triggers.c.workflow_id == workflow_id)
     await connection.execute(update(workflow_triggers).where(*mine).values(token_hash=None, token_sealed=None))
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
-    Row,
     String,
     Table,
 )
@@ -100,10 +99,6 @@ def is_workflow(tenant_id: str, workflow_id: str) -> tuple[Any, ...]:
     if not is_possible_id(workflow_id):
         raise NotFound("workflow", workflow_id)
     return workflows.c.tenant_id == tenant_id, workflows.c.id == workflow_id, workflows.c.deleted_at.is_(None)
-
-
-def _of(row: Row[Any]) -> tuple[str, int]:
-    return row.workflow_id, row.version
 
 
 def name_place(workflow_id: str) -> str:

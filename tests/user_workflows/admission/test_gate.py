@@ -200,8 +200,7 @@ async def test_who_is_ended_by_force_stays_inside_while_a_step_may_still_act(lan
     await cap(lane, concurrent_executions=1)
     alone = {"id": "hold", "pluginId": "test.gate", "config": {"name": "door"}, "isolate": True}
     acting = await lane.start(await lane.publish({"nodes": [alone]}))
-    async with asyncio.timeout(30):
-        await lane.gates.arrival("door").wait()
+    await lane.gates.arrived("door")
     await lane.executions.terminate(lane.tenant_id, acting.id)
     assert (await look(lane, acting)).status == "terminated"
     following = await lane.start(await lane.publish({"nodes": [node("a", values={})]}))
@@ -226,7 +225,7 @@ async def test_who_is_ended_by_force_gives_its_slot_back_when_its_last_step_has_
     acting = await lane.start(await lane.publish({"nodes": alone}))
     async with asyncio.timeout(30):
         for name in ("a", "b"):
-            await lane.gates.arrival(name).wait()
+            await lane.gates.arrived(name)
     await lane.executions.terminate(lane.tenant_id, acting.id)
     following = await lane.start(await lane.publish({"nodes": [node("x", values={})]}))
     async with lane.database.across.read() as connection:
@@ -245,8 +244,7 @@ async def test_who_is_ended_by_force_keeps_its_slot_for_what_it_awaited(lane: La
     alone = {"id": "hold", "pluginId": "test.gate", "config": {"name": "called"}, "isolate": True}
     called = await lane.publish({"nodes": [alone]})
     caller = await lane.start(await lane.publish({"nodes": [node("call", "workflow.call", workflowId=called)]}))
-    async with asyncio.timeout(30):
-        await lane.gates.arrival("called").wait()
+    await lane.gates.arrived("called")
     await lane.executions.terminate(lane.tenant_id, caller.id)
     following = await lane.start(await lane.publish({"nodes": [node("x", values={})]}))
     assert (await look(lane, caller)).status == "terminated"
@@ -344,8 +342,7 @@ async def test_a_workflow_that_skips_records_what_it_skips(lane: Lane) -> None:
 async def test_a_workflow_that_replaces_keeps_the_newest(lane: Lane) -> None:
     workflow = await holding(lane, concurrency={"limit": 1, "policy": "replaceOldest"})
     first = await lane.start(workflow)
-    async with asyncio.timeout(30):
-        await lane.gates.arrival("door").wait()
+    await lane.gates.arrived("door")
     second = await lane.start(workflow)
     third = await lane.start(workflow)
     assert (await lane.finish(first)).status == "canceled"
@@ -471,8 +468,7 @@ async def test_what_nobody_awaits_needs_a_slot_of_its_own(lane: Lane) -> None:
     leaf = await lane.publish({"nodes": [node("a", values={"n": 1})]})
     nodes = [node("call", "workflow.call", workflowId=leaf, mode="detach"), node("hold", "test.gate", name="door")]
     parent = await lane.start(await lane.publish({"nodes": nodes, "edges": [{"source": "call", "target": "hold"}]}))
-    async with asyncio.timeout(30):
-        await lane.gates.arrival("door").wait()
+    await lane.gates.arrived("door")
     assert await counts(lane) == (1, 1, 1, 1)
     lane.gates.at("door").set()
     await lane.finish(parent)
@@ -598,8 +594,7 @@ async def test_who_share_a_slot_give_it_back_when_all_of_them_are_parked(lane: L
     leaf = await lane.publish({"nodes": [node("hear", "wait", signal="go"), node("hold", "test.gate", name="leaf")]})
     called_too = await lane.publish({"nodes": [node("hear", "workflow.call", workflowId=leaf)]})
     caller = await lane.start(await lane.publish({"nodes": [node("hear", "workflow.call", workflowId=called_too)]}))
-    async with asyncio.timeout(30):
-        await lane.gates.arrival("leaf").wait()
+    await lane.gates.arrived("leaf")
     middle = await called_by(lane, caller)
     called = await called_by(lane, middle)
     await park(lane, middle)
