@@ -9,19 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, CancelledError
+from temporalio.exceptions import ActivityError
 
 from user_workflows.interpreter.activity_calls import BatchCall, BatchResult
+from user_workflows.interpreter.activity_walks import MOST_LOSSES, asked_for, run_walk
 from user_workflows.interpreter.control import Performed, Scope
-from user_workflows.interpreter.errors import StepFailed, is_too_large, stop_if_cancelled
+from user_workflows.interpreter.errors import StepFailed, stop_if_cancelled
 from user_workflows.interpreter.loops import DEFAULT_CONCURRENCY, Room, collected, items_of, round_failed
 from user_workflows.interpreter.messages import StartExecution
 from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.queues import step_priority, step_queue
-from user_workflows.interpreter.segments import MOST_LOSSES, asked_for
-from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, ended_error
+from user_workflows.interpreter.steps import ended_error
 from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import BATCH_ITEMS
 
@@ -80,26 +77,14 @@ def _next_batch(items: Sequence[Any], first: int, most: int) -> tuple[Any, ...]:
 
 async def _run(call: BatchCall, state: NodeState) -> BatchResult:
     last = call.first + len(call.items) - 1
+    summary = f"{state.node.label or state.node.id}: items {call.first} to {last}"
+    path = (*call.path, call.first)
     try:
-        result: BatchResult = await workflow.execute_activity(
-            BATCH,
-            call,
-            result_type=BatchResult,
-            task_queue=step_queue(),
-            start_to_close_timeout=_LONGEST,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=MOST_LOSSES),
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=f"{state.node.label or state.node.id}: items {call.first} to {last}",
-            priority=step_priority(call.tenant_id, (*call.path, call.first)),
-        )
+        return await run_walk(BATCH, call, BatchResult, longest=_LONGEST, summary=summary, path=path)
     except ActivityError as error:
-        if isinstance(error.cause, CancelledError) or is_too_large(error.cause):
-            raise error.cause from error
         ended = ended_error(error, 1, losses=MOST_LOSSES)
         where = f"items {call.first} to {last}: {ended.message}"
         raise StepFailed(msgspec.structs.replace(ended, message=where)) from error
-    return result
 
 
 def _call(start: StartExecution, walk: Walk, state: NodeState) -> BatchCall:

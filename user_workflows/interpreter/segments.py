@@ -13,12 +13,12 @@ from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, i
 
 from plugins.host.retry import DEFAULT
 from user_workflows.interpreter.activity_calls import SegmentCall, SegmentResult
-from user_workflows.interpreter.errors import is_too_large, stop_if_cancelled
+from user_workflows.interpreter.activity_walks import MOST_LOSSES, asked_for, run_walk
+from user_workflows.interpreter.errors import stop_if_cancelled
 from user_workflows.interpreter.figures import Figures
 from user_workflows.interpreter.messages import StartExecution, StepOutcome
 from user_workflows.interpreter.node import NodeState
-from user_workflows.interpreter.queues import step_priority, step_queue
-from user_workflows.interpreter.steps import GRACE, HEARTBEAT_TIMEOUT, LOST_WORKERS, ended_error
+from user_workflows.interpreter.steps import GRACE, ended_error
 from user_workflows.interpreter.waits import seconds_until
 from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import PlanGraph, PlanNode
@@ -30,9 +30,6 @@ LOCAL_BUDGET = 1.5
 
 #: a longer back-off, in seconds, is waited for by the workflow
 LONGEST_PAUSE = 1.0
-
-#: so many lost workers, or faults of ours, end the step that comes next
-MOST_LOSSES = 1 + LOST_WORKERS
 
 _LOCAL_TIMEOUT = timedelta(seconds=5)
 
@@ -115,23 +112,9 @@ async def _run_locally(call: SegmentCall, summary: str) -> SegmentResult:
 async def _run_remotely(call: SegmentCall, summary: str) -> SegmentResult:
     longest = sum((_longest(node) for node in call.graph.nodes if node.home == "segment"), timedelta())
     try:
-        result: SegmentResult = await workflow.execute_activity(
-            SEGMENT,
-            call,
-            result_type=SegmentResult,
-            task_queue=step_queue(),
-            start_to_close_timeout=longest,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=MOST_LOSSES),
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=summary,
-            priority=step_priority(call.tenant_id, call.path),
-        )
+        return await run_walk(SEGMENT, call, SegmentResult, longest=longest, summary=summary, path=call.path)
     except ActivityError as error:
-        if isinstance(error.cause, CancelledError) or is_too_large(error.cause):
-            raise error.cause from error
         return _given_up(call, error)
-    return result
 
 
 def _given_up(call: SegmentCall, error: ActivityError) -> SegmentResult:
@@ -171,16 +154,3 @@ def _call(start: StartExecution, walk: Walk, graph: PlanGraph, given: Any) -> Se
         seq=walk.graph.nodes[graph.nodes[0].id].seq,
         traceparent=start.trigger.traceparent,
     )
-
-
-def asked_for(walk: Walk, nodes: Sequence[PlanNode]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return the part of the scope that the expressions of these nodes refer to: what is `seen`, and outputs."""
-    seen: dict[str, Any] = {}
-    outer: dict[str, dict[str, Any]] = {}
-    for node in nodes:
-        for reference in walk.templates.at(node).references:
-            if reference.root in walk.seen:
-                seen[reference.root] = walk.seen[reference.root]
-            elif reference.root == "nodes" and reference.path and reference.path[0] in walk.graph.outputs:
-                outer[reference.path[0]] = walk.graph.outputs[reference.path[0]]
-    return seen, outer

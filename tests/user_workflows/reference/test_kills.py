@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.reference.drawings import CHEAP
 from tests.user_workflows.reference.kills import Aim, endure, open_ordeal
-from user_workflows.interpreter.segments import MOST_LOSSES
+from user_workflows.interpreter.activity_walks import MOST_LOSSES
 
 NUMBER = 6
 
