@@ -13,22 +13,27 @@ from internal_jobs.inflight import InFlight, in_flight
 from internal_jobs.jobs import QUEUES, Publication, Queue
 from internal_jobs.limits import read_allowances, store_spent
 from internal_jobs.places import Places
-from internal_jobs.table import BACKLOG, RIPENING, WINDOW, jobs
+from internal_jobs.table import BACKLOG, RIPENING, WINDOW, YIELDS_KEY, jobs
 from internal_jobs.tickets import Ticket, among, listed, listing
 from internal_jobs.turns import take_turns
+from internal_jobs.wake import SOON
 from plugins.storage.clock import moment
 from plugins.storage.database import Database
 
 #: One relay dispatches at a time, so that window and turns are those of the whole installation.
 _LOCK = text("SELECT pg_advisory_xact_lock(7305437)")
 
+_NEXT_TENANT = (
+    f"SELECT tenant_id FROM jobs WHERE {BACKLOG} AND queue = :queue AND tenant_id > {{after}}"  # noqa: S608
+    " ORDER BY tenant_id, available_at, id LIMIT 1"
+)
 #: The tenants with a backlog, each found by one look into the index however long the backlog is.
 _TENANTS = text(
     f"""
     WITH RECURSIVE waiting (tenant_id) AS (
-        SELECT min(tenant_id) FROM jobs WHERE {BACKLOG} AND queue = :queue AND tenant_id > :after
+        SELECT ({_NEXT_TENANT.format(after=":after")})
         UNION ALL
-        SELECT (SELECT min(tenant_id) FROM jobs WHERE {BACKLOG} AND queue = :queue AND tenant_id > waiting.tenant_id)
+        SELECT ({_NEXT_TENANT.format(after="waiting.tenant_id")})
         FROM waiting WHERE waiting.tenant_id IS NOT NULL
     )
     SELECT tenant_id FROM waiting WHERE tenant_id IS NOT NULL LIMIT :limit
@@ -37,6 +42,9 @@ _TENANTS = text(
 
 _PUBLICATION = (jobs.c.tenant_id, jobs.c.id, jobs.c.queue, jobs.c.sequence, jobs.c.express)
 
+#: that of its index, within a queue
+_BACKLOG_ORDER = (jobs.c.tenant_id, jobs.c.available_at, jobs.c.id)
+
 _predecessor = jobs.alias("predecessor")
 _KEY_IS_FREE = or_(
     jobs.c.singleton_key.is_(None),
@@ -44,7 +52,8 @@ _KEY_IS_FREE = or_(
         exists().where(
             _predecessor.c.tenant_id == jobs.c.tenant_id,
             _predecessor.c.yielded_key == jobs.c.singleton_key,
-            _predecessor.c.status.in_(("running", "promoted")),
+            # Without a name before its columns: those of the table next to it, which is the predecessor.
+            YIELDS_KEY,
         )
     ),
 )
@@ -66,7 +75,7 @@ class Outlook(Struct, frozen=True):
 
     #: queues with a backlog and room in their window, or in their express lane for somebody who waits
     queues: tuple[Queue, ...]
-    #: seconds until the next delayed or failed job is due; not above zero when one is
+    #: seconds until the next delayed or failed job is due, if it is soon; not above zero when it is due
     due_in: float | None
     #: queues with a backlog and hardly any room in their window → what that holds
     crowded: dict[Queue, int] = field(default_factory=dict)
@@ -245,13 +254,15 @@ class _Statements:
     """The statements of every pass, made once: to make them takes longer than to carry them out."""
 
     def __init__(self, database: Database) -> None:
-        asked, present = listed(database), moment(database)
-        looks: list[ColumnElement[Any]] = [
-            select(func.min(jobs.c.available_at)).where(RIPENING).scalar_subquery(),
-            present,
-        ]
+        asked, present, soon = listed(database), moment(database), moment(database, SOON.total_seconds())
+        # PostgreSQL keeps plans until it hears, a minute later, how a table has changed. A minimum of all, planned for
+        # an empty table, would read whatever is delayed; EXISTS, planned beside a long backlog, the whole table once
+        # that is gone. Bounds, and the order of an index in full, leave it no choice.
+        ripe = select(func.min(jobs.c.available_at)).where(RIPENING, jobs.c.available_at <= soon)
+        looks: list[ColumnElement[Any]] = [ripe.scalar_subquery(), present]
         for queue in QUEUES:
-            looks.append(exists().where(BACKLOG, jobs.c.queue == queue))
+            first = select(jobs.c.id).where(BACKLOG, jobs.c.queue == queue).order_by(*_BACKLOG_ORDER).limit(1)
+            looks.append(first.scalar_subquery().is_not(None))
             held = select(func.count()).where(WINDOW, jobs.c.queue == queue, jobs.c.express.is_(False))
             looks.append(held.scalar_subquery())
         self.look = select(*looks)

@@ -2,6 +2,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from internal_jobs.client import JobRequest, Jobs
 from internal_jobs.errors import InvalidLimit
@@ -9,7 +10,9 @@ from internal_jobs.jobs import Queue
 from internal_jobs.leases import Leases
 from internal_jobs.limits import Limit, Limits, Rate
 from internal_jobs.outbox import Outbox
+from internal_jobs.table import jobs as table
 from internal_jobs.tickets import Ticket
+from plugins.storage.clock import moment
 from plugins.storage.database import Database
 from plugins.storage.tenants import INSTALLATION, create_tenant
 from plugins.vault.keys import Vault
@@ -90,14 +93,20 @@ async def test_what_did_not_reach_redis_is_published_under_a_new_sequence(
     assert await outbox.give_back([first]) == 0, "a publication made void gives nothing back"
 
 
-async def test_the_outlook_says_when_a_delayed_job_is_due(jobs: Jobs, database: Database, tenant: str) -> None:
+async def test_the_outlook_says_when_a_delayed_job_is_due_if_it_is_soon(
+    jobs: Jobs, database: Database, tenant: str
+) -> None:
     outbox = Outbox(database, window=4)
-    assert (await outbox.outlook()).due_in is None
     await jobs.enqueue(tenant, JobRequest(type="x", delay="1m"))
+    assert (await outbox.outlook()).due_in is None
+    delayed = await jobs.enqueue(tenant, JobRequest(type="x", delay="1m"))
+    async with database.transaction(tenant) as connection:
+        soon = update(table).where(table.c.id == delayed.id).values(available_at=moment(database, 1.5))
+        await connection.execute(soon)
     outlook = await outbox.outlook()
     assert not outlook.ready
     assert outlook.due_in is not None
-    assert 50 < outlook.due_in <= 60
+    assert 0 < outlook.due_in <= 1.5
     assert (await outbox.take()).publications == []
 
 
