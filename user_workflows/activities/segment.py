@@ -52,7 +52,7 @@ _OUTAGE_PAUSE = 2.0
 _log = structlog.get_logger(__name__)
 
 
-class _Paused(Exception):
+class _PutOff(Exception):
     """The next attempt of a step is due only after a while."""
 
     def __init__(self, seconds: float, attempt: int) -> None:
@@ -173,8 +173,8 @@ class _Segment:
             pass
         except TimeoutError:
             resume_in = 0.0
-        except _Paused as paused:
-            resume_in, self._attempt = paused.seconds, paused.attempt
+        except _PutOff as put_off:
+            resume_in, self._attempt = put_off.seconds, put_off.attempt
         except _Held:
             is_held = True
         except asyncio.CancelledError:
@@ -235,7 +235,7 @@ class _Segment:
             if await self._pause.is_on(surely=state.node.acts):
                 raise _Held
             if self._call.is_careful:
-                raise _Paused(0.0, 1)
+                raise _PutOff(0.0, 1)
         self._has_performed = True
         commit = self._commit(state)
         self._acts = state.node.acts
@@ -257,7 +257,7 @@ class _Segment:
                 self._attempt = attempt + 1
                 self._tell(state, attempt, error)
                 if failure.retry_in > LONGEST_PAUSE:
-                    raise _Paused(failure.retry_in, attempt + 1) from None
+                    raise _PutOff(failure.retry_in, attempt + 1) from None
                 await asyncio.sleep(failure.retry_in)
             else:
                 self._attempt = 1
