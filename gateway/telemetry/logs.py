@@ -14,7 +14,13 @@ from gateway.settings import LogFormat, LogLevel
 _encode = json.JSONEncoder(default=str).encode
 
 #: libraries that say too much at our level
-_QUIETER = {"uvicorn.access": logging.WARNING, "httpx": logging.WARNING, "httpcore": logging.WARNING}
+_QUIETER = {
+    "uvicorn.access": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    # Debugging, it tells the message of each failure, which users write.
+    "temporalio.worker._workflow_instance": logging.INFO,
+}
 
 
 def configure_logs(format: LogFormat, level: LogLevel, *, process: str, stream: TextIO = sys.stderr) -> None:
