@@ -35,7 +35,8 @@ _OWN = _EDIT | {
     "vault.rotate",
     "payloads.read",
 }
-_SERVE = _VIEW | {"executions.start", "jobs.write", "webhooks.publish"}
+#: a program's key does most harm where nobody watches it: it has jobs to do, outbound webhooks among them
+_SERVE = frozenset({"me.read", "limits.read", "plugins.read", "jobs.read", "jobs.write", "webhooks.publish"})
 _ADMINISTER = frozenset(
     {
         "me.read",

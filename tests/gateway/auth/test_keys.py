@@ -86,6 +86,25 @@ async def test_a_role_has_its_permissions_and_scopes_narrow_them(
         assert permissions == sorted({"me.read", "jobs.read", "keys.write"} & {*PERMISSIONS[role], "me.read"})
 
 
+async def test_a_service_has_jobs_to_do_and_nothing_to_look_at(
+    client: httpx.AsyncClient, make_tenant: MakeTenant
+) -> None:
+    service = await make_tenant("service")
+    job = {"type": "http.request", "payload": {"url": "https://example.com"}, "delay": "1d"}
+    assert (await client.post("/v1/jobs", headers=service, json=job)).status_code == 202
+    assert (await client.get("/v1/jobs", headers=service)).status_code == 200
+    assert (await client.post("/v1/deliveries", headers=service, json={"type": "invoice.paid"})).status_code == 202
+    for method, path in (
+        ("GET", "/v1/workflows"),
+        ("GET", "/v1/executions"),
+        ("GET", "/v1/credentials"),
+        ("POST", "/v1/workflows/wf_01jd3x0v7k8m5qf2c9hz6w4t1b/executions"),
+        ("POST", "/v1/events"),
+        ("POST", "/v1/stream-tickets"),
+    ):
+        assert (await client.request(method, path, headers=service)).status_code == 403, path
+
+
 async def test_a_role_without_the_permission_is_refused(client: httpx.AsyncClient, make_tenant: MakeTenant) -> None:
     viewer = await make_tenant("viewer")
     refused = await client.post("/v1/api-keys", headers=viewer, json={"name": "mine", "role": "owner"})
