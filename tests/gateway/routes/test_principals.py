@@ -15,6 +15,7 @@ from gateway.compose import Platform
 from gateway.settings import Settings
 from tests.figures import Figures
 from tests.gateway.application import ADMIN, Headers, new_tenant
+from user_workflows.inbox.event import RawEvent
 
 UNKNOWN = {"Authorization": "Bearer gw_01jd3x0v7k8m5qf2c9hz6w4t1b_bm9ib2R5IGhhcyBldmVyIGlzc3VlZCB0aGlzIG9uZQ"}
 ID = "01jd3x0v7k8m5qf2c9hz6w4t1b"
@@ -22,12 +23,17 @@ ID = "01jd3x0v7k8m5qf2c9hz6w4t1b"
 Operation = tuple[str, str, str]
 
 
+def paths() -> dict[str, Any]:
+    """What the document says of each path."""
+    nowhere = Settings(database_url="sqlite://", redis_url="redis://127.0.0.1:1", master_key_file=Path("/"))
+    found: dict[str, Any] = create_app(nowhere).openapi_schema.to_schema()["paths"]
+    return found
+
+
 def operations() -> list[Operation]:
     """Every operation that needs a principal: method, path with ids of nothing, permission."""
-    nowhere = Settings(database_url="sqlite://", redis_url="redis://127.0.0.1:1", master_key_file=Path("/"))
-    paths = create_app(nowhere).openapi_schema.to_schema()["paths"]
     found = []
-    for path, item in paths.items():
+    for path, item in paths().items():
         for method, operation in item.items():
             if operation["security"]:
                 (permission,) = re.findall(r"Permission: `([a-z.]+)`", operation["description"])
@@ -120,12 +126,26 @@ async def theirs(serving: tuple[Platform, httpx.AsyncClient]) -> dict[str, str]:
     signing = {"type": "signing", "name": "x", "data": {"secret": "whsec_bm90aGluZw=="}}
     credential = await client.post("/v1/credentials", headers=headers, json=signing)
     job = {"type": "http.request", "payload": {"url": "https://example.com"}, "delay": "1d"}
+    endpoint = await client.post("/v1/endpoints", headers=headers, json={"url": "https://example.com"})
+    sent = await client.post("/v1/deliveries", headers=headers, json={"type": "invoice.paid"})
+    schedule = {"name": "x", "every": "1d", "job": {"type": "http.request", "payload": {"url": "https://example.com"}}}
+    me = (await client.get("/v1/me", headers=headers)).json()
+    event = RawEvent(type="webhook", delivery_id="d", method="POST", headers={}, query={}, body=b"{}")
+    await platform.inbox.keep(me["tenantId"], workflow.json()["id"], "hook", event, key="key", verdict="unreadable")
+    (received,) = (await client.get("/v1/inbound-events", headers=headers)).json()["items"]
     return {
+        "ten": me["tenantId"],
+        "ep": endpoint.json()["id"],
+        "dlv": sent.json()["items"][0]["id"],
+        "in": received["id"],
+        "sch": (await client.post("/v1/job-schedules", headers=headers, json=schedule)).json()["id"],
+        "rep": (await client.post("/v1/dead-letters/replay", headers=headers, json={})).json()["id"],
+        "aud": (await client.get("/v1/audit", headers=headers)).json()["items"][0]["id"],
         "wf": workflow.json()["id"],
         "ex": execution["id"],
         "cred": credential.json()["id"],
         "job": (await client.post("/v1/jobs", headers=headers, json=job)).json()["id"],
-        "key": (await client.get("/v1/me", headers=headers)).json()["keyId"],
+        "key": me["keyId"],
     }
 
 
@@ -149,27 +169,93 @@ def failing(id: str) -> Any:
     return {"name": "x", "definition": {"nodes": [{"id": "a", "pluginId": "set"}], "errorWorkflow": id}}
 
 
+def signing_job(id: str) -> dict[str, Any]:
+    payload = {"url": "https://example.com", "event": "x"}
+    return {"type": "webhook.deliver", "payload": payload, "credentials": {"signing": id}}
+
+
+#: parameter of a query → the prefix of the ids that it takes, for each list
+QUERIES = {
+    ("/v1/executions", "workflowId"): "wf",
+    ("/v1/inbound-events", "workflowId"): "wf",
+    ("/v1/audit", "objectId"): "wf",
+    ("/v1/deliveries", "endpointId"): "ep",
+    ("/v1/usage", "tenantId"): "ten",
+    ("/v1/api-keys", "tenantId"): "ten",
+    ("/v1/job-limits", "tenantId"): "ten",
+    ("/v1/workflows", "cursor"): "wf",
+    ("/v1/executions", "cursor"): "ex",
+    ("/v1/inbound-events", "cursor"): "in",
+    ("/v1/audit", "cursor"): "aud",
+    ("/v1/api-keys", "cursor"): "key",
+    ("/v1/credentials", "cursor"): "cred",
+    ("/v1/jobs", "cursor"): "job",
+    ("/v1/job-schedules", "cursor"): "sch",
+    ("/v1/dead-letters", "cursor"): "job",
+    ("/v1/dead-letters/replays", "cursor"): "rep",
+    ("/v1/endpoints", "cursor"): "ep",
+    ("/v1/deliveries", "cursor"): "dlv",
+}
+
+#: parameters whose ids mean something within one object only
+WITHIN = {("/v1/inbound-events", "triggerId")}
+
+
+def test_every_id_in_a_query_is_swapped() -> None:
+    found = {
+        (path, parameter["name"])
+        for path, item in paths().items()
+        for parameter in item.get("get", {}).get("parameters", ())
+        if parameter["in"] == "query" and re.fullmatch(r"cursor|\w+Id", parameter["name"]) and "{" not in path
+    }
+    assert found == QUERIES.keys() | WITHIN
+
+
+@pytest.mark.parametrize(("path", "name"), QUERIES)
+async def test_an_id_of_another_tenant_in_a_query_is_one_of_nothing(
+    client: httpx.AsyncClient, owner: Headers, theirs: dict[str, str], figures: Figures, path: str, name: str
+) -> None:
+    prefix = QUERIES[path, name]
+    ids = (theirs[prefix], f"{prefix}_{ID}")
+    answers = [await client.get(path, headers=owner, params={name: id}) for id in ids]
+    assert comparable(answers[0], ids[0]) == comparable(answers[1], ids[1])
+    assert not any(their in answers[0].text.replace(ids[0], "") for their in theirs.values())
+    figures("T23", ids_swapped=1, told_apart=0)
+
+
 #: where an id may stand besides the path: its prefix, method, path and body, with what then is done to what was made
 PLACES: dict[str, tuple[str, str, Callable[[str], str], Callable[[str], Any], list[str]]] = {
-    "a filter of executions": ("wf", "GET", lambda id: f"/v1/executions?workflowId={id}", lambda _: None, []),
-    "a filter of the trail": ("wf", "GET", lambda id: f"/v1/audit?objectId={id}", lambda _: None, []),
-    "a filter of inbound events": ("wf", "GET", lambda id: f"/v1/inbound-events?workflowId={id}", lambda _: None, []),
-    "a cursor of workflows": ("wf", "GET", lambda id: f"/v1/workflows?cursor={id}", lambda _: None, []),
-    "a cursor of executions": ("ex", "GET", lambda id: f"/v1/executions?cursor={id}", lambda _: None, []),
-    "a cursor of credentials": ("cred", "GET", lambda id: f"/v1/credentials?cursor={id}", lambda _: None, []),
-    "a cursor of jobs": ("job", "GET", lambda id: f"/v1/jobs?cursor={id}", lambda _: None, []),
     "a ticket": ("ex", "POST", lambda _: "/v1/stream-tickets", lambda id: {"executionId": id}, []),
-    "a credential of a job": (
+    "a credential of a job": ("cred", "POST", lambda _: "/v1/jobs", signing_job, []),
+    "a credential of one job of many": (
         "cred",
         "POST",
-        lambda _: "/v1/jobs",
-        lambda id: {
-            "type": "webhook.deliver",
-            "payload": {"url": "https://example.com", "event": "x"},
-            "credentials": {"signing": id},
-        },
+        lambda _: "/v1/jobs/batch",
+        lambda id: {"items": [signing_job(id)]},
         [],
     ),
+    "a credential of a schedule": (
+        "cred",
+        "POST",
+        lambda _: "/v1/job-schedules",
+        lambda id: {"name": "x", "every": "1d", "job": signing_job(id)},
+        [],
+    ),
+    "a tenant of a key": (
+        "ten",
+        "POST",
+        lambda _: "/v1/api-keys",
+        lambda id: {"name": "x", "role": "viewer", "tenantId": id},
+        [],
+    ),
+    "one dead letter of many": (
+        "job",
+        "POST",
+        lambda _: "/v1/dead-letters/replay",
+        lambda id: {"filter": {"ids": [id]}},
+        [],
+    ),
+    "a definition to be judged": ("cred", "POST", lambda _: "/v1/definitions/validate", bound, []),
     "a credential of a node": ("cred", "POST", lambda _: "/v1/workflows", bound, ["versions", "activate"]),
     "a secret of a trigger": ("cred", "POST", lambda _: "/v1/workflows", hooked, ["versions", "activate"]),
     "a workflow that is called": ("wf", "POST", lambda _: "/v1/workflows", calling, ["versions"]),
@@ -199,5 +285,5 @@ def comparable(response: httpx.Response, *ids: str) -> tuple[int, str]:
     text = response.text
     for id in ids:
         text = text.replace(id, "ID")
-    text = re.sub(r"(wf|job|ex|cred)_[0-9a-z]{26}", "NEW", text)
+    text = re.sub(r"(wf|job|ex|cred|sch|rep|key|ep|dlv|aud)_[0-9a-z]{26}", "NEW", text)
     return response.status_code, re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|[0-9a-f]{64}|/hooks/[\w-]+", "_", text)

@@ -8,11 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
+from gateway.compose import open_platform
 from gateway.prices import Prices, cost_of, parse_prices
+from gateway.settings import Settings
 from internal_jobs.usage import JobUsage
 from plugins.storage.ids import first_id, new_id
-from tests.gateway.application import ADMIN, Headers
+from tests.gateway.application import ADMIN, Headers, MakeTenant, answering
 from user_workflows.executions.usage import ExecutionUsage
 
 LOOP = {
@@ -86,6 +89,17 @@ async def test_use_is_its_tenants_and_the_administrators_to_see(client: httpx.As
 async def test_a_time_that_is_none_is_refused(client: httpx.AsyncClient, owner: Headers, query: str) -> None:
     refused = await client.get(f"/v1/usage?{query}", headers=owner)
     assert (refused.status_code, refused.json()["type"]) == (400, "/problems/bad-request"), refused.text
+
+
+async def test_what_has_been_used_is_estimated_by_the_installations_prices(
+    settings: Settings, make_tenant: MakeTenant
+) -> None:
+    prices = parse_prices(json.dumps({"currency": "EUR", "execution": "0.1", "job": "0.25"}))
+    owner = await make_tenant()
+    async with open_platform(structs.replace(settings, prices=prices)) as priced, answering(priced) as client:
+        job = {"type": "http.request", "payload": {"url": "https://example.com"}, "delay": "1d"}
+        await client.post("/v1/jobs/batch", headers=owner, json={"items": [job] * 3})
+        assert (await usage(client, owner))["estimatedCost"] == {"currency": "EUR", "amount": "0.75"}
 
 
 def test_prices_are_exact() -> None:
