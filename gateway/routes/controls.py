@@ -73,17 +73,30 @@ async def resume_execution(
     return await executions.get(principal.tenant_id, execution_id)
 
 
-@post("/v1/executions/{execution_id:str}/skip", opt=requires("executions.control"), status_code=HTTP_202_ACCEPTED)
+@post(
+    "/v1/executions/{execution_id:str}/skip",
+    opt=requires("executions.control") | PACED,
+    status_code=HTTP_202_ACCEPTED,
+)
 async def skip_node(
+    *,
     execution_id: FromPath[str],
     data: JSONBody[Skip],
     principal: NamedDependency[Principal],
     controls: NamedDependency[Controls],
     executions: NamedDependency[Executions],
-) -> Execution:
-    """Skip a node that has not settled: it has no output, and what hangs on it alone is skipped too."""
+    tenant_caps: NamedDependency[TenantCaps],
+) -> Response[Execution]:
+    """Skip a node that has not settled: it has no output, and what hangs on it alone is skipped too.
+
+    A failed or timed-out execution goes on without the node that failed, otherwise as by a retry.
+    """
     await controls.skip(principal.tenant_id, execution_id, data.node_id)
-    return await executions.get(principal.tenant_id, execution_id)
+    return Response(
+        await executions.get(principal.tenant_id, execution_id),
+        status_code=HTTP_202_ACCEPTED,
+        headers=rate_headers(await tenant_caps.rate(principal.tenant_id)),
+    )
 
 
 @post(

@@ -228,6 +228,34 @@ async def test_a_node_that_has_not_begun_is_skipped_and_one_that_has_settled_is_
         await lane.controls.skip(lane.tenant_id, execution.id, "later")
 
 
+async def test_a_failed_node_is_skipped_and_the_execution_goes_on_without_it(lane: Lane) -> None:
+    """As the same execution: what completed is kept, what had not begun runs, other failed nodes are tried again."""
+    definition = {
+        "nodes": [
+            node("first", "test.flaky"),
+            node("bad", "test.flaky", permanent=True),
+            node("dead", values={}),
+            node("join", values={"has": "{{ has(nodes.bad.output) }}", "in": "{{ input }}"}),
+        ],
+        "edges": edges("first>bad", "bad>dead", "bad>join", "first>join"),
+    }
+    since = len(lane.keys)
+    execution = await lane.run(definition)
+    assert execution.status == "failed"
+    with pytest.raises(Conflict, match="first cannot be skipped any more: it is completed"):
+        await lane.controls.skip(lane.tenant_id, execution.id, "first")
+    await lane.controls.skip(lane.tenant_id, execution.id, "bad")
+    finished = await lane.finish(execution)
+    assert (finished.status, finished.error) == ("completed", None)
+    assert finished.output == {"join": {"has": False, "in": {"first": {"attempt": 1}}}}
+    steps = await lane.steps(execution)
+    assert (steps["bad"].status, steps["bad"].reason, steps["bad"].error) == ("skipped", "skipped by request", None)
+    assert (steps["dead"].status, steps["dead"].reason) == ("skipped", "edge bad→dead ruled out: bad was skipped")
+    assert [step for step, *_ in lane.keys[since:]] == ["first", "bad"]
+    with pytest.raises(Conflict, match="closed"):
+        await lane.controls.skip(lane.tenant_id, execution.id, "bad")
+
+
 #: fails once in each execution
 UNSTEADY = {"failures": 1, "retry": {"maxAttempts": 1}}
 

@@ -64,15 +64,19 @@ class Controls:
     async def skip(self, tenant_id: str, execution_id: str, node_id: str) -> None:
         """Skip a top-level node that has not settled: it has no output, and the skip travels on as on any dead path.
 
-        One that waits, runs or is between two attempts is stopped first; when it settles meanwhile, that stands.
+        One that waits, runs or is between two attempts is stopped first; when it settles meanwhile, that stands. An
+        execution that failed or timed out goes on without the node, otherwise as by `retry`.
 
         Raises:
             InvalidInput: the version has no such node at its top level.
-            Conflict: the node has settled already, or the execution is closed.
+            Conflict: the node has settled already, or the execution is closed for good.
         """
         execution = await self._executions.get(tenant_id, execution_id)
         published = await self._workflows.recorded_plan(tenant_id, execution.workflow_id, execution.version)
         check_node(published.plan, node_id, "/nodeId")
+        if execution.status in RETRYABLE:
+            await self._go_on_without(tenant_id, execution_id, node_id)
+            return
         query = select(steps.c.status).where(
             steps.c.tenant_id == tenant_id,
             steps.c.execution_id == execution_id,
@@ -82,7 +86,7 @@ class Controls:
         async with self._database.read(tenant_id) as connection:
             status = (await connection.execute(query)).scalar_one_or_none()
         if not execution.is_closed and status in ("completed", "failed"):
-            raise Conflict(f"node {node_id} cannot be skipped any more: it is {status}")
+            raise _too_late(node_id, status)
         await self._tell(tenant_id, execution_id, "skip", node_id)
 
     async def plan_retry(self, tenant_id: str, execution_id: str) -> Redo:
@@ -97,10 +101,21 @@ class Controls:
         What settled without ending it is kept; what runs again may act again, and its attempts count from 1.
         """
         last = await self._last(tenant_id, execution_id)
+        await self._go_on(tenant_id, last, last.seed)
+
+    async def _go_on_without(self, tenant_id: str, execution_id: str, node_id: str) -> None:
+        last = await self._last(tenant_id, execution_id)
+        if any(outcome.node_id == node_id for outcome in last.seed.outcomes):
+            raise _too_late(node_id, next(row.status for row in last.rows if row.node_id == node_id and row.path == ""))
+        await self._go_on(tenant_id, last, structs.replace(last.seed, skipped=(*last.seed.skipped, node_id)))
+
+    async def _go_on(self, tenant_id: str, last: "_Last", seed: Seed) -> None:
+        """Begin the next generation of an execution with what is kept of it."""
         _check_retryable(last.execution)
-        _check_size(last.seed)
+        _check_size(seed)
+        execution_id = last.execution.id
         ended_run_id = await self._executions.ended_run_id(tenant_id, execution_id)
-        if not await self._retries.begin(tenant_id, execution_id, last.plan, last.seed, ended_run_id=ended_run_id):
+        if not await self._retries.begin(tenant_id, execution_id, last.plan, seed, ended_run_id=ended_run_id):
             raise Conflict(f"execution {execution_id} has been retried by somebody else meanwhile")
         if not await self._starts.reception.gate.is_unbegun(tenant_id, execution_id):
             await self._mark(tenant_id, execution_id, "running", instead_of=("queued",))
@@ -239,6 +254,10 @@ class _Last(Struct, frozen=True, kw_only=True):
     plan: Plan
     rows: Sequence[Row[Any]]
     seed: Seed
+
+
+def _too_late(node_id: str, status: str) -> Conflict:
+    return Conflict(f"node {node_id} cannot be skipped any more: it is {status}")
 
 
 def _check_retryable(execution: Execution) -> None:

@@ -62,6 +62,53 @@ async def test_a_failed_execution_is_retried_after_a_look_at_what_will_happen(
     assert (await ended_execution(api, owner, path))["status"] == "failed"
 
 
+async def test_a_failed_node_is_skipped_and_the_execution_goes_on(api: httpx.AsyncClient, owner: Headers) -> None:
+    where = await publish(api, owner, FAILS)
+    started = await api.post(f"{where}/executions", headers=owner | {"Prefer": "wait=20"}, json={"input": {"n": 1}})
+    path = started.headers["location"]
+    assert started.json()["status"] == "failed"
+    done = await api.post(f"{path}/skip", headers=owner, json={"nodeId": "a"})
+    assert (done.status_code, "completed" in done.json()["detail"]) == (409, True)
+    skipped = await api.post(f"{path}/skip", headers=owner, json={"nodeId": "bad"})
+    assert (skipped.status_code, skipped.json()["id"]) == (202, started.json()["id"])
+    ended = await ended_execution(api, owner, path)
+    assert (ended["status"], ended["error"]) == ("completed", None)
+    steps = (await api.get(f"{path}/steps", headers=owner)).json()["items"]
+    assert {step["nodeId"]: step["status"] for step in steps} == {"a": "completed", "bad": "skipped"}
+
+
+async def test_what_would_act_a_second_time_is_foreseen_with_its_effect(api: httpx.AsyncClient, owner: Headers) -> None:
+    """Of what has acted, and of nothing else: a read may be made again without a word."""
+    child = (await publish(api, owner, {"nodes": [FAILS["nodes"][0]]})).rpartition("/")[2]
+    mail = {"to": "ann@example.com", "subject": "hello"}
+    definition = {
+        "nodes": [
+            FAILS["nodes"][0],
+            {"id": "job", "pluginId": "job.enqueue", "config": {"type": "email.send", "payload": mail}},
+            {"id": "call", "pluginId": "workflow.call", "config": {"workflowId": child, "input": {"n": 1}}},
+            FAILS["nodes"][1],
+        ],
+        "edges": [
+            {"source": "a", "target": "job"},
+            {"source": "job", "target": "call"},
+            {"source": "call", "target": "bad"},
+        ],
+    }
+    where = await publish(api, owner, definition)
+    started = await api.post(f"{where}/executions", headers=owner | {"Prefer": "wait=20"}, json={"input": {"n": 1}})
+    assert (started.json()["status"], started.json()["error"]["nodeId"]) == ("failed", "bad")
+    path = started.headers["location"]
+    again = [{"nodeId": "job", "effect": "idempotent"}, {"nodeId": "call", "effect": "unsafe"}]
+    for action, body, reused, repeats in (
+        ("retry", None, ["a", "job", "call"], []),
+        ("rerun", {"fromNode": "call"}, ["a", "job"], again[1:]),
+        ("replay", {}, [], again),
+    ):
+        foreseen = await api.post(f"{path}/{action}?dryRun=true", headers=owner, json=body)
+        assert (foreseen.json()["reused"], foreseen.json()["repeats"]) == (reused, repeats)
+    assert len((await api.get("/v1/jobs", headers=owner)).json()["items"]) == 1
+
+
 async def test_an_execution_is_rerun_and_replayed_as_a_new_one(api: httpx.AsyncClient, owner: Headers) -> None:
     where = await publish(api, owner, FAILS)
     started = await api.post(f"{where}/executions", headers=owner | {"Prefer": "wait=20"}, json={"input": {"n": 1}})

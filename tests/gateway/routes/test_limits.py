@@ -8,7 +8,7 @@ import httpx
 from plugins.host.perform import MAX_OUTPUT
 from tests.gateway.application import ADMIN, Headers
 from tests.gateway.routes.test_events import activate, event, listening
-from tests.gateway.routes.test_executions import publish
+from tests.gateway.routes.test_executions import ended_execution, publish
 from tests.gateway.routes.test_hooks import BODY, hook, signed
 from user_workflows.codec import MAX_PAYLOAD
 from user_workflows.interpreter.loops import MAX_RESULTS
@@ -141,6 +141,8 @@ async def test_whatever_starts_something_says_how_many_starts_are_left(api: http
     (kept, *_) = (await api.get("/v1/inbound-events", headers=owner)).json()["items"]
     await told(f"/v1/inbound-events/{kept['id']}/redeliver", owner)
     await told(f"{execution}/retry", owner)
+    assert (await ended_execution(api, owner, execution))["status"] == "failed"
+    await told(f"{execution}/skip", owner, json={"nodeId": "a"})
 
 
 async def test_the_document_says_which_answers_carry_rate_limits(client: httpx.AsyncClient) -> None:
@@ -157,7 +159,7 @@ async def test_the_document_says_which_answers_carry_rate_limits(client: httpx.A
         *((method, "/hooks/{token}") for method in ("get", "post", "put", "patch", "delete")),
         ("post", "/v1/workflows/{workflow_id}/executions"),
         ("post", "/v1/workflows/{workflow_id}/executions/batch"),
-        *(("post", f"{of_executions}/{action}") for action in ("retry", "rerun", "replay")),
+        *(("post", f"{of_executions}/{action}") for action in ("retry", "skip", "rerun", "replay")),
         ("post", "/v1/events"),
         ("post", "/v1/inbound-events/{event_id}/redeliver"),
     }
