@@ -10,6 +10,8 @@ from temporalio.client import WorkflowHistory
 
 from tests.replay.cases import CASES
 from tests.replay.recording import FOLDER, billed, read, replay
+from tests.user_workflows.reference.verdict import nodes_of
+from user_workflows.definition.control_nodes import CONTROL_NODES
 from user_workflows.interpreter.messages import HISTORY_LIMIT
 
 RECORDINGS = sorted(FOLDER.glob("*.json"))
@@ -39,6 +41,11 @@ def test_the_figures_are_what_temporal_wrote_and_would_bill() -> None:
 def test_every_case_is_recorded() -> None:
     missing = {case.name for case in CASES} - {path.stem for path in RECORDINGS}
     assert not missing, f"run `make record` for {', '.join(sorted(missing))}"
+
+
+def test_every_kind_of_control_node_is_recorded() -> None:
+    kinds = {node["pluginId"] for case in CASES for node in nodes_of(case.definition)}
+    assert CONTROL_NODES.keys() <= kinds
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "31337"])

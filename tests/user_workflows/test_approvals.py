@@ -86,7 +86,10 @@ async def test_everybody_who_is_asked_gets_a_mail_with_a_link_of_their_own(lane:
     assert {each["approver"] for each in steps["ask"].output["decisions"]} == set(people)
 
 
-@pytest.mark.parametrize(("config", "port"), [({}, "expired"), ({"onDeadline": "rejected"}, "rejected")])
+@pytest.mark.parametrize(
+    ("config", "port"),
+    [({}, "expired"), *(({"onDeadline": port}, port) for port in ("rejected", "approved"))],
+)
 async def test_after_the_deadline_the_node_leaves_and_the_link_is_closed(
     lane: Lane, config: dict[str, Any], port: str
 ) -> None:

@@ -1,9 +1,13 @@
 """Executions from start to end, on a real Temporal server."""
 
 import asyncio
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import PendingActivityState
 
+from plugins.storage.database import now
 from tests.user_workflows.drawing import edges, node
 from tests.user_workflows.lane import Lane
 from user_workflows.errors import Conflict, NotFound
@@ -188,6 +192,48 @@ async def test_a_wait_takes_a_signal_that_came_early_or_late(lane: Lane) -> None
     await lane.executions.signal(lane.tenant_id, execution.id, "go", {"n": 2})
     execution = await lane.finish(execution)
     assert execution.output == {"second": {"n": 2}}
+
+
+async def test_a_wait_until_a_moment_ends_at_that_moment_and_not_before(lane: Lane) -> None:
+    definition = {"nodes": [node("hold", "wait", until="{{ trigger }}"), node("after", values={})]}
+    moment = now() + timedelta(seconds=2)
+    execution = await lane.run(definition | {"edges": edges("hold>after")}, moment.isoformat())
+    assert execution.status == "completed", execution.error
+    step = (await lane.steps(execution))["hold"]
+    assert step.closed_at is not None
+    assert moment <= step.closed_at < moment + timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("home", [{}, {"isolate": True}], ids=["segment", "activity"])
+async def test_a_step_that_takes_longer_than_its_timeout_fails_with_it(lane: Lane, home: dict[str, Any]) -> None:
+    hold = node("hold", "test.gate", name="never opened", timeout="200ms", retry={"maxAttempts": 1})
+    execution = await lane.run({"nodes": [hold | home]})
+    assert execution.status == "failed"
+    assert execution.error is not None
+    assert (execution.error.type, execution.error.node_id) == ("timeout", "hold")
+
+
+@pytest.mark.parametrize("before", [[], ["read"]], ids=["activity", "segment"])
+async def test_who_asks_to_be_left_alone_for_a_while_is_and_no_slot_is_held(lane: Lane, before: list[str]) -> None:
+    """`Retry-After`: twice as long as the first back-off would be, and nothing of it is spent in an activity."""
+    nodes = [*(node(id, "test.echo") for id in before), node("act", "test.flaky", failures=1, pause=2.5)]
+    definition = {"nodes": nodes, "edges": edges(*(f"{id}>act" for id in before))}
+    execution = await lane.start(await lane.publish(definition))
+    handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
+    async with asyncio.timeout(20):
+        while "attempt 1 failed" not in ((await lane.steps(execution))["act"].reason or ""):
+            await asyncio.sleep(0.02)
+        while any(
+            pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+            for pending in (await handle.describe()).raw_description.pending_activities
+        ):
+            await asyncio.sleep(0.02)
+    assert not (await lane.executions.get(lane.tenant_id, execution.id)).is_closed
+    finished = await lane.finish(execution)
+    assert (finished.status, finished.output["act"]) == ("completed", {"attempt": 2})
+    assert finished.started_at is not None
+    assert finished.closed_at is not None
+    assert finished.closed_at - finished.started_at >= timedelta(seconds=2.5)
 
 
 async def test_a_wait_for_a_signal_leaves_by_timeout(lane: Lane) -> None:

@@ -126,6 +126,20 @@ async def test_a_loop_within_a_loop_sees_both_items(lane: Lane) -> None:
     assert (cell.node_id, cell.status, cell.input) == ("cell", "completed", 3)
 
 
+async def test_eight_loops_within_one_another_are_walked(lane: Lane) -> None:
+    """As deep as they may be drawn; every step says in which round of each of them it was."""
+    drawn: dict[str, Any] = node("leaf", "test.echo", value="{{ [item, index, trigger] }}")
+    for depth in range(8, 0, -1):
+        drawn = loop(drawn, id=f"f{depth}", items=[depth, -depth] if depth in (1, 8) else [depth])
+    execution = await lane.run({"nodes": [drawn]}, "given")
+    assert execution.status == "completed", execution.error
+    leaves = {step.path: step.output for step in await lane.inside(execution, "f8")}
+    assert leaves == {
+        (first, *[0] * 6, last): [-8 if last else 8, last, "given"] for first in (0, 1) for last in (0, 1)
+    }
+    assert len(execution.output["f1"]) == 2
+
+
 async def test_a_while_polls_until_its_last_result_says_enough(lane: Lane) -> None:
     poll = loop(
         node("ask", "test.echo", value="{{ last == null ? 1 : last.done + 1 }}"),

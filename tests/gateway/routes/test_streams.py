@@ -196,8 +196,12 @@ async def test_a_ticket_opens_one_stream_and_nothing_else(
     api: httpx.AsyncClient, owner: Headers, make_tenant: Any
 ) -> None:
     path = await start(api, owner)
-    issued = await api.post("/v1/stream-tickets", headers=owner, json={"executionId": path.rpartition("/")[2]})
-    assert issued.status_code == 201
+    once = owner | {"Idempotency-Key": "ticket-1"}
+    issued, again = [
+        await api.post("/v1/stream-tickets", headers=once, json={"executionId": path.rpartition("/")[2]})
+        for _ in range(2)
+    ]
+    assert (issued.status_code, again.content) == (201, issued.content)
     ticket = {"ticket": issued.json()["ticket"]}
     assert issued.json()["path"] == f"{path}/events"
     await go(api, owner, path)

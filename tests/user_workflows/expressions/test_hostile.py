@@ -212,8 +212,8 @@ ODD = {
 
 HOSTILE = {**SOURCE, **TIME, **MEMORY, **ODD}
 
-#: seconds of CPU; the worst takes a third of it on an idle machine
-MAX_SECONDS = 0.3
+#: seconds of CPU; the worst takes two thirds of it
+MAX_SECONDS = 0.15
 #: bytes, and what each may take at most is 64 MiB
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -233,8 +233,8 @@ def test_the_corpus_is_large() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_input_takes_little_time(name: str, figures: Figures) -> None:
     error, seconds = None, []
-    # The best of three: on a busy machine even a thread's own time grows.
-    for _ in range(3):
+    # The best of many: on a busy machine even a thread's own time grows.
+    for _ in range(12):
         started = time.thread_time()
         error = _run(HOSTILE[name])
         seconds.append(time.thread_time() - started)
@@ -245,7 +245,7 @@ def test_hostile_input_takes_little_time(name: str, figures: Figures) -> None:
     assert error is None or (error.type.startswith("expression.") and len(error.message) <= 300)
 
 
-@pytest.mark.parametrize("name", [*MEMORY, *ODD])
+@pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_input_takes_little_memory(name: str, figures: Figures) -> None:
     tracemalloc.start()
     try:
