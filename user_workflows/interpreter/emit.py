@@ -28,7 +28,7 @@ class Emitter:
         self._started_at = started_at
         self._must_tell_all = False
 
-    def flush(self, status: ExecutionStatus) -> None:
+    def flush(self, status: ExecutionStatus, *, at_once: bool = False) -> None:
         changed = self._journal.take_changed()
         if workflow.unsafe.is_replaying():
             self._must_tell_all = True
@@ -37,7 +37,7 @@ class Emitter:
             self._must_tell_all = False
             changed = self._journal.all()
         emit: Callable[[ExecutionRecord, bool], None] = workflow.extern_functions()[EMIT]
-        emit(self._record(status, changed), any(map(_answers, changed)))
+        emit(self._record(status, changed), at_once or any(map(_answers, changed)))
 
     def checkpoint(self, status: ExecutionStatus) -> ExecutionRecord:
         """Return the record of every step that was not told of yet, before another run goes on."""

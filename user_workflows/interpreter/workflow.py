@@ -178,11 +178,12 @@ class Interpreter:
         # The final record tells the end, and nothing may come after it.
         if not self._ending.has_begun:
             self._journal.tick()
-            self._tell()
+            # Activities look there whether something new may begin.
+            self._tell(at_once=True)
 
-    def _tell(self) -> None:
+    def _tell(self, *, at_once: bool = False) -> None:
         workflow.set_current_details(self._details())
-        self._emitter.flush(self._status)
+        self._emitter.flush(self._status, at_once=at_once)
 
     def _details(self) -> str:
         return details(self._walk.graph.nodes.values(), is_paused=self._valve.is_paused)
