@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
+    Select,
     String,
     Table,
     delete,
@@ -125,11 +126,9 @@ class Limits:
             return (await connection.execute(delete(job_limits).where(*one))).rowcount > 0
 
 
-async def read_allowances(
-    connection: AsyncConnection, flight: Sequence[InFlight], present: ColumnElement[datetime]
-) -> Allowances:
-    """Return what all limits still allow at a moment, given as SQL."""
-    columns = (
+def limits_at(present: ColumnElement[datetime]) -> Select[Any]:
+    """Return the question for `read_allowances`: all limits, at a moment given as SQL."""
+    return select(
         job_limits.c.tenant_id,
         job_limits.c.id,
         job_limits.c.max_concurrent,
@@ -138,7 +137,11 @@ async def read_allowances(
         job_limits.c.next_at,
         present.label("present"),
     )
-    rows = (await connection.execute(select(*columns))).all()
+
+
+async def read_allowances(connection: AsyncConnection, limits: Select[Any], flight: Sequence[InFlight]) -> Allowances:
+    """Return what all limits still allow at the moment that is asked about."""
+    rows = (await connection.execute(limits)).all()
     rules = [
         Rule(
             tenant_id=row.tenant_id,

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from internal_jobs.allowances import Allowances
 from internal_jobs.inflight import InFlight, in_flight
 from internal_jobs.jobs import QUEUES, Publication, Queue
-from internal_jobs.limits import read_allowances, store_spent
+from internal_jobs.limits import limits_at, read_allowances, store_spent
 from internal_jobs.places import Places
 from internal_jobs.table import BACKLOG, RIPENING, WINDOW, YIELDS_KEY, jobs
 from internal_jobs.tickets import Ticket, among, listed, listing
@@ -165,7 +165,7 @@ class Outbox:
             if outlook.ripe:
                 await connection.execute(self._statements.ripen)
             flight = await in_flight(connection)
-            allowances = await read_allowances(connection, flight, moment(self._database))
+            allowances = await read_allowances(connection, self._statements.limits, flight)
             for queue in QUEUES if outlook.ripe else outlook.queues:
                 places = self._places(queue, flight, fetched=outlook.fetched.get(queue, 0))
                 taken += await self._take_from(connection, queue, places, allowances)
@@ -266,6 +266,7 @@ class _Statements:
             held = select(func.count()).where(WINDOW, jobs.c.queue == queue, jobs.c.express.is_(False))
             looks.append(held.scalar_subquery())
         self.look = select(*looks)
+        self.limits = limits_at(present)
         self.ripen = (
             update(jobs).where(RIPENING, jobs.c.available_at <= present).values(status="queued", published_at=None)
         )

@@ -144,8 +144,9 @@ async def run_worker(
     intake = Intake(database, vault, on_due=relay.wake)
 
     def heard() -> None:
-        intake.wake()
+        # Nearly always it is the relay's word: the others look after it has asked its first question.
         relay.wake()
+        intake.wake()
         wake_promoter()
 
     def published(names: Collection[str]) -> None:
