@@ -85,6 +85,7 @@ async def test_a_pause_holds_what_comes_next_in_a_chain_that_shares_an_activity(
     since = len(lane.keys)
     execution = await lane.start(await lane.publish(definition))
     await lane.gates.arrived("chain")
+    await until_status(lane, execution, "running")
     await lane.controls.pause(lane.tenant_id, execution.id)
     lane.gates.at("chain").set()
     steps = await until(lane, execution, lambda steps: steps["hold"].status == "completed")
@@ -105,6 +106,7 @@ async def test_a_pause_holds_the_next_item_of_a_loop_in_batches(
     loop = node("each", "foreach", items=[0, 1, 2], concurrency=1, batchSize=size, nodes=body)
     execution = await lane.start(await lane.publish({"nodes": [loop]}))
     await lane.gates.arrived(f"batch-{size}-0")
+    await until_status(lane, execution, "running")
     await lane.controls.pause(lane.tenant_id, execution.id)
     await until_status(lane, execution, "paused")
     for index in range(3):
