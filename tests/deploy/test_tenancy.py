@@ -73,11 +73,11 @@ async def test_names_on_temporal_and_in_redis_begin_with_the_tenant(platform: Pl
     assert (await platform.executions.wait("ten_named", execution.id, 30)).is_closed
     await platform.jobs.enqueue("ten_named", JobRequest(type="http.request", payload={}))
 
-    async with Redis.from_url(valkey_url, decode_responses=True) as redis, asyncio.timeout(20):
+    async with Redis.from_url(valkey_url, decode_responses=True) as redis, asyncio.timeout(60):
         while not (keys := [key async for key in redis.scan_iter(match="*ten_named*")]):
             await asyncio.sleep(0.05)
     assert [key for key in keys if not key.startswith("ten_named:")] == []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (ids := [found.id async for found in platform.temporal.list_workflows()]):
             await asyncio.sleep(0.05)
         while not (schedules := [found.id async for found in await platform.temporal.list_schedules()]):

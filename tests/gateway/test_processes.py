@@ -96,7 +96,7 @@ async def test_the_api_lets_requests_finish_and_both_workers_drain(environment: 
         where = made.headers["location"]
         await client.post(f"{where}/versions")
         waiting = asyncio.create_task(client.post(f"{where}/executions", headers={"Prefer": "wait=20"}))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (await client.get("/v1/executions?status=running")).json()["items"]:
                 await asyncio.sleep(0.05)
         stopping = asyncio.create_task(stop(serving))
@@ -228,7 +228,7 @@ async def test_a_worker_serves_generated_code(environment: Environment, tmp_path
             steps = (await client.get(f"/v1/executions/{execution['id']}/steps")).json()["items"]
         assert (execution["status"], execution["output"]) == ("completed", {"double": {"n": 42}})
         assert [(step["nodeId"], step["status"]) for step in steps] == [("double", "completed")]
-        async with open_platform(load(environment)) as platform, asyncio.timeout(20):
+        async with open_platform(load(environment)) as platform, asyncio.timeout(60):
             carried = f"WorkflowType = '{made.json()['id']}.v1'"
             while (await platform.temporal.count_workflows(carried)).count != 1:
                 await asyncio.sleep(0.05)

@@ -174,7 +174,7 @@ async def test_nothing_of_a_shredded_tenant_can_be_read_and_another_one_notices_
     places = ["temporal", *(f"credential.{part}:{gone.credential}" for part in ("data", "details"))]
     assert not any(opens(sealed, key, gone.tenant_id, places) for sealed in (*rows, *history) for key in left)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while [found async for found in engine.temporal.list_workflows(running_of(gone.tenant_id))]:
             await asyncio.sleep(0.05)
         while {each.id.split("/")[0] async for each in await engine.temporal.list_schedules()} != {stays.tenant_id}:

@@ -40,7 +40,7 @@ def kill(jobs: Jobs, tenant: str) -> Kill:
 
 
 async def over(dead_letters: DeadLetters, tenant: str, replay: Replay) -> Replay:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (found := await dead_letters.find_replay(tenant, replay.id)).status == "running" or found.open:
             await asyncio.sleep(0.05)
     return found

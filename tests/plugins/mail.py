@@ -43,7 +43,7 @@ class MailServer(Struct, kw_only=True):
 
     async def receives(self, count: int) -> None:
         """Wait until so many mails are there."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.mails) < count:
                 await asyncio.sleep(0.01)
 

@@ -197,7 +197,7 @@ class Lane(Struct, frozen=True, kw_only=True, eq=False):
         return await self.finish(execution)
 
     async def finish(self, execution: Execution) -> Execution:
-        finished = await self.executions.wait(self.tenant_id, execution.id, 30)
+        finished = await self.executions.wait(self.tenant_id, execution.id, 60)
         assert finished.is_closed, finished
         return finished
 

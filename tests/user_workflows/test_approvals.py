@@ -36,7 +36,7 @@ async def asked(lane: Lane, **config: Any) -> tuple[Execution, OpenedApproval]:
         "edges": edges(*(f"ask.{port}>{port}" for port in ports)),
     }
     execution = await lane.start(await lane.publish(definition), 5)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await lane.steps(execution))["ask"].status != "waiting":
             await asyncio.sleep(0.02)
     (opened,) = await lane.approvals.list(lane.tenant_id, execution.id)
@@ -76,7 +76,7 @@ async def test_everybody_who_is_asked_gets_a_mail_with_a_link_of_their_own(lane:
     ann, bob, eve = opened.links
     await lane.approvals.decide(ann.token, "approved", comment=None, data=None)
     await lane.approvals.decide(bob.token, "rejected", comment=None, data=None)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while "2 of 3 have decided" not in ((await lane.steps(execution))["ask"].reason or ""):
             await asyncio.sleep(0.02)
     assert "1 of 2 given" in ((await lane.steps(execution))["ask"].reason or "")
@@ -185,7 +185,7 @@ async def test_each_round_of_a_loop_asks_by_links_of_its_own(lane: Lane) -> None
     body = {"nodes": [ask, ship, keep], "edges": edges("ask.approved>ship", "ask.rejected>keep")}
     loop = node("each", "foreach", items=["a", "b"], **body)
     execution = await lane.start(await lane.publish({"nodes": [loop]}))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(opened := await lane.approvals.list(lane.tenant_id, execution.id)) < 2:
             await asyncio.sleep(0.02)
     by_path = {each.path: each for each in opened}
@@ -215,7 +215,7 @@ async def test_a_retry_keeps_what_was_decided_and_asks_anew_what_was_not(lane: L
         "edges": edges("first.approved>bad"),
     }
     execution = await lane.start(await lane.publish(definition))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(opened := await lane.approvals.list(lane.tenant_id, execution.id)) < 2:
             await asyncio.sleep(0.02)
     before = {each.node_id: each.links[0].token for each in opened}
@@ -225,7 +225,7 @@ async def test_a_retry_keeps_what_was_decided_and_asks_anew_what_was_not(lane: L
     await lane.approvals.decide(before["first"], "approved", comment=None, data=None)
     assert (await lane.finish(execution)).status == "failed"
     await lane.controls.retry(lane.tenant_id, execution.id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (opened := await lane.approvals.list(lane.tenant_id, execution.id)):
             await asyncio.sleep(0.02)
     (again,) = opened
@@ -245,7 +245,7 @@ async def test_a_rerun_reuses_what_was_decided_or_asks_again(lane: Lane) -> None
     reused = await lane.controls.rerun(lane.tenant_id, execution.id, from_node="approved")
     assert (await lane.steps(await lane.finish(reused)))["ask"].port == "approved"
     asking = await lane.controls.rerun(lane.tenant_id, execution.id, from_node="ask")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (opened_again := await lane.approvals.list(lane.tenant_id, asking.id)):
             await asyncio.sleep(0.02)
     await lane.approvals.decide(opened_again[0].links[0].token, "rejected", comment=None, data=None)

@@ -30,7 +30,7 @@ async def children(lane: Lane, parent: Execution) -> list[Execution]:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await holds():
             await asyncio.sleep(0.02)
 

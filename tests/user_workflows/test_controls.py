@@ -18,14 +18,14 @@ ALONE = "2m"
 
 async def until(lane: Lane, execution: Execution, holds: Callable[[dict[str, Step]], bool]) -> dict[str, Step]:
     """Wait until the steps of an execution are as `holds` says."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds(steps := await lane.steps(execution)):
             await asyncio.sleep(0.02)
     return steps
 
 
 async def until_status(lane: Lane, execution: Execution, status: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await lane.executions.get(lane.tenant_id, execution.id)).status != status:
             await asyncio.sleep(0.02)
 

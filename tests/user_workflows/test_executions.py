@@ -120,7 +120,7 @@ async def test_an_expression_that_fails_fails_its_step(lane: Lane) -> None:
 async def test_branches_run_side_by_side(lane: Lane) -> None:
     definition = {"nodes": [node("one", "test.gate", name="one"), node("two", "test.gate", name="two")]}
     execution = await lane.start(await lane.publish(definition))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await lane.gates.arrived("one")
         await lane.gates.arrived("two")
         while {step.status for step in (await lane.steps(execution)).values()} != {"running"}:
@@ -220,7 +220,7 @@ async def test_who_asks_to_be_left_alone_for_a_while_is_and_no_slot_is_held(lane
     definition = {"nodes": nodes, "edges": edges(*(f"{id}>act" for id in before))}
     execution = await lane.start(await lane.publish(definition))
     handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while "attempt 1 failed" not in ((await lane.steps(execution))["act"].reason or ""):
             await asyncio.sleep(0.02)
         while any(

@@ -38,7 +38,7 @@ async def chain(lane: Lane, execution: Execution) -> list[int]:
 
 
 async def until(lane: Lane, execution: Execution, holds: Callable[[dict[str, Step]], bool]) -> dict[str, Step]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not holds(steps := await lane.steps(execution)):
             await asyncio.sleep(0.02)
     return steps
@@ -54,7 +54,7 @@ def calls(items: int, **config: Any) -> dict[str, Any]:
 async def lengthen(lane: Lane, execution: Execution) -> None:
     """Send signals that nobody awaits until the execution goes on in a further run."""
     runs = len(await chain(lane, execution))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(await chain(lane, execution)) == runs:
             await lane.executions.signal(lane.tenant_id, execution.id, "noise")
 
@@ -222,7 +222,7 @@ async def test_a_canceled_execution_is_undone_in_further_runs_and_ends_as_cancel
     assert finished.status == "canceled"
     await check_undone(lane, finished, since)
     handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (status := (await handle.describe()).status) == WorkflowExecutionStatus.RUNNING:
             await asyncio.sleep(0.02)
     assert status == WorkflowExecutionStatus.CANCELED

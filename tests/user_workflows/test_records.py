@@ -103,7 +103,7 @@ async def test_what_nobody_waits_for_is_written_soon(database: Database, tmp_pat
     written: list[Collection[ExecutionRecord]] = []
     async with writing(database, tmp_path, written) as writer:
         writer.put(record(1000, step("a", 1000)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not written:
                 await asyncio.sleep(0.01)
         _, found = await rows(database)
@@ -118,7 +118,7 @@ async def test_what_somebody_waits_for_takes_the_rest_along_at_once(
     async with writing(database, tmp_path, written) as writer:
         writer.put(record(1000, step("a", 1000)))
         writer.put(record(2000, step("b", 2000)), is_awaited=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not written:
                 await asyncio.sleep(0.01)
         _, found = await rows(database)

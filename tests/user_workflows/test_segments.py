@@ -45,7 +45,7 @@ async def test_expressions_inside_see_what_is_outside_and_what_is_before(lane: L
 async def test_a_slow_step_goes_on_in_an_ordinary_activity_and_what_was_done_stays_done(lane: Lane) -> None:
     drawn = chain(node("quick", "test.echo", value=1), node("slow", "test.gate", name="slow segment"))
     execution = await lane.start(await lane.publish(drawn))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await lane.steps(execution))["slow"].status != "running":
             await asyncio.sleep(0.02)
     lane.gates.at("slow segment").set()
@@ -168,7 +168,7 @@ async def _skip_behind_an_effect(lane: Lane, effect: str) -> tuple[Execution, li
         node("after", values={"read": "{{ nodes.read.output }}"}),
     )
     execution = await lane.start(await lane.publish(drawn))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await lane.gates.arrived(gate)
         lane.gates.arrival(gate).clear()
         await lane.controls.skip(lane.tenant_id, execution.id, "read")
@@ -201,7 +201,7 @@ async def test_cancelled_between_two_attempts_of_an_effect_what_was_read_is_kept
     since = len(lane.keys)
     drawn = chain(node("read", "test.echo", value=1), node("act", "test.flaky", failures=9, pause=60))
     execution = await lane.start(await lane.publish(drawn))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while "another follows" not in ((await lane.steps(execution))["act"].reason or ""):
             await asyncio.sleep(0.02)
     await lane.executions.cancel(lane.tenant_id, execution.id)

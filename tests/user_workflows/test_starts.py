@@ -114,7 +114,7 @@ async def test_a_record_that_lost_its_end_is_repaired_when_it_is_read(cut: Cut) 
     workflow = await cut.lane.publish({"nodes": [node("hold", "wait", signal="never")]})
     execution = await cut.lane.start(workflow)
     handle = cut.lane.temporal.get_workflow_handle(f"{cut.lane.tenant_id}/{execution.id}")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         # Else what it tells of itself could come after the end, and make the record look fresh.
         while (await cut.lane.executions.get(cut.lane.tenant_id, execution.id)).status != "running":
             await asyncio.sleep(0.01)

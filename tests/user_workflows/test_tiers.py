@@ -147,7 +147,7 @@ async def test_a_tier_changes_live(mine: Lane) -> None:
     assert await weight() == 1.0
     for tier, wanted in ((Tier(tier="basic"), 0.25), (Tier(tier="basic", weight=7.5), 7.5), (Tier(), 1.0)):
         await Tiers(mine.database).put(mine.tenant_id, tier)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await weight() != wanted:
                 await asyncio.sleep(0.05)
 
@@ -242,7 +242,7 @@ async def test_executions_of_a_tenant_with_workers_of_its_own_run_there_and_say_
             # A tenant that has it no more: what is open there still has to be served.
             waiting = await start(shared, await shared.publish({"nodes": [node("hold", "wait", signal="go")]}))
             await grant(shared, Tier())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await seen(shared))[1:] == ():
                     await asyncio.sleep(0.1)
             (left,) = (await seen(shared))[1:]

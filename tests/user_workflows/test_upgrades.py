@@ -128,7 +128,7 @@ async def test_what_is_parked_holds_no_build_back_and_wakes_on_the_current_one(
         assert (await old.steps(execution))["hold"].status == "waiting"
     async with release("2.0") as middle:
         await middle.executions.signal(middle.tenant_id, execution.id, "noise")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await described(middle, execution)).workflow_type != EXECUTION:
                 await asyncio.sleep(0.05)
         await park(middle, [execution])
@@ -152,7 +152,7 @@ async def test_a_run_stays_on_its_build_as_long_as_that_has_workers(
         assert not await hasty.move(await described(old, execution))
         assert await build_of(old, execution) == "1.0"
     async with release("2.0") as new:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await is_moving(new, execution):
                 await asyncio.sleep(0.1)
         await new.executions.signal(new.tenant_id, execution.id, "go", 5)
@@ -169,10 +169,10 @@ async def test_an_old_worker_that_starts_again_does_not_undo_a_rollout(
     release: Release,
 ) -> None:
     async with release("1.0") as lane:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await Builds(lane.temporal, "1.0").become_current()
     async with release("2.0") as lane:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await Builds(lane.temporal, "2.0").become_current()
             assert not await Builds(lane.temporal, "1.0").become_current()
             # Without workers of the newer one it takes over again.

@@ -107,7 +107,7 @@ async def test_an_execution_that_waits_as_drawn_is_no_trouble(
     async with open_lane(database, temporal_address, tmp_path) as lane:
         execution = await lane.start(await lane.publish({"nodes": [node("hold", "wait", signal="go")]}))
         handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await lane.steps(execution))["hold"].status != "waiting":
                 await asyncio.sleep(0.02)
         assert find_trouble(await handle.describe(), now() + timedelta(hours=1)) is None

@@ -203,7 +203,7 @@ class Asked:
         return await self.explainer.why(self.lane.tenant_id, execution.id, node_id, path)
 
     async def until(self, execution: Execution, node_id: str, status: str, *path: int) -> Why:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while (answer := await self.why(execution, node_id, *path)).status != status:
                 await asyncio.sleep(0.02)
         return answer
@@ -276,7 +276,7 @@ async def test_what_is_undone_made_elsewhere_or_made_again_says_so(asked: Asked)
         "edges": edges("first>read", "read>bad"),
     }
     execution = await lane.start(await lane.publish(definition))
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while "another follows" not in (backing_off := (await asked.why(execution, "read"))).reason:
             await asyncio.sleep(0.02)
     assert (backing_off.status, backing_off.reason) == (
@@ -284,7 +284,7 @@ async def test_what_is_undone_made_elsewhere_or_made_again_says_so(asked: Asked)
         "attempt 1 failed (test.unsteady: not steady yet); another follows",
     )
     await lane.gates.arrived("undo")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while "undone" not in (undoing := await asked.why(execution, "first")).reason:
             await asyncio.sleep(0.02)
     assert undoing.reason.endswith("; it is being undone")

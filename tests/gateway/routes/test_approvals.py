@@ -20,7 +20,7 @@ async def ask(client: httpx.AsyncClient, headers: Headers, **config: Any) -> str
     where = made.headers["location"]
     assert (await client.post(f"{where}/versions", headers=headers)).status_code == 201
     execution: str = (await client.post(f"{where}/executions", headers=headers)).headers["location"]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await client.get(f"{execution}/approvals", headers=headers)).json()["items"]:
             await asyncio.sleep(0.02)
     return execution
@@ -53,7 +53,7 @@ async def test_a_link_shows_what_is_asked_and_decides_once(api: httpx.AsyncClien
     assert (await api.post(path, json=given)).json() == decided.json()
     other = await api.post(path, json={"decision": "rejected"})
     assert (other.status_code, "approved" in other.json()["detail"]) == (409, True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (shown := await api.get(execution, headers=owner)).json()["status"] != "completed":
             await asyncio.sleep(0.02)
     (decision,) = shown.json()["output"]["ask"]["decisions"]
@@ -70,7 +70,7 @@ async def test_whoever_only_reads_never_sees_a_token(api: httpx.AsyncClient, own
     (link,) = await links(api, owner, execution)
     for path in (execution, f"{execution}/steps", f"{execution}/why/ask"):
         assert link["token"] not in (await api.get(path, headers=viewer)).text
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (why := (await api.get(f"{execution}/why/ask", headers=viewer)).json())["status"] != "waiting":
             await asyncio.sleep(0.02)
     assert "0 of 1" in why["reason"]

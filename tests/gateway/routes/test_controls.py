@@ -22,7 +22,7 @@ async def test_an_execution_is_paused_and_resumed(api: httpx.AsyncClient, owner:
     where = await publish(api, owner, WAIT)
     path = (await api.post(f"{where}/executions", headers=owner)).headers["location"]
     # A worker's first tasks come when Temporal knows its build.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await api.get(path, headers=owner)).json()["status"] != "running":
             await asyncio.sleep(0.05)
     for _ in range(2):
@@ -143,7 +143,7 @@ async def test_a_canceled_execution_is_undone_where_the_body_asks_for_it(
     }
     where = await publish(api, owner, definition)
     path = (await api.post(f"{where}/executions", headers=owner)).headers["location"]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await api.get(f"{path}/steps", headers=owner)).json()["items"][0]["status"] != "completed":
             await asyncio.sleep(0.02)
     wrong = await api.post(f"{path}/cancel", headers=owner, json={"compensate": "yes"})

@@ -52,7 +52,7 @@ async def test_what_has_run_is_counted(api: httpx.AsyncClient, owner: Headers) -
     assert [answer.json()["status"] for answer in ended] == ["completed", "completed"], ended[0].text
     job = {"type": "http.request", "payload": {"url": "https://example.com"}, "delay": "1d"}
     await api.post("/v1/jobs/batch", headers=owner, json={"items": [job] * 3})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (used := await usage(api, owner))["executions"]["historyEvents"] == 0:
             await asyncio.sleep(0.05)
     shown = [(await api.get(answer.headers["location"], headers=owner)).json() for answer in ended]

@@ -84,7 +84,7 @@ async def holding(lane: Lane, name: str = "door", **definition: Any) -> str:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.02)
 
@@ -223,7 +223,7 @@ async def test_who_is_ended_by_force_gives_its_slot_back_when_its_last_step_has_
     await cap(lane, concurrent_executions=1)
     alone = [{"id": name, "pluginId": "test.gate", "config": {"name": name}, "isolate": True} for name in ("a", "b")]
     acting = await lane.start(await lane.publish({"nodes": alone}))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for name in ("a", "b"):
             await lane.gates.arrived(name)
     await lane.executions.terminate(lane.tenant_id, acting.id)

@@ -141,7 +141,7 @@ async def test_a_cancel_disturbs_no_end_that_has_begun(pair: Pair) -> None:
         handle = lane.temporal.get_workflow_handle(workflow_id(lane.tenant_id, execution.id))
 
         async def has(event: EventType.ValueType, then: EventType.ValueType | None = None) -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while True:
                     types = [found.event_type for found in (await handle.fetch_history()).events]
                     if event in types and (then is None or then in types[types.index(event) :]):

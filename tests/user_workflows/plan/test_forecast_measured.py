@@ -76,7 +76,7 @@ CASES = {
 
 async def see_through(lane: Lane, execution: Execution) -> Execution:
     """Decide what is asked and send what is waited for, until the execution has ended."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (found := await lane.executions.get(lane.tenant_id, execution.id)).is_closed:
             steps = await lane.steps(execution)
             if "hold" in steps and steps["hold"].status == "waiting":

@@ -31,7 +31,7 @@ async def activate(lane: Lane, drawn: dict[str, Any]) -> tuple[str, ScheduleHand
 
 async def fired(lane: Lane, workflow: str, count: int) -> list[Execution]:
     """Wait until that many executions of a workflow have closed."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             page = await lane.executions.list(lane.tenant_id, workflow_id=workflow)
             if len(page.items) >= count and all(item.is_closed for item in page.items):
@@ -73,11 +73,11 @@ async def test_overlap_skip_starts_nothing_while_an_earlier_firing_is_open(lane:
     drawn["nodes"] = [node("hold", "wait", signal="go")]
     workflow, handle = await activate(lane, drawn)
     await handle.trigger()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (open_ := (await lane.executions.list(lane.tenant_id, workflow_id=workflow)).items):
             await asyncio.sleep(0.05)
     await backfill(handle, 30)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await handle.describe()).info.num_actions < 4 or (await handle.describe()).info.running_actions:
             await asyncio.sleep(0.05)
     page = await lane.executions.list(lane.tenant_id, workflow_id=workflow)
@@ -96,7 +96,7 @@ async def firings(lane: Lane, workflow: str, handle: ScheduleHandle, count: int)
     for done in range(count):
         at = NOON + timedelta(minutes=10 * done)
         await handle.backfill(ScheduleBackfill(at - timedelta(seconds=1), at + timedelta(seconds=1)))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len((await lane.executions.list(lane.tenant_id, workflow_id=workflow)).items) <= done:
                 await asyncio.sleep(0.05)
     await lane.workflows.deactivate(lane.tenant_id, workflow)
@@ -152,7 +152,7 @@ async def test_a_schedule_that_was_left_behind_starts_nothing(lane: Lane) -> Non
     await lane.workflows.deactivate(lane.tenant_id, workflow)
     await Schedules(lane.temporal).put(lane.tenant_id, workflow, published.definition.triggers[0])
     await backfill(handle, 10)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (info := (await handle.describe()).info).num_actions < 1 or info.running_actions:
             await asyncio.sleep(0.05)
     assert (await lane.executions.list(lane.tenant_id, workflow_id=workflow)).items == ()
