@@ -16,7 +16,13 @@ from user_workflows.errors import EngineUnavailable
 #: how long one call may take: a caller hears of a stopped Temporal within five seconds
 RPC_TIMEOUT = timedelta(seconds=3)
 
-_UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
+#: exhausted: Temporal's limits of calls, or an execution that has been closing for longer than calls are repeated
+_UNREACHABLE = {
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+}
 
 
 async def connect(vault: Vault, blobs: Blobs, environ: Mapping[str, str], *, lazy: bool = False) -> Client:

@@ -76,6 +76,7 @@ async def test_a_worker_killed_with_twenty_jobs_in_flight_loses_none_and_repeats
         assert set(seen.keys) == keys, "every job acted, each under one key"
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish(
     jobs: Jobs, tenant: str, launch: Launch
@@ -83,7 +84,7 @@ async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish
     made = [await jobs.enqueue(tenant, JobRequest(type="crew.stubborn", payload={"value": 0.4})) for _ in range(12)]
     poison = await jobs.enqueue(tenant, JobRequest(type="crew.poison"))
     async with supervised(launch) as deaths:
-        dead = await reach(jobs, tenant, poison.id, seconds=60)
+        dead = await reach(jobs, tenant, poison.id, seconds=200)
         finished = await reach_all(jobs, tenant, made)
     assert dead.status == "dead"
     assert dead.error is not None
@@ -93,6 +94,7 @@ async def test_poison_is_dead_after_three_redeliveries_and_its_neighbours_finish
     assert {job.status for job in finished} == {"completed"}
 
 
+@pytest.mark.timeout(450)
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_deaths_count_anew_from_each_that_came_further_but_not_for_ever(
     database: Database, jobs: Jobs, tenant: str, launch: Launch
@@ -107,7 +109,7 @@ async def test_deaths_count_anew_from_each_that_came_further_but_not_for_ever(
         almost = {"redeliveries": MAX_WITH_PROGRESS - 1, "available_at": now()}
         async with database.across.transaction() as connection:
             await connection.execute(table.update().where(table.c.id == ever.id).values(almost))
-        dead = [await reach(jobs, tenant, job.id, seconds=90) for job in (once, ever)]
+        dead = [await reach(jobs, tenant, job.id, seconds=200) for job in (once, ever)]
     errors = [job.error for job in dead if job.error is not None]
     assert [(error.type, job.attempts) for job, error in zip(dead, errors, strict=True)] == [("job.poison", 1)] * 2
     assert "died 5 times in a row while this job ran;" in errors[0].message, "one came further, four did not"
@@ -117,6 +119,8 @@ async def test_deaths_count_anew_from_each_that_came_further_but_not_for_ever(
     assert len(deaths) == 1, "all others die in cells"
 
 
+# Four processes start one after the other, each in twenty seconds where the machine is slow.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("type", "timeout", "error", "attempts"),
@@ -134,7 +138,7 @@ async def test_what_hangs_or_gorges_is_dead_with_the_reason_and_its_neighbours_f
     made = [await jobs.enqueue(tenant, neighbour) for _ in range(6)]
     bad = await jobs.enqueue(tenant, JobRequest(type=type, timeout=timeout))
     async with supervised(launch) as deaths:
-        dead = await reach(jobs, tenant, bad.id, seconds=90)
+        dead = await reach(jobs, tenant, bad.id, seconds=200)
         finished = await reach_all(jobs, tenant, made)
         late = [await jobs.enqueue(tenant, neighbour) for _ in range(6)]
         finished += await reach_all(jobs, tenant, late)
@@ -243,6 +247,8 @@ class TestOnAValkeyOfItsOwn:
 @asynccontextmanager
 async def cancelled_at_end(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
-    yield
-    task.cancel()
-    await asyncio.wait([task])
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -11,12 +11,12 @@ from internal_jobs.jobs import Status
 CLOSED: tuple[Status, ...] = ("completed", "dead", "canceled", "expired")
 
 
-async def reach(jobs: Jobs, tenant: str, job_id: str, *statuses: Status, seconds: float = 20) -> Job:
+async def reach(jobs: Jobs, tenant: str, job_id: str, *statuses: Status, seconds: float = 60) -> Job:
     """Return the job once it has one of the statuses (a closed one, if none is named)."""
     return await show(jobs, tenant, job_id, lambda job: job.status in (statuses or CLOSED), seconds=seconds)
 
 
-async def show(jobs: Jobs, tenant: str, job_id: str, wanted: Callable[[Job], bool], *, seconds: float = 20) -> Job:
+async def show(jobs: Jobs, tenant: str, job_id: str, wanted: Callable[[Job], bool], *, seconds: float = 60) -> Job:
     """Return the job once it is as wanted."""
     deadline = time.monotonic() + seconds
     while True:
@@ -28,7 +28,7 @@ async def show(jobs: Jobs, tenant: str, job_id: str, wanted: Callable[[Job], boo
         await asyncio.sleep(0.02)
 
 
-async def reach_all(jobs: Jobs, tenant: str, made: Iterable[Job], *, seconds: float = 60) -> list[Job]:
+async def reach_all(jobs: Jobs, tenant: str, made: Iterable[Job], *, seconds: float = 120) -> list[Job]:
     """Return the jobs once all of them are closed."""
     deadline = time.monotonic() + seconds
     return [await reach(jobs, tenant, job.id, seconds=deadline - time.monotonic()) for job in made]
