@@ -6,7 +6,7 @@ over, and by ones that are parked. What is left in the records has to be equal, 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 import pytest
@@ -17,6 +17,8 @@ from tests.replay.recording import replay, runs
 from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import chain, edges, node, undoable
 from tests.user_workflows.lane import Lane, open_lane
+from user_workflows.client import reaching_temporal
+from user_workflows.errors import EngineUnavailable
 from user_workflows.executions.views import Execution, Step
 from user_workflows.interpreter.messages import HISTORY_LIMIT, PARK_AFTER, PARKED, workflow_id
 
@@ -68,13 +70,17 @@ class Stage(Struct, frozen=True, kw_only=True, eq=False):
         before = await self.run_of(execution)
         async with asyncio.timeout(60):
             while await self.run_of(execution) == before:
-                await self.lane.executions.signal(self.lane.tenant_id, execution.id, "noise")
+                # A run that is closing takes no signals.
+                with suppress(EngineUnavailable):
+                    await self.lane.executions.signal(self.lane.tenant_id, execution.id, "noise")
 
     async def park(self, execution: Execution) -> None:
         handle = self.lane.temporal.get_workflow_handle(workflow_id(self.lane.tenant_id, execution.id))
         async with asyncio.timeout(60):
             while (await handle.describe()).workflow_type != PARKED:
-                await handle.signal("park")
+                with suppress(EngineUnavailable):
+                    async with reaching_temporal():
+                        await handle.signal("park")
                 await asyncio.sleep(0.1)
 
     async def replay_all(self, execution: Execution) -> None:
