@@ -30,6 +30,7 @@ _PARTS = (
     "probes",
     "pepper",
     "credentials",
+    "lender",
     "authorizations",
     "registry",
     "jobs",

@@ -14,8 +14,10 @@ from gateway.auth.pepper import NO_PEPPER, Pepper
 from gateway.auth.service_tokens import ServiceTokens
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
+from gateway.borrowing import permit
 from gateway.idempotency.store import Answers
 from gateway.settings import OAUTH_CALLBACK, Settings
+from internal_jobs.bindings import JobBindings
 from internal_jobs.client import Jobs
 from internal_jobs.dead_letters.client import DeadLetters
 from internal_jobs.enqueue import enqueue_plugin
@@ -44,6 +46,7 @@ from plugins.storage.last_used import LastUsed
 from plugins.storage.tenants import INSTALLATION
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from plugins.vault.lending import Lender
 from plugins.vault.oauth.authorizations import Authorizations
 from plugins.vault.oauth.grants import Grants
 from plugins.vault.oauth.provider import Provider
@@ -55,6 +58,7 @@ from user_workflows.admission.reception import Reception
 from user_workflows.admission.tenant_caps import TenantCaps
 from user_workflows.approvals.desk import Approvals
 from user_workflows.client import connect
+from user_workflows.executions.bindings import ExecutionBindings
 from user_workflows.executions.closure import Closure
 from user_workflows.executions.controls import Controls
 from user_workflows.executions.executions import Executions
@@ -86,6 +90,7 @@ class Platform(Struct, frozen=True, kw_only=True, eq=False):
     database: Database
     vault: Vault
     credentials: Credentials
+    lender: Lender
     authorizations: Authorizations
     renewal: Renewal
     closure: Closure
@@ -161,7 +166,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         stack.push_async_callback(keys_used.close)
         credentials_used = LastUsed(database, credentials_table)
         stack.push_async_callback(credentials_used.close)
-        credentials = Credentials(database, vault, grants=grants, last_used=credentials_used)
+        credentials = Credentials(database, vault)
         redis = Redis.from_url(settings.redis_url)
         stack.push_async_callback(redis.aclose)
         jobs = Jobs(database=database, vault=vault, waker=Waker(settings.redis_url))
@@ -175,6 +180,13 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
         timelines = Timelines(database, vault)
         temporal = await connect(vault, Blobs(database), settings.temporal, lazy=lazy)
         workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
+        lender = Lender(
+            database,
+            vault,
+            permit=permit(ExecutionBindings(database=database, workflows=workflows), JobBindings(database)),
+            grants=grants,
+            last_used=credentials_used,
+        )
         webhooks = Webhooks(database=database, vault=vault, jobs=jobs)
         announcements = Announcements(webhooks)
         gate = Gate(database, settings.caps)
@@ -202,6 +214,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             database=database,
             vault=vault,
             credentials=credentials,
+            lender=lender,
             authorizations=Authorizations(database, vault, provider, settings.public_url + OAUTH_CALLBACK),
             renewal=Renewal(database, vault),
             closure=Closure(database, temporal),
@@ -219,7 +232,7 @@ async def open_platform(settings: Settings, *, lazy: bool = True) -> AsyncIterat
             host=Host(
                 registry=registry,
                 ledger=ledger,
-                credentials=credentials,
+                lender=lender,
                 egress=egress,
                 on_failed=timelines.note,
             ),

@@ -215,7 +215,7 @@ def _chores(platform: Platform) -> tuple[Registry, Host]:
     host = Host(
         registry=registry,
         ledger=platform.ledger,
-        credentials=platform.credentials,
+        lender=platform.lender,
         egress=platform.egress,
         on_failed=platform.timelines.note,
     )

@@ -60,6 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.vault.errors",
         "plugins.vault.forms",
         "plugins.vault.keys",
+        "plugins.vault.lending",
         "plugins.vault.oauth.authorizations",
         "plugins.vault.oauth.grants",
         "plugins.vault.oauth.provider",
@@ -67,6 +68,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "plugins.vault.renewal",
     ),
     "internal_jobs": (
+        "internal_jobs.bindings",
         "internal_jobs.cell",
         "internal_jobs.client",
         "internal_jobs.closure",
@@ -99,6 +101,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "user_workflows.approvals.desk",
         "user_workflows.executions.beginnings",
         "user_workflows.client",
+        "user_workflows.executions.bindings",
         "user_workflows.executions.closure",
         "user_workflows.codec",
         "user_workflows.codegen.export",

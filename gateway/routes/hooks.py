@@ -25,7 +25,7 @@ from plugins.sdk.credential import Signing, SigningCredential
 from plugins.sdk.errors import Permanent
 from plugins.signing import Delivery, InvalidSecret, Scheme, scheme_of
 from plugins.signing import InvalidSignature as SignatureMismatch
-from plugins.vault.credentials import Credentials
+from plugins.vault.lending import Borrower, Lender
 from user_workflows.definition.trigger_configs import WebhookConfig
 from user_workflows.errors import EngineUnavailable, InputTooLarge, OverCap, UnreadableEvent
 from user_workflows.executions.beginnings import StartRequest
@@ -78,7 +78,7 @@ async def receive(
     token: FromPath[str],
     *,
     workflows: NamedDependency[Workflows],
-    credentials: NamedDependency[Credentials],
+    lender: NamedDependency[Lender],
     executions: NamedDependency[Executions],
     responses: NamedDependency[Responses],
     inbox: NamedDependency[Inbox],
@@ -99,7 +99,7 @@ async def receive(
         raise MethodNotAllowedException(headers={"Allow": ", ".join(config.methods)})
     body = await request.body()
     scheme = scheme_of(hook.trigger.config)
-    delivery = await _verify(hook, scheme, request, body, credentials)
+    delivery = await _verify(hook, scheme, request, body, lender)
     if delivery.challenge is not None:
         return Response(Challenged(delivery.challenge), status_code=HTTP_200_OK)
     event = _event(request, body, scheme, delivery)
@@ -143,7 +143,7 @@ async def receive(
 
 
 async def _verify(
-    hook: Hook, scheme: Scheme, request: Request[Any, Any, State], body: bytes, credentials: Credentials
+    hook: Hook, scheme: Scheme, request: Request[Any, Any, State], body: bytes, lender: Lender
 ) -> Delivery:
     """Check the signature over the raw bytes, before anything of them is parsed.
 
@@ -151,9 +151,10 @@ async def _verify(
         InvalidSignature: it is not signed as agreed, or there is no secret to check it with.
     """
     try:
-        lent = await credentials.lend(
-            hook.tenant_id, hook.trigger.config.get("secret", ""), plugin_id=PLUGIN_ID, slot=_SECRET
+        borrower = Borrower(
+            tenant_id=hook.tenant_id, plugin_id=PLUGIN_ID, step=hook.trigger.id, trigger_id=hook.trigger.id
         )
+        lent = await lender.lend(borrower, _SECRET, hook.trigger.config.get("secret", ""))
         if not isinstance(lent.credential, SigningCredential):
             raise InvalidSecret("not a signing secret")
         return scheme.verify(lent.credential.secret, dict(request.headers), body, now=time.time())

@@ -22,7 +22,7 @@ from plugins.sdk.context import Context
 from plugins.sdk.effect import EFFECTFUL
 from plugins.sdk.errors import Permanent, PluginError, Transient
 from plugins.sdk.plugin import Plugin
-from plugins.vault.credentials import Credentials
+from plugins.vault.lending import Borrower, Lender
 
 __all__ = ["Call", "CallFailed", "Failure", "Host", "Outcome", "Overtaken"]
 
@@ -37,7 +37,7 @@ class Host:
     Args:
         registry: the plugins it may run.
         ledger: where effectful calls are written down before they act.
-        credentials: where bound credentials come from.
+        lender: where bound credentials come from.
         egress: what plugins reach the network through.
         max_output: bytes of one output, encoded as JSON.
         lease: seconds for which a call holds its row in the ledger before it has to renew it.
@@ -49,7 +49,7 @@ class Host:
         *,
         registry: Registry,
         ledger: Ledger,
-        credentials: Credentials,
+        lender: Lender,
         egress: EgressClient,
         max_output: int = MAX_OUTPUT,
         lease: float = LEASE,
@@ -58,7 +58,7 @@ class Host:
         self._on_failed = on_failed
         self._registry = registry
         self._ledger = ledger
-        self._credentials = credentials
+        self._lender = lender
         self._egress = egress
         self._max_output = max_output
         self._lease = lease
@@ -173,6 +173,13 @@ class Host:
                     type="credential.unknownSlot",
                 )
         attempt.ways = dict.fromkeys((None, *slots), self._egress)
+        borrower = Borrower(
+            tenant_id=call.tenant_id,
+            plugin_id=plugin.id,
+            step=call.step,
+            execution_id=call.execution_id,
+            job_id=call.job_id,
+        )
         for name, slot in slots.items():
             credential_id = call.credentials.get(name)
             if credential_id is None:
@@ -182,7 +189,7 @@ class Host:
                         type="credential.missing",
                     )
                 continue
-            lent = await self._credentials.lend(call.tenant_id, credential_id, plugin_id=plugin.id, slot=slot)
+            lent = await self._lender.lend(borrower, slot, credential_id)
             attempt.credentials[name] = lent.credential
             attempt.scrubber.learn(lent.credential)
             if (again := reauthorization(lent, attempt.scrubber)) is not None:

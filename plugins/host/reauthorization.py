@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from plugins.egress.client import Reauthorize
 from plugins.host.scrub import Scrubber
 from plugins.sdk.credential import BearerCredential, Secret
-from plugins.vault.credentials import Lent
+from plugins.vault.lending import Lent
 
 
 def reauthorization(lent: Lent, scrubber: Scrubber) -> Reauthorize | None:

@@ -1,27 +1,22 @@
-"""The tenants' credentials: stored sealed, never returned, lent to one plugin call at a time."""
+"""The tenants' credentials: stored sealed, never returned; `lending` lends them to one plugin call at a time."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct, structs
 from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Row
 
-from plugins.sdk.conform import Flaw, Nonconforming
-from plugins.sdk.credential import BearerCredential, Credential, Secret, Slot
-from plugins.sdk.errors import Permanent
+from plugins.sdk.conform import Flaw
 from plugins.storage.database import Database, now
 from plugins.storage.ids import new_id
-from plugins.storage.last_used import LastUsed
 from plugins.vault.cipher import Sealer
-from plugins.vault.errors import CredentialNotFound, InvalidCredential, VaultError
+from plugins.vault.errors import CredentialNotFound, InvalidCredential
 from plugins.vault.forms import data_faults, decode_data, detail_faults, faults_of
 from plugins.vault.keys import Vault
 from plugins.vault.oauth.client import OAuth2Client, without_granted
 from plugins.vault.oauth.grant import first_grant, first_status, open_grant, seal_grant
-from plugins.vault.oauth.grants import Grants, Holder
 from plugins.vault.table import credentials, data_place, details_place, find_credential, is_credential
 
 #: needsAuthorization  no person has authorized it yet
@@ -56,33 +51,17 @@ class CredentialPage(Struct, frozen=True, kw_only=True, rename="camel"):
     next_cursor: str | None
 
 
-class Lent(Struct, frozen=True, kw_only=True):
-    """A credential for the length of one call."""
-
-    credential: Credential
-    #: the only hosts that it may be sent to; empty: any
-    allowed_hosts: tuple[str, ...]
-    #: of a token that can be replaced: another than one that a server refused, ``None`` where that would not help
-    replace: Callable[[Secret], Awaitable[Secret | None]] | None = None
-
-
 class Credentials:
     """The store of credentials. Every method takes the tenant from the principal.
 
     Args:
         database: holds them.
         vault: holds their keys.
-        grants: renews the tokens of OAuth 2.0; without it credentials of that type are kept and not lent.
-        last_used: is told of each use.
     """
 
-    def __init__(
-        self, database: Database, vault: Vault, *, grants: Grants | None = None, last_used: LastUsed | None = None
-    ) -> None:
+    def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
-        self._grants = grants
-        self._last_used = last_used
 
     async def create(
         self,
@@ -138,7 +117,7 @@ class Credentials:
         if not rows:
             return CredentialPage(items=(), next_cursor=None)
         sealer = await self._vault.sealer(tenant_id)
-        items = tuple(_record(sealer, row) for row in rows[:limit])
+        items = tuple(open_record(sealer, row) for row in rows[:limit])
         return CredentialPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
 
     async def get(self, tenant_id: str, credential_id: str) -> CredentialRecord:
@@ -148,7 +127,7 @@ class Credentials:
             CredentialNotFound: the tenant has none with this id.
         """
         row = await find_credential(self._database, tenant_id, credential_id)
-        return _record(await self._vault.sealer(tenant_id), row)
+        return open_record(await self._vault.sealer(tenant_id), row)
 
     async def update(
         self,
@@ -221,82 +200,34 @@ class Credentials:
         if done.rowcount == 0:
             raise CredentialNotFound(credential_id)
 
-    async def lend(self, tenant_id: str, credential_id: str, *, plugin_id: str, slot: Slot) -> Lent:
-        """Return the decrypted credential for one call: the one function that decrypts.
-
-        One of type ``oauth2`` is lent as a bearer token, renewed if it has ended.
-
-        Args:
-            tenant_id: whose call it is; the credential must be the same tenant's.
-            credential_id: what the node or job binds.
-            plugin_id: who will see it.
-            slot: where it is bound.
-
-        Raises:
-            Permanent: ``credential.missing``, ``credential.notAllowed``, ``credential.wrongType`` or
-                ``credential.unreadable``; and of ``oauth2`` what `Grants.access` raises.
-            Transient: of ``oauth2``, as `Grants.access`.
-        """
-        try:
-            row = await find_credential(self._database, tenant_id, credential_id)
-        except CredentialNotFound:
-            raise Permanent(
-                f"slot {slot.name!r} of {plugin_id} is bound to {credential_id!r}, and there is no such credential; "
-                "bind another",
-                type="credential.missing",
-            ) from None
-        try:
-            sealer = await self._vault.sealer(tenant_id)
-            record = _record(sealer, row)
-            data = sealer.open_json(row.data_sealed, data_place(credential_id))
-        except VaultError as error:
-            raise Permanent(
-                f"the credential in slot {slot.name!r} cannot be read: {error}", type="credential.unreadable"
-            ) from None
-        if record.allowed_plugins and plugin_id not in record.allowed_plugins:
-            raise Permanent(
-                f"credential {record.name!r} may be used by {', '.join(record.allowed_plugins)}, not by {plugin_id}",
-                type="credential.notAllowed",
-            )
-        if record.type not in slot.types and not (record.type == "oauth2" and "bearer" in slot.types):
-            raise Permanent(
-                f"slot {slot.name!r} of {plugin_id} takes {' or '.join(slot.types)}, "
-                f"and credential {record.name!r} is of type {record.type}",
-                type="credential.wrongType",
-            )
-        try:
-            credential = decode_data(record.type, data)
-        except Nonconforming:
-            raise Permanent(
-                f"credential {record.name!r} is not of the form that {record.type} credentials have; rotate it",
-                type="credential.unreadable",
-            ) from None
-        if self._last_used is not None:
-            self._last_used.note(tenant_id, credential_id)
-        if isinstance(credential, OAuth2Client):
-            holder = Holder(tenant_id=tenant_id, credential_id=credential_id, name=record.name, client=credential)
-            return await self._lend_token(holder, row, record)
-        return Lent(credential=credential, allowed_hosts=record.allowed_hosts)
-
-    async def _lend_token(self, holder: Holder, row: Row[Any], record: CredentialRecord) -> Lent:
-        if self._grants is None:
-            raise Permanent(
-                f"this process renews no tokens, and so cannot use credential {record.name!r}",
-                type="credential.unsupported",
-            )
-        token = await self._grants.access(holder, row)
-        return Lent(
-            credential=BearerCredential(token=token),
-            allowed_hosts=record.allowed_hosts,
-            replace=partial(self._grants.replace, holder),
-        )
-
     async def _change(self, tenant_id: str, credential_id: str, **values: Any) -> None:
         change = update(credentials).where(*is_credential(tenant_id, credential_id)).values(values)
         async with self._database.transaction(tenant_id) as connection:
             done = await connection.execute(change)
         if done.rowcount == 0:
             raise CredentialNotFound(credential_id)
+
+
+def open_record(sealer: Sealer, row: Row[Any]) -> CredentialRecord:
+    """Return what may be told about the credential of a row.
+
+    Raises:
+        VaultError: it cannot be read.
+    """
+    details = sealer.open_json(row.details_sealed, details_place(row.id))
+    return CredentialRecord(
+        id=row.id,
+        type=row.type,
+        name=details["name"],
+        allowed_hosts=tuple(details["allowedHosts"]),
+        allowed_plugins=tuple(details["allowedPlugins"]),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        rotated_at=row.rotated_at,
+        status=row.status,
+        status_reason=open_grant(sealer, row).refused if row.status == "needsReauth" else None,
+        last_used_at=row.last_used_at,
+    )
 
 
 def _refuse(faults: tuple[Flaw, ...]) -> None:
@@ -327,20 +258,3 @@ def _seal_details(sealer: Sealer, record: CredentialRecord) -> bytes:
         "allowedPlugins": record.allowed_plugins,
     }
     return sealer.seal_json(details, details_place(record.id))
-
-
-def _record(sealer: Sealer, row: Any) -> CredentialRecord:
-    details = sealer.open_json(row.details_sealed, details_place(row.id))
-    return CredentialRecord(
-        id=row.id,
-        type=row.type,
-        name=details["name"],
-        allowed_hosts=tuple(details["allowedHosts"]),
-        allowed_plugins=tuple(details["allowedPlugins"]),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        rotated_at=row.rotated_at,
-        status=row.status,
-        status_reason=open_grant(sealer, row).refused if row.status == "needsReauth" else None,
-        last_used_at=row.last_used_at,
-    )

@@ -21,7 +21,7 @@ from tests.gateway.application import ADMIN, Headers, MakeTenant
 
 async def renew(platform: Platform, tenant_id: str, **config: Any) -> Any:
     registry = Registry([renew_plugin(platform)])
-    host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
+    host = Host(registry=registry, ledger=platform.ledger, lender=platform.lender, egress=platform.egress)
     job_id = new_id("job")
     call = Call(plugin=RENEW, config=config, tenant_id=tenant_id, origin=job_id, step=RENEW, job_id=job_id)
     return (await host.invoke(call, heartbeat=lambda _: None, is_cancelled=lambda: False)).output

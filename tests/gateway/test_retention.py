@@ -19,7 +19,7 @@ from tests.gateway.application import ADMIN, Headers
 
 async def purge(platform: Platform, tenant_id: str) -> Outcome:
     registry = Registry([purge_plugin(platform)])
-    host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
+    host = Host(registry=registry, ledger=platform.ledger, lender=platform.lender, egress=platform.egress)
     call = Call(plugin=PURGE, config={}, tenant_id=tenant_id, origin="job_1", step=PURGE, job_id="job_1")
     return await host.invoke(call, heartbeat=lambda _: None, is_cancelled=lambda: False)
 

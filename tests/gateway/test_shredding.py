@@ -258,7 +258,7 @@ async def test_only_the_administrator_shreds_and_never_the_installation(
     with pytest.raises(Permanent, match="closed"):
         await shred(platform, mine)
     registry = Registry([shred_plugin(platform)])
-    host = Host(registry=registry, ledger=platform.ledger, credentials=platform.credentials, egress=platform.egress)
+    host = Host(registry=registry, ledger=platform.ledger, lender=platform.lender, egress=platform.egress)
     call = Call(plugin=SHRED, config={"tenantId": mine}, tenant_id=mine, origin="job_1", step=SHRED, job_id="job_1")
     with pytest.raises(CallFailed) as failed:
         await host.invoke(call, heartbeat=lambda _: None, is_cancelled=lambda: False)

@@ -15,6 +15,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.processes import keep_what_is_loaded
 from gateway.telemetry.logs import configure_logs
+from internal_jobs.bindings import JobBindings
 from internal_jobs.cell import run_cell
 from internal_jobs.worker import WorkerOptions, run_worker
 from plugins import Context, Permanent, Transient, plugin
@@ -29,8 +30,8 @@ from plugins.host.invoke import Host
 from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry
 from plugins.storage.database import Database
-from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from plugins.vault.lending import Lender
 
 
 class Value(Struct):
@@ -208,7 +209,7 @@ async def host_for(
     yield Host(
         registry=registry,
         ledger=Ledger(database, vault),
-        credentials=Credentials(database, vault),
+        lender=Lender(database, vault, permit=JobBindings(database).refusal),
         egress=egress,
         lease=lease,
     )

@@ -25,8 +25,8 @@ from plugins.host.registry import Registry
 from plugins.storage.blobs import Blobs
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
-from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from plugins.vault.lending import Lender
 from tests.servers import own_namespace
 from tests.user_workflows.reference.plugins import PLUGINS
 from user_workflows.admission.caps import Caps
@@ -35,6 +35,7 @@ from user_workflows.admission.reception import Reception
 from user_workflows.approvals.desk import Approvals
 from user_workflows.builds import Builds
 from user_workflows.client import connect
+from user_workflows.executions.bindings import ExecutionBindings
 from user_workflows.executions.controls import Controls
 from user_workflows.executions.executions import Executions
 from user_workflows.executions.starts import Starts
@@ -281,13 +282,14 @@ async def open_lane(
     gates, keys = Gates(), list[tuple[str, int, str]]()
     registry = Registry([*make_plugins(gates, keys), *plugins])
     egress = EgressClient(Guard(allow=allow))
+    workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
+    bindings = ExecutionBindings(database=database, workflows=workflows)
     host = Host(
         registry=registry,
         ledger=Ledger(database, vault),
-        credentials=Credentials(database, vault),
+        lender=Lender(database, vault, permit=bindings.refusal),
         egress=egress,
     )
-    workflows = Workflows(database=database, vault=vault, registry=registry, schedules=Schedules(temporal))
     # Without Redis: what is enqueued is a row, and is looked at as one.
     jobs = Jobs(database=database, vault=vault, waker=Waker("redis://127.0.0.1:1"))
     webhooks = Webhooks(database=database, vault=vault, jobs=jobs)

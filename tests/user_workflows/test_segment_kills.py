@@ -25,8 +25,8 @@ from plugins.host.ledger import Ledger, effects
 from plugins.host.registry import Registry
 from plugins.storage.database import Database, now
 from plugins.storage.tenants import create_tenant
-from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from tests.lending import lend_to_anybody
 from tests.sqlite import new_sqlite
 from tests.user_workflows.drawing import edges, node
 from user_workflows.activities import heartbeats
@@ -116,7 +116,7 @@ async def at_work(effect: Effect, folder: Path) -> AsyncIterator[tuple[World, Se
     egress = EgressClient(Guard())
     world = World(effect)
     host = Host(
-        registry=world.registry, ledger=Ledger(database, vault), credentials=Credentials(database, vault), egress=egress
+        registry=world.registry, ledger=Ledger(database, vault), lender=lend_to_anybody(database, vault), egress=egress
     )
     try:
         records = RecordWriter(database, vault, Gate(database))

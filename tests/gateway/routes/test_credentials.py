@@ -9,6 +9,7 @@ import pytest
 
 from gateway.compose import Platform
 from plugins import Bearer
+from plugins.vault.lending import Borrower
 from tests.gateway.application import Headers, MakeTenant, new_tenant
 from tests.plugins.vault.test_forms import GOOD
 
@@ -69,7 +70,8 @@ async def test_a_credential_says_when_it_was_last_used(client: httpx.AsyncClient
     where = (await client.post("/v1/credentials", headers=headers, json=BEARER)).headers["location"]
     assert (await client.get(where, headers=headers)).json()["lastUsedAt"] is None
     id = where.rpartition("/")[2]
-    await platform.credentials.lend(tenant_id, id, plugin_id="http.request", slot=Bearer("auth"))
+    borrower = Borrower(tenant_id=tenant_id, plugin_id="http.request", step="hook", trigger_id="hook")
+    await platform.lender.lend(borrower, Bearer("auth"), id)
     deadline = time.monotonic() + 10
     while (await client.get(where, headers=headers)).json()["lastUsedAt"] is None:
         assert time.monotonic() < deadline

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from internal_jobs.bindings import JobBindings
 from internal_jobs.client import Jobs
 from internal_jobs.webhooks.desk import Webhooks
 from internal_jobs.worker import WorkerOptions, run_worker
@@ -15,8 +16,8 @@ from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry
 from plugins.host.retry import Retry
 from plugins.storage.database import Database
-from plugins.vault.credentials import Credentials
 from plugins.vault.keys import Vault
+from plugins.vault.lending import Lender
 from tests.plugins.target import Target, open_target
 
 
@@ -42,7 +43,10 @@ async def delivering(
     registry = Registry(webhooks.chores())
     egress = EgressClient(Guard(allow=[f"127.0.0.1:{receiver.port}"]))
     host = Host(
-        registry=registry, ledger=Ledger(database, vault), credentials=Credentials(database, vault), egress=egress
+        registry=registry,
+        ledger=Ledger(database, vault),
+        lender=Lender(database, vault, permit=JobBindings(database).refusal),
+        egress=egress,
     )
     running = asyncio.create_task(
         run_worker(

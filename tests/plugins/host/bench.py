@@ -15,12 +15,14 @@ from plugins.host.ledger import Ledger, effects
 from plugins.host.registry import Registry
 from plugins.storage.database import Database, now
 from plugins.vault.credentials import Credentials
+from plugins.vault.lending import Lender
 
 
 class Bench(Struct, frozen=True, kw_only=True):
     database: Database
     ledger: Ledger
     credentials: Credentials
+    lender: Lender
     egress: EgressClient
     tenant_id: str
 
@@ -49,7 +51,7 @@ class Bench(Struct, frozen=True, kw_only=True):
         host = Host(
             registry=Registry([plugin]),
             ledger=self.ledger,
-            credentials=self.credentials,
+            lender=self.lender,
             egress=self.egress,
             max_output=max_output,
         )

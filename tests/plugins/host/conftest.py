@@ -5,6 +5,7 @@ from plugins.host.ledger import Ledger
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import Vault
+from tests.lending import lend_to_anybody
 from tests.plugins.host.bench import Bench
 
 
@@ -18,6 +19,7 @@ def bench(database: Database, vault: Vault, ledger: Ledger, egress: EgressClient
     return Bench(
         database=database,
         ledger=ledger,
+        lender=lend_to_anybody(database, vault),
         credentials=Credentials(database, vault),
         egress=egress,
         tenant_id=tenant_id,

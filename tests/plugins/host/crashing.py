@@ -14,8 +14,8 @@ from plugins.host.invoke import Call, Host
 from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry
 from plugins.storage.database import Database
-from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from tests.lending import lend_to_anybody
 
 
 class Config(Struct):
@@ -34,7 +34,7 @@ async def main(url: str, tenant_id: str, timeout: str) -> None:
     host = Host(
         registry=Registry([die]),
         ledger=Ledger(database, vault),
-        credentials=Credentials(database, vault),
+        lender=lend_to_anybody(database, vault),
         egress=EgressClient(Guard()),
     )
     call = Call(

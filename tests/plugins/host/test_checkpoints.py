@@ -120,9 +120,7 @@ async def test_a_long_call_keeps_its_lease_and_a_killed_one_soon_loses_it(bench:
         await ends.wait()
         return "the first"
 
-    host = Host(
-        registry=Registry([long]), ledger=bench.ledger, credentials=bench.credentials, egress=bench.egress, lease=0.3
-    )
+    host = Host(registry=Registry([long]), ledger=bench.ledger, lender=bench.lender, egress=bench.egress, lease=0.3)
 
     async def invoke(**changes: Any) -> Any:
         call = bench.call(long, **{"timeout": 3600, **changes})

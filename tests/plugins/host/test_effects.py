@@ -16,8 +16,8 @@ from plugins.host.ledger import Ledger
 from plugins.host.registry import Registry
 from plugins.host.retry import Retry
 from plugins.storage.database import Database
-from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from tests.lending import lend_to_anybody
 from tests.plugins.host.bench import Bench
 from tests.plugins.host.plays import Acts, Config, until
 
@@ -193,7 +193,7 @@ async def test_without_a_database_nothing_happens_and_the_call_may_be_repeated(m
     host = Host(
         registry=Registry([acts.plugin]),
         ledger=Ledger(absent, vault),
-        credentials=Credentials(absent, vault),
+        lender=lend_to_anybody(absent, vault),
         egress=bench.egress,
     )
     with pytest.raises(CallFailed) as caught:

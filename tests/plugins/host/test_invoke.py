@@ -73,7 +73,7 @@ async def test_a_plain_function_runs_in_a_thread_and_reaches_out_through_the_loo
 
 
 async def test_an_unknown_plugin_is_a_final_failure(bench: Bench) -> None:
-    host = Host(registry=Registry([]), ledger=bench.ledger, credentials=bench.credentials, egress=bench.egress)
+    host = Host(registry=Registry([]), ledger=bench.ledger, lender=bench.lender, egress=bench.egress)
     with pytest.raises(CallFailed) as caught:
         await host.invoke(bench.call(Acts("pure").plugin), heartbeat=lambda _: None, is_cancelled=lambda: False)
     assert (caught.value.failure.type, caught.value.failure.retry_in) == ("plugin.unknown", None)
@@ -258,7 +258,7 @@ async def test_each_call_is_one_line_in_the_log(bench: Bench) -> None:
 
 
 async def test_ids_of_unknown_plugins_do_not_become_labels(bench: Bench) -> None:
-    host = Host(registry=Registry([]), ledger=bench.ledger, credentials=bench.credentials, egress=bench.egress)
+    host = Host(registry=Registry([]), ledger=bench.ledger, lender=bench.lender, egress=bench.egress)
     call = Call(plugin="made.up", config={}, tenant_id=bench.tenant_id, origin="ex_1", step="n")
     with pytest.raises(CallFailed):
         await host.invoke(call, heartbeat=lambda _: None, is_cancelled=lambda: False)

@@ -9,13 +9,15 @@ from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.storage.database import Database
 from plugins.storage.tenants import create_tenant
-from plugins.vault.credentials import Credentials, Lent
+from plugins.vault.credentials import Credentials
 from plugins.vault.errors import CredentialNotFound, InvalidCredential
 from plugins.vault.forms import TYPES
 from plugins.vault.keys import MasterKey, Vault
+from plugins.vault.lending import Borrower, Lender, Lent
 from plugins.vault.oauth.grants import Grants
 from plugins.vault.oauth.provider import Provider
 from plugins.vault.table import credentials
+from tests.lending import lend_to_anybody
 from tests.plugins.vault.test_forms import GOOD
 
 AUTH = Bearer("auth")
@@ -29,20 +31,30 @@ def store(database: Database, vault: Vault) -> Credentials:
     return Credentials(database, vault)
 
 
+@pytest.fixture
+def lender(database: Database, vault: Vault) -> Lender:
+    return lend_to_anybody(database, vault, Grants(database, vault, NOWHERE))
+
+
 async def create_bearer(store: Credentials, tenant_id: str, **options: Any) -> str:
     record = await store.create(tenant_id, type="bearer", name="API", data={"token": "canary-token"}, **options)
     return record.id
 
 
-async def lend(store: Credentials, tenant_id: str, credential_id: str, slot: Slot = AUTH) -> Lent:
-    return await store.lend(tenant_id, credential_id, plugin_id="http.request", slot=slot)
+async def lend(
+    lender: Lender, tenant_id: str, credential_id: str, slot: Slot = AUTH, *, plugin_id: str = "http.request"
+) -> Lent:
+    borrower = Borrower(tenant_id=tenant_id, plugin_id=plugin_id, step="node")
+    return await lender.lend(borrower, slot, credential_id)
 
 
 @pytest.mark.parametrize("slot", [Bearer("s"), Basic("s"), ApiKey("s"), Smtp("s"), Signing("s"), DatabaseSlot("s")])
-async def test_every_type_is_lent_as_it_was_stored(store: Credentials, tenant_id: str, slot: Slot) -> None:
+async def test_every_type_is_lent_as_it_was_stored(
+    store: Credentials, lender: Lender, tenant_id: str, slot: Slot
+) -> None:
     (type,) = slot.types
     record = await store.create(tenant_id, type=type, name="n", data=GOOD[type])
-    lent = await lend(store, tenant_id, record.id, slot)
+    lent = await lend(lender, tenant_id, record.id, slot)
     assert lent.allowed_hosts == ()
     for name, value in GOOD[type].items():
         held = getattr(lent.credential, {"in": "location"}.get(name, name))
@@ -98,22 +110,24 @@ async def test_lists_are_paged_newest_first(store: Credentials, tenant_id: str) 
     assert seen == sorted(made, reverse=True)
 
 
-async def test_an_update_changes_only_what_is_given(store: Credentials, tenant_id: str) -> None:
+async def test_an_update_changes_only_what_is_given(store: Credentials, lender: Lender, tenant_id: str) -> None:
     id = await create_bearer(store, tenant_id, allowed_hosts=["a.example"])
     changed = await store.update(tenant_id, id, allowed_plugins=["http.request"])
     assert changed == await store.get(tenant_id, id)
     assert (changed.name, changed.allowed_hosts, changed.allowed_plugins) == ("API", ("a.example",), ("http.request",))
     with pytest.raises(InvalidCredential):
         await store.update(tenant_id, id, name="")
-    assert (await lend(store, tenant_id, id)).allowed_hosts == ("a.example",)
+    assert (await lend(lender, tenant_id, id)).allowed_hosts == ("a.example",)
 
 
-async def test_a_rotation_replaces_the_data_and_nothing_else(store: Credentials, tenant_id: str) -> None:
+async def test_a_rotation_replaces_the_data_and_nothing_else(
+    store: Credentials, lender: Lender, tenant_id: str
+) -> None:
     id = await create_bearer(store, tenant_id, allowed_hosts=["a.example"])
     rotated = await store.rotate(tenant_id, id, data={"token": "second"})
     assert rotated == await store.get(tenant_id, id)
     assert rotated.rotated_at is not None
-    lent = await lend(store, tenant_id, id)
+    lent = await lend(lender, tenant_id, id)
     assert isinstance(lent.credential, BearerCredential)
     assert lent.credential.token.reveal() == "second"
     with pytest.raises(InvalidCredential):
@@ -130,7 +144,7 @@ async def test_a_deleted_credential_is_gone(store: Credentials, tenant_id: str) 
 
 
 async def test_another_tenants_credential_is_as_if_it_were_absent(
-    database: Database, store: Credentials, tenant_id: str
+    database: Database, store: Credentials, lender: Lender, tenant_id: str
 ) -> None:
     id = await create_bearer(store, tenant_id)
     async with database.across.transaction() as connection:
@@ -145,42 +159,43 @@ async def test_another_tenants_credential_is_as_if_it_were_absent(
         with pytest.raises(CredentialNotFound):
             await refused
     with pytest.raises(Permanent) as caught:
-        await lend(store, other, id)
+        await lend(lender, other, id)
     assert caught.value.type == "credential.missing"
     assert (await store.get(tenant_id, id)).name == "API"
 
 
-async def test_a_plugin_that_is_not_allowed_is_refused(store: Credentials, tenant_id: str) -> None:
+async def test_a_plugin_that_is_not_allowed_is_refused(store: Credentials, lender: Lender, tenant_id: str) -> None:
     id = await create_bearer(store, tenant_id, allowed_plugins=["stock.price"])
     with pytest.raises(Permanent, match=r"stock\.price, not by http\.request") as caught:
-        await lend(store, tenant_id, id)
+        await lend(lender, tenant_id, id)
     assert caught.value.type == "credential.notAllowed"
 
 
 @pytest.mark.parametrize("type", TYPES)
-async def test_every_type_keeps_to_its_plugins_and_hosts(store: Credentials, tenant_id: str, type: str) -> None:
+async def test_every_type_keeps_to_its_plugins_and_hosts(
+    store: Credentials, lender: Lender, tenant_id: str, type: str
+) -> None:
     """The plugin is refused before anything is lent; the hosts travel with what is lent, and the host holds to them."""
     data = GOOD[type] | ({"accessToken": "a"} if type == "oauth2" else {})
     options: dict[str, Any] = {"allowed_plugins": ["acme.only"], "allowed_hosts": ["a.example:443"]}
     id = (await store.create(tenant_id, type=type, name="n", data=data, **options)).id
     slot = Slot("s", ("bearer" if type == "oauth2" else type,))
     with pytest.raises(Permanent) as caught:
-        await lend(store, tenant_id, id, slot)
+        await lend(lender, tenant_id, id, slot)
     assert caught.value.type == "credential.notAllowed"
-    renewing = Credentials(store._database, store._vault, grants=Grants(store._database, store._vault, NOWHERE))
-    lent = await renewing.lend(tenant_id, id, plugin_id="acme.only", slot=slot)
+    lent = await lend(lender, tenant_id, id, slot, plugin_id="acme.only")
     assert lent.allowed_hosts == ("a.example:443",)
 
 
-async def test_a_type_that_does_not_fit_the_slot_is_refused(store: Credentials, tenant_id: str) -> None:
+async def test_a_type_that_does_not_fit_the_slot_is_refused(store: Credentials, lender: Lender, tenant_id: str) -> None:
     id = await create_bearer(store, tenant_id)
     with pytest.raises(Permanent, match="takes smtp, and credential 'API' is of type bearer") as caught:
-        await lend(store, tenant_id, id, Smtp("smtp"))
+        await lend(lender, tenant_id, id, Smtp("smtp"))
     assert caught.value.type == "credential.wrongType"
 
 
 async def test_data_moved_from_another_row_does_not_open(
-    database: Database, store: Credentials, tenant_id: str
+    database: Database, store: Credentials, lender: Lender, tenant_id: str
 ) -> None:
     one, two = await create_bearer(store, tenant_id), await create_bearer(store, tenant_id)
     async with database.across.transaction() as connection:
@@ -189,7 +204,7 @@ async def test_data_moved_from_another_row_does_not_open(
         ).scalar_one()
         await connection.execute(credentials.update().where(credentials.c.id == two).values(data_sealed=sealed))
     with pytest.raises(Permanent) as caught:
-        await lend(store, tenant_id, two)
+        await lend(lender, tenant_id, two)
     assert caught.value.type == "credential.unreadable"
 
 
@@ -198,5 +213,5 @@ async def test_a_lost_master_key_is_told_and_not_a_crash(
 ) -> None:
     id = await create_bearer(store, tenant_id)
     with pytest.raises(Permanent) as caught:
-        await lend(Credentials(database, Vault(database, MasterKey({1: b"x" * 32}, 1))), tenant_id, id)
+        await lend(lend_to_anybody(database, Vault(database, MasterKey({1: b"x" * 32}, 1))), tenant_id, id)
     assert caught.value.type == "credential.unreadable"

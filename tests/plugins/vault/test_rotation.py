@@ -17,9 +17,11 @@ from plugins.storage.tenants import create_tenant
 from plugins.vault.credentials import Credentials
 from plugins.vault.errors import KeyNeeded, KeyNotFound, KeysDestroyed, MasterKeyError
 from plugins.vault.keys import MasterKey, Vault, tenant_keys
+from plugins.vault.lending import Borrower
 from plugins.vault.renewal import REST, Renewal
 from plugins.vault.table import credentials
 from tests.figures import Figures
+from tests.lending import lend_to_anybody
 
 #: what is sealed once, and goes with the retention of its rows; all else that is sealed takes part in renewals
 GOES_BY_ITSELF = {
@@ -68,9 +70,10 @@ async def keep(database: Database, vault: Vault, tenant_id: str, count: int) -> 
 
 
 async def read_all(database: Database, vault: Vault, tenant_id: str, ids: Sequence[str]) -> list[str]:
-    store, slot, tokens = Credentials(database, vault), Bearer("auth"), []
+    lender, tokens = lend_to_anybody(database, vault), []
+    borrower = Borrower(tenant_id=tenant_id, plugin_id="test", step="node")
     for id in ids:
-        lent = await store.lend(tenant_id, id, plugin_id="test", slot=slot)
+        lent = await lender.lend(borrower, Bearer("auth"), id)
         assert isinstance(lent.credential, BearerCredential)
         tokens.append(lent.credential.token.reveal())
     return tokens

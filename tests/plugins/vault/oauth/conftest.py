@@ -7,8 +7,10 @@ from plugins.egress.guard import Guard
 from plugins.storage.database import Database
 from plugins.vault.credentials import Credentials
 from plugins.vault.keys import Vault
+from plugins.vault.lending import Lender
 from plugins.vault.oauth.grants import Grants
 from plugins.vault.oauth.provider import Provider
+from tests.lending import lend_to_anybody
 from tests.oauth_provider import OAuthProvider, open_provider
 
 
@@ -32,5 +34,10 @@ def tokens(way_out: EgressClient) -> Provider:
 
 
 @pytest.fixture
-def store(database: Database, vault: Vault, tokens: Provider) -> Credentials:
-    return Credentials(database, vault, grants=Grants(database, vault, tokens))
+def store(database: Database, vault: Vault) -> Credentials:
+    return Credentials(database, vault)
+
+
+@pytest.fixture
+def lender(database: Database, vault: Vault, tokens: Provider) -> Lender:
+    return lend_to_anybody(database, vault, Grants(database, vault, tokens))

@@ -9,12 +9,13 @@ from plugins import Bearer
 from plugins.egress.client import EgressClient
 from plugins.egress.guard import Guard
 from plugins.storage.database import Database
-from plugins.vault.credentials import Credentials
 from plugins.vault.keys import MasterKey, Vault
+from plugins.vault.lending import Borrower
 from plugins.vault.oauth import grants
 from plugins.vault.oauth.client import OAuth2Client
 from plugins.vault.oauth.grant import Grant
 from plugins.vault.oauth.provider import Provider
+from tests.lending import lend_to_anybody
 
 
 class Deadly(Provider):
@@ -37,8 +38,9 @@ async def main(url: str, tenant_id: str, credential_id: str, moment: str) -> Non
     database = Database(url)
     vault = Vault(database, MasterKey({1: bytes(range(32))}, 1))
     provider = Deadly(EgressClient(Guard(allow=["127.0.0.0/8"])), moment)
-    store = Credentials(database, vault, grants=grants.Grants(database, vault, provider))
-    await store.lend(tenant_id, credential_id, plugin_id="http.request", slot=Bearer("auth"))
+    lender = lend_to_anybody(database, vault, grants.Grants(database, vault, provider))
+    borrower = Borrower(tenant_id=tenant_id, plugin_id="http.request", step="node")
+    await lender.lend(borrower, Bearer("auth"), credential_id)
 
 
 if __name__ == "__main__":
