@@ -32,7 +32,11 @@ class Jobs:
         self._insertion = Insertion(database)
         self._vault = vault
         self._waker = waker
-        self._inserts: GroupCommit[NewJob, Inserted] = GroupCommit(self._insertion.insert)
+        self._inserts: GroupCommit[NewJob, Inserted] = GroupCommit(
+            # SQLite writes one transaction at a time.
+            self._insertion.insert,
+            at_once=1 if database.is_sqlite else 2,
+        )
 
     async def enqueue(
         self,

@@ -1,4 +1,4 @@
-"""Group commit: what arrives at once, and while one transaction is being written, shares the next."""
+"""Group commit: what arrives at once, and while a transaction is being written, shares the next."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,13 +23,18 @@ class GroupCommit(Generic[T, R]):
     Args:
         write: writes a group in one transaction and returns one answer for each item, in order.
         limit: the largest group.
+        at_once: groups that may be written at a time. With one, whoever waits for an answer waits with everybody else,
+            and the process is idle until the database has answered.
     """
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, limit: int = 500) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, limit: int = 500, at_once: int = 1
+    ) -> None:
         self._write = write
         self._limit = limit
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._at_once = at_once
+        self._writers: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: T) -> R:
         """Write one item together with whoever else is waiting; return when it is committed.
@@ -39,8 +44,9 @@ class GroupCommit(Generic[T, R]):
         """
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._drain())
+        # Whoever waits already has a writer that gathers, or waits for one to be done.
+        if len(self._waiting) == 1 and len(self._writers) < self._at_once:
+            self._writers.add(asyncio.create_task(self._drain()))
         return await answer
 
     async def _drain(self) -> None:
@@ -53,6 +59,8 @@ class GroupCommit(Generic[T, R]):
             if not await self._settle(group):
                 for entry in group:
                     await self._settle([entry])
+        # Here, and not when the task is seen to be done: what is submitted in between needs a writer of its own.
+        self._writers.discard(asyncio.current_task())
 
     async def _settle(self, group: Sequence[tuple[T, "asyncio.Future[R]"]]) -> bool:
         """Write a group and answer it; false when it failed and its items should be tried alone."""

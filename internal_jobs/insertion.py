@@ -53,15 +53,15 @@ class Insertion:
         too, unless a newer one replaces it.
         """
         made: set[str] = set()
-        if rows := [new.row for new in news if not new.replaces]:
+        # In one order everywhere: of two transactions with the same keys one waits for the other, and not both.
+        in_order = sorted(news, key=_keys)
+        if rows := [new.row for new in in_order if not new.replaces]:
             made.update(await self._insert(connection, rows))
-        answers = []
-        for new in news:
-            if new.row["id"] in made:
-                answers.append(Inserted(new.row["id"], True))
-            else:
-                answers.append(await self._settle(connection, new))
-        return answers
+        answers: dict[str, Inserted] = {}
+        for new in in_order:
+            id = new.row["id"]
+            answers[id] = Inserted(id, True) if id in made else await self._settle(connection, new)
+        return [answers[new.row["id"]] for new in news]
 
     async def _settle(self, connection: AsyncConnection, new: NewJob) -> Inserted:
         """Find the job that stands for a new one, or insert that after all."""
@@ -126,6 +126,10 @@ async def _holder(connection: AsyncConnection, row: dict[str, Any], *, any_key: 
             if (found := (await connection.execute(query)).scalar_one_or_none()) is not None:
                 return str(found)
     return None
+
+
+def _keys(new: NewJob) -> tuple[str, str]:
+    return new.row["singleton_key"] or "", new.row["idempotency_key"] or ""
 
 
 def _is(row: dict[str, Any]) -> tuple[ColumnElement[bool], ...]:

@@ -61,14 +61,14 @@ class Scale(Struct, frozen=True, kw_only=True):
 
     rounds: int = 3
     #: enqueued one by one, and processed, in a round
-    single: int = 640
+    single: int = 4_000
     batches: int = 2
     #: starts on an idle worker
     starts: int = 40
     #: jobs of one tenant beside which another's are to start
     flood: int = 5_000
     #: jobs after which the worker's memory is looked at again
-    memory: int = 10_000
+    memory: int = 100_000
 
 
 class Sides(Struct, frozen=True, kw_only=True):

@@ -1,11 +1,12 @@
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from msgspec import structs
 from sqlalchemy.exc import DBAPIError
 
-from internal_jobs.client import JobRequest, Jobs
+from internal_jobs.client import Job, JobRequest, Jobs
 from internal_jobs.errors import InvalidJob, JobConflict, JobNotFound
 from plugins.host.retry import Retry
 from plugins.storage.database import Database, now
@@ -236,3 +237,24 @@ async def test_many_jobs_are_kept_together_or_not_at_all(jobs: Jobs, tenant: str
     assert made[4].id == made[0].id
     assert len((await jobs.list(tenant)).items) == 4
     assert await jobs.enqueue_many(tenant, []) == []
+
+
+async def test_batches_with_the_same_keys_in_any_order_do_not_block_one_another(jobs: Jobs, tenant: str) -> None:
+    """Whoever makes the first of two keys makes the second, too: nobody waits for what another waits with."""
+    request = JobRequest(type="x", delay="1d")
+
+    async def idempotent(keys: Sequence[str]) -> list[Job]:
+        return await jobs.enqueue_many(tenant, [request] * len(keys), keys=keys)
+
+    async def single(keys: Sequence[str]) -> list[Job]:
+        return await jobs.enqueue_many(tenant, [structs.replace(request, singleton_key=key) for key in keys])
+
+    async def debounced(keys: Sequence[str]) -> list[Job]:
+        bounced = JobRequest(type="y", debounce="1h")
+        return await jobs.enqueue_many(tenant, [structs.replace(bounced, singleton_key=key) for key in keys])
+
+    for enqueue, count in ((idempotent, 1_000), (single, 1_000), (debounced, 50)):
+        keys = [f"{enqueue.__name__}-{number}" for number in range(count)]
+        once, again = await asyncio.gather(enqueue(keys), enqueue(keys[::-1]))
+        assert len({job.id for job in [*once, *again]}) == (2 * count if enqueue is debounced else count)
+        assert enqueue is debounced or [job.id for job in once] == [job.id for job in reversed(again)]

@@ -51,6 +51,44 @@ async def test_what_this_process_is_about_to_submit_joins_the_group() -> None:
     assert ledger.groups == [[0, 1]]
 
 
+async def test_where_two_may_be_written_at_once_a_group_does_not_wait_for_the_one_before() -> None:
+    """And what arrives while both are being written shares the next."""
+    ledger = Ledger()
+    commit = GroupCommit(ledger.write, at_once=2)
+    ledger.may_write.clear()
+    submitted = []
+    for group in ([0, 1], [2, 3]):
+        submitted += [asyncio.create_task(commit.submit(number)) for number in group]
+        async with asyncio.timeout(60):
+            while not ledger.groups or ledger.groups[-1] != group:
+                await asyncio.sleep(0)
+    for number in (4, 5):
+        submitted.append(asyncio.create_task(commit.submit(number)))
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert ledger.groups == [[0, 1], [2, 3]]
+    ledger.may_write.set()
+    assert await asyncio.gather(*submitted) == [f"wrote {number}" for number in range(6)]
+    assert ledger.groups == [[0, 1], [2, 3], [4, 5]]
+    assert await commit.submit(6) == "wrote 6", "there is a writer again"
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_whatever_the_moment_of_a_submission_it_is_written(at_once: int) -> None:
+    ledger = Ledger()
+    commit = GroupCommit(ledger.write, at_once=at_once)
+
+    async def submit(first: int) -> None:
+        for number in range(first, first + 100):
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            assert await commit.submit(number) == f"wrote {number}"
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(submit(100 * each) for each in range(10)))
+    assert sorted(number for group in ledger.groups for number in group) == list(range(1_000))
+
+
 async def test_groups_have_a_limit() -> None:
     ledger = Ledger()
     commit = GroupCommit(ledger.write, limit=2)
