@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import engine, jobs, lanes
+from tests.benchmarks import apart, engine, jobs, lanes
 
 
 @pytest.mark.timeout(300)
@@ -13,6 +13,7 @@ async def test_the_engine_can_be_measured(
 ) -> None:
     for name, small in (("ROUNDS", 1), ("WARM_UP", 1), ("CALLS", 2), ("TOTAL", 16), ("ITEMS", 30), ("COMPILED", 1)):
         monkeypatch.setattr(engine, name, small)
+    monkeypatch.setattr(apart, "CALLS", 1)
     figures = [*await engine.run(tmp_path, temporal_address, valkey_url), engine.compiling()]
     assert len(figures) == 8
     assert all(figure.ours for figure in figures)
