@@ -35,6 +35,10 @@ from user_workflows.executions.views import Execution
 #: of the world, in which a read may be answered otherwise each time
 _ANSWERS = (None, True, 1, "text", [1, 2], [])
 
+#: how many of the calls are told at first to come again later, and after how many seconds: too many for a step to keep
+#: its slot meanwhile
+_REFUSED, _BACK_OFF = 0.15, 1.5
+
 #: seconds in which every execution ends, on a machine with other work too
 _PATIENCE = 120.0
 
@@ -43,8 +47,9 @@ class Aim(Struct, frozen=True):
     """When to kill: around a call of that effect, the so-and-so-manieth."""
 
     effect: Literal["read", "idempotent", "unsafe"]
-    #: before the world has written the call down, or after it, unanswered; or so many seconds after its answer
-    moment: Literal["before", "after"] | float
+    #: before the world has written the call down, or after it, unanswered; while it backs off, for the world asked it
+    #: to come again later; or so many seconds after its answer
+    moment: Literal["before", "after", "backingOff"] | float
     number: int
 
 
@@ -62,6 +67,8 @@ class Killer:
         self.random = random.Random(number)
         self.victims: list[Victim] = []
         self.deaths = 0
+        #: keys of calls that were told to come again later
+        self.refused: set[str] = set()
         self._lock = threading.Lock()
         self._worker: subprocess.Popen[bytes] | None = None
         self._aim: Aim | None = None
@@ -87,6 +94,11 @@ class Killer:
         if self.deadly is not None and entry["value"] == self.deadly:
             self.kill(worker)
             return None
+        if self._refuses(entry, aim):
+            if aim is not None:
+                self.victims.append(Victim(aim, entry["key"]))
+                threading.Timer(_BACK_OFF / 4, self.kill, [worker]).start()
+            return json.dumps({"again": _BACK_OFF}).encode()
         if aim is not None and aim.moment == "before":
             self._strike(aim, entry, worker)
             return None
@@ -97,13 +109,24 @@ class Killer:
         if aim is not None and isinstance(aim.moment, float):
             threading.Timer(aim.moment, self.kill, [worker]).start()
         changes = entry["effect"] == "read" and self.random.random() < 0.3
-        return json.dumps(self.random.choice(_ANSWERS) if changes else entry["value"]).encode()
+        return json.dumps({"answer": self.random.choice(_ANSWERS) if changes else entry["value"]}).encode()
+
+    def _refuses(self, entry: dict[str, Any], aim: Aim | None) -> bool:
+        """Tell whether a call has to come again later, as each is told once at most."""
+        if entry["key"] in self.refused:
+            return False
+        refuses = aim.moment == "backingOff" if aim is not None else self.random.random() < _REFUSED
+        if refuses:
+            self.refused.add(entry["key"])
+        return refuses
 
     def _hit(self, entry: dict[str, Any]) -> "tuple[Aim | None, subprocess.Popen[bytes]]":
         """Return what is aimed at this call, if anything, and the worker that makes it."""
         with self._lock:
             assert self._worker is not None
             if self._aim is None or entry["effect"] != self._aim.effect:
+                return None, self._worker
+            if self._aim.moment == "backingOff" and entry["key"] in self.refused:
                 return None, self._worker
             self._left -= 1
             return self._aim if self._left == 0 else None, self._worker
@@ -120,6 +143,8 @@ class Report(Struct, frozen=True, kw_only=True):
     deaths: int
     victims: list[Victim]
     effects: int
+    #: calls that came again later, as they were asked to
+    backed_off: int
     #: idempotent effects that reached the world more than once, under one key
     repeated: int
     #: unsafe effects of which nobody knows
@@ -128,7 +153,8 @@ class Report(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return (
             f"{self.executions} executions, {self.deaths} workers killed, {len(self.victims)} of them at work · "
-            f"{self.effects} effects, {self.repeated} repeated under their key, {self.unknown} of unknown outcome"
+            f"{self.backed_off} calls backed off · {self.effects} effects, {self.repeated} repeated under their key, "
+            f"{self.unknown} of unknown outcome"
         )
 
 
@@ -203,15 +229,18 @@ class Ordeal:
                 seen.add(key)
         assert entries.keys() <= seen, "an effect of no step has reached the world"
         for victim in self.killer.victims:
-            if victim.aim.effect == "unsafe":
+            if victim.aim.moment == "backingOff":
+                assert victim.key not in unknown, "nothing had happened when it was killed"
+            elif victim.aim.effect == "unsafe":
                 assert victim.key in unknown, "killed in the middle of it, and yet known"
-            if victim.aim.effect == "idempotent":
+            elif victim.aim.effect == "idempotent":
                 assert len(entries[victim.key]) >= (2 if victim.aim.moment == "after" else 1)
         return Report(
             executions=len(self._begun),
             deaths=self.killer.deaths,
             victims=self.killer.victims,
             effects=len(entries),
+            backed_off=len(self.killer.refused),
             repeated=sum(len(made) > 1 for made in entries.values()),
             unknown=len(unknown),
         )
@@ -260,7 +289,7 @@ def random_aims(chance: random.Random, count: int) -> list[Aim]:
     return [
         Aim(
             chance.choice(effects),
-            chance.choice(["before", "after", round(chance.uniform(0, 0.5), 3)]),
+            chance.choice(["before", "after", "backingOff", round(chance.uniform(0, 0.5), 3)]),
             chance.randint(1, 4),
         )
         for _ in range(count)

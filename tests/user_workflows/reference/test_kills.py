@@ -19,10 +19,14 @@ async def test_whenever_a_worker_is_killed_executions_end_as_the_model_says_and_
         Aim("idempotent", "after", chance.randint(1, 3)),
         Aim("unsafe", "after", chance.randint(1, 3)),
         Aim("read", chance.uniform(0.0, 0.3), chance.randint(1, 6)),
+        Aim("read", "backingOff", chance.randint(1, 6)),
+        Aim("idempotent", "backingOff", chance.randint(1, 3)),
+        Aim("unsafe", "backingOff", chance.randint(1, 3)),
     ]
-    report = await endure(temporal_address, tmp_path, aims, each=12, number=NUMBER)
+    report = await endure(temporal_address, tmp_path, aims, each=8, number=NUMBER)
     assert report.deaths == len(aims)
-    assert {victim.aim.effect for victim in report.victims} == {"idempotent", "unsafe"}
+    assert {victim.aim.effect for victim in report.victims} == {"read", "idempotent", "unsafe"}
+    assert report.backed_off >= 5
     assert report.repeated >= 1
     assert report.unknown >= 1
     print(f"\n{report}")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from plugins import Context, Effect
+from plugins import Context, Effect, Transient
 from plugins.builtin.sync.plugin import data_sync
 from plugins.storage.database import Database
 from tests.user_workflows.lane import Place, open_lane
@@ -41,7 +41,10 @@ async def main(orders: Orders) -> None:
         told = {"effect": effect, "execution": ctx.execution_id, "step": ctx.step, "value": config.value}
         headers = {"Idempotency-Key": ctx.idempotency_key}
         answer = await ctx.http.request("POST", orders.world_url, content=msgspec.json.encode(told), headers=headers)
-        return msgspec.json.decode(answer.content)
+        told = msgspec.json.decode(answer.content)
+        if "again" in told:
+            raise Transient("the world is busy", type="ref.busy", effect="none", retry_after=told["again"])
+        return told["answer"]
 
     if orders.heartbeat_timeout is not None:
         segments.HEARTBEAT_TIMEOUT = timedelta(seconds=orders.heartbeat_timeout)
