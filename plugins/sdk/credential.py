@@ -80,6 +80,10 @@ class Slot(Struct, frozen=True):
     types: tuple[str, ...]
     optional: bool = False
 
+    def takes(self, type: str) -> bool:
+        """Return whether a credential of this type may be bound here."""
+        return type in self.types or (type == "oauth2" and "bearer" in self.types)
+
 
 def ApiKey(name: str, *, optional: bool = False) -> Slot:  # noqa: N802 - reads as a declaration
     return Slot(name, ("apiKey",), optional)

@@ -1,6 +1,6 @@
 """The tenants' credentials: stored sealed, never returned; `lending` lends them to one plugin call at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -128,6 +128,14 @@ class Credentials:
         """
         row = await find_credential(self._database, tenant_id, credential_id)
         return open_record(await self._vault.sealer(tenant_id), row)
+
+    async def find(self, tenant_id: str, ids: Collection[str]) -> dict[str, CredentialRecord]:
+        """Return what may be told about those of the credentials that there are, by id."""
+        mine = select(credentials).where(credentials.c.tenant_id == tenant_id, credentials.c.id.in_(ids))
+        async with self._database.read(tenant_id) as connection:
+            rows = (await connection.execute(mine)).all()
+        sealer = await self._vault.sealer(tenant_id)
+        return {row.id: open_record(sealer, row) for row in rows}
 
     async def update(
         self,

@@ -155,7 +155,7 @@ def _require_fitting(record: CredentialRecord, borrower: Borrower, slot: Slot) -
             f"not by {borrower.plugin_id}",
             type="credential.notAllowed",
         )
-    if record.type not in slot.types and not (record.type == "oauth2" and "bearer" in slot.types):
+    if not slot.takes(record.type):
         raise Permanent(
             f"slot {slot.name!r} of {borrower.plugin_id} takes {' or '.join(slot.types)}, "
             f"and credential {record.name!r} is of type {record.type}",

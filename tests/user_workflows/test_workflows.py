@@ -338,6 +338,43 @@ async def test_a_webhook_without_a_signing_secret_is_not_activated(house: House)
         assert not (await house.store.get(house.tenant, workflow.id)).active
 
 
+async def test_a_version_that_would_be_lent_nothing_is_not_published(house: House) -> None:
+    """Every slot that is bound in vain is named, of a loop's body and of what undoes a node, too."""
+
+    async def keep(tenant_id: str, type: str = "smtp", **options: Any) -> str:
+        data: dict[str, Any] = {"host": "mail.example.com", "port": 587} if type == "smtp" else {"token": "t"}
+        return (await house.credentials.create(tenant_id, type=type, name="key", data=data, **options)).id
+
+    def mail(id: str, credential: str) -> dict[str, Any]:
+        config = {"to": "ann@example.com", "subject": "Hello"}
+        return {"id": id, "pluginId": "email.send", "config": config, "credentials": {"smtp": credential}}
+
+    good, bearer = await keep(house.tenant), await keep(house.tenant, "bearer")
+    kept = await keep(house.tenant, allowed_plugins=["http.request"])
+    undo = {key: value for key, value in mail("", await keep(house.neighbour)).items() if key != "id"}
+    loop = node("each", "foreach", items=[1], nodes=[mail("inside", "cred_nowhere")])
+    nodes = [
+        mail("good", good),
+        mail("odd", "cred_\x00"),
+        mail("bearer", bearer),
+        mail("kept", kept),
+        {**mail("off", "cred_nowhere"), "disabled": True},
+        loop,
+        {**mail("done", good), "compensate": undo},
+    ]
+    workflow = await house.store.create(house.tenant, name="Mails", definition={"nodes": nodes})
+    with pytest.raises(InvalidDefinition) as caught:
+        await house.store.publish(house.tenant, workflow.id)
+    assert [(fault.code, fault.pointer) for fault in caught.value.faults] == [
+        ("credential.unknown", "/nodes/1/credentials/smtp"),
+        ("credential.wrongType", "/nodes/2/credentials/smtp"),
+        ("credential.notAllowed", "/nodes/3/credentials/smtp"),
+        ("credential.unknown", "/nodes/6/compensate/credentials/smtp"),
+        ("credential.unknown", "/nodes/5/config/nodes/0/credentials/smtp"),
+    ]
+    assert (await house.store.get(house.tenant, workflow.id)).published_version is None
+
+
 async def test_another_tenants_secret_is_no_secret(house: House) -> None:
     house.tenant, house.neighbour = house.neighbour, house.tenant
     foreign = await house.secret()

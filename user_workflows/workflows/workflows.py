@@ -16,7 +16,7 @@ from plugins.vault.keys import Vault
 from user_workflows.admission.drawn import draw_gate
 from user_workflows.definition.calls import Called
 from user_workflows.definition.catalogue import Catalogue
-from user_workflows.definition.drawing import read_drawing
+from user_workflows.definition.drawing import Drawing, read_drawing
 from user_workflows.definition.model import Definition, Fault, Trigger
 from user_workflows.definition.validate import validate
 from user_workflows.errors import Conflict, InvalidDefinition, InvalidInput, NotFound, StaleRevision
@@ -26,6 +26,7 @@ from user_workflows.triggers.hooks import Hook, ensure_tokens, forget_tokens
 from user_workflows.triggers.listeners import listen
 from user_workflows.triggers.live import LiveTriggers
 from user_workflows.triggers.secrets import require_secrets
+from user_workflows.workflows.bound_credentials import find_unlendable
 from user_workflows.workflows.call_cycles import find_cycles
 from user_workflows.workflows.changes import Change, Changes, Schedules
 from user_workflows.workflows.tables import draft_place, is_possible_id, is_workflow, name_place, workflows
@@ -188,7 +189,7 @@ class Workflows:
             published = (await self._versions.plan(tenant_id, workflow_id, version)).definition
             triggers = published.triggers
             drawn = (await self._versions.get(tenant_id, workflow_id, version)).definition
-            if cycles := await self._cycles(tenant_id, workflow_id, drawn):
+            if cycles := await self._cycles(tenant_id, workflow_id, self._read(drawn)):
                 raise InvalidDefinition(cycles)
             await self._switch(change, triggers)
             async with change.commit(published_version=version) as connection:
@@ -343,18 +344,23 @@ class Workflows:
     async def _compile(self, tenant_id: str, workflow_id: str, draft: dict[str, Any]) -> tuple[Definition, Plan]:
         validation = await asyncio.to_thread(validate, draft, plugins=self._registry, workflow_id=workflow_id)
         errors = [fault for fault in validation.faults if fault.severity == "error"]
-        errors += await self._cycles(tenant_id, workflow_id, draft)
+        drawing = self._read(draft)
+        errors += await self._cycles(tenant_id, workflow_id, drawing)
+        errors += await find_unlendable(self._credentials, tenant_id, drawing)
         if validation.definition is None or errors:
             raise InvalidDefinition(errors)
         return validation.definition, await asyncio.to_thread(
             compile_plan, validation.definition, plugins=self._registry
         )
 
-    async def _cycles(self, tenant_id: str, workflow_id: str, definition: dict[str, Any]) -> Sequence[Fault]:
+    def _read(self, definition: dict[str, Any]) -> Drawing:
+        return read_drawing(definition, Catalogue(self._registry))
+
+    async def _cycles(self, tenant_id: str, workflow_id: str, drawing: Drawing) -> Sequence[Fault]:
         async def find_plan(called: Called) -> Plan:
             return (await self.plan(tenant_id, called.workflow_id, called.version)).plan
 
-        return await find_cycles(workflow_id, read_drawing(definition, Catalogue(self._registry)), find_plan)
+        return await find_cycles(workflow_id, drawing, find_plan)
 
     async def _published_version(self, tenant_id: str, workflow_id: str) -> int | None:
         _require_possible(workflow_id)
