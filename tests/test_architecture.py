@@ -403,10 +403,10 @@ def imports_at_the_top(module: str, tree: ast.Module) -> Iterator[str]:
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Import | ast.ImportFrom):
                     yield f"{module}:{inner.lineno} imports below the top"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute | ast.alias) and "TYPE_CHECKING" in ast.unparse(node).split("."):
+    for named in ast.walk(tree):
+        if isinstance(named, ast.Name | ast.Attribute | ast.alias) and "TYPE_CHECKING" in ast.unparse(named).split("."):
             yield f"{module} uses TYPE_CHECKING"
-        by_name = isinstance(node, ast.Call) and dotted(node.func).split(".")[-1] in {"__import__", "import_module"}
+        by_name = isinstance(named, ast.Call) and dotted(named.func).split(".")[-1] in {"__import__", "import_module"}
         if by_name and module not in IMPORTS_BY_NAME:
             yield f"{module} imports by a name that nobody can check"
 

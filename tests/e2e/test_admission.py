@@ -76,7 +76,7 @@ def under_fire(installation: Installation, figures: Figures, *, starts: int, kil
     workflow = installation.publish(definition(installation, round), name=round)
     began = time.monotonic()
     ids = [start(installation, workflow, f"{round}:{number}") for number in range(starts // 2)]
-    killed = []
+    killed: list[str] = []
     others = [*chance.sample(VICTIMS[1:], len(VICTIMS) - 1), *chance.choices(VICTIMS, k=kills)]
     for number, victim in enumerate([VICTIMS[0], *others][:kills]):
         # In the middle of work: when some more have come in since the last kill.

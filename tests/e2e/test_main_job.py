@@ -48,7 +48,7 @@ def test_a_strangers_plugin_runs_on_both_engines_with_one_key_for_every_attempt(
     assert execution["output"]["greet"]["attempt"] == 3
     assert (job["status"], job["attempts"], job["result"]["attempt"]) == ("completed", 3, 3)
     for engine in ("step", "job"):
-        entries = [entry for entry in ledger.entries() if entry["name"] == f"{plugin} {engine}"]
+        entries = [entry for entry in ledger.entries() if entry.get("name") == f"{plugin} {engine}"]
         assert [entry["attempt"] for entry in entries] == [1, 2, 3]
         assert len({entry["key"] for entry in entries}) == 1
 

@@ -1,5 +1,7 @@
 """kill -9 of whatever a promotion passes through: one execution for each job, and one idempotency key."""
 
+from functools import partial
+
 import pytest
 
 from tests.e2e.installation import Installation, wait_for
@@ -32,10 +34,7 @@ def test_promotions_outlive_the_processes_that_they_pass_through(
     # Looked up before the first dies: its corpse is in the way of another look.
     for process in [installation.process(victim) for victim in victims]:
         # It dies as soon as the next attempt was made, of whichever job.
-        seen = len(attempts(installation, tag))
-        wait_for(
-            lambda seen=seen: len(attempts(installation, tag)) > seen or done(installation, tag) or None, "an attempt"
-        )
+        wait_for(partial(_goes_on, installation, tag, len(attempts(installation, tag))), "an attempt")
         process.kill()
     settled = [installation.settle(job, timeout=120) for job in jobs]
     assert {job["status"] for job in settled} == {"completed"}, settled
@@ -48,8 +47,12 @@ def test_promotions_outlive_the_processes_that_they_pass_through(
     assert {execution["id"] for execution in executions} == {job["promotedTo"] for job in settled}
 
 
+def _goes_on(installation: Installation, tag: str, seen: int) -> bool | None:
+    return len(attempts(installation, tag)) > seen or done(installation, tag) or None
+
+
 def attempts(installation: Installation, tag: str) -> list[dict[str, str]]:
-    return [entry for entry in installation.ledger.entries() if entry["name"].startswith(f"{tag} ")]
+    return [entry for entry in installation.ledger.entries() if entry.get("name", "").startswith(f"{tag} ")]
 
 
 def done(installation: Installation, tag: str) -> bool:

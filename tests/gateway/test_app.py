@@ -1,7 +1,6 @@
 """The application as a whole: what a request costs before anything is done for it."""
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 import httpx
@@ -16,9 +15,9 @@ async def test_what_a_handler_needs_is_handed_to_it_without_tasks(client: httpx.
     loop, asking = asyncio.get_running_loop(), asyncio.current_task()
     started: list[str] = []
 
-    def note(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    def note(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         if asyncio.current_task() is asking:
-            started.append(work.__qualname__)
+            started.append(getattr(work, "__qualname__", repr(work)))
         return asyncio.Task(work, loop=loop, **options)
 
     assert (await client.get("/v1/me", headers=owner)).status_code == 200

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -119,7 +120,7 @@ async def test_cancelling_the_job_stops_its_execution_and_the_other_way_round(la
             job_id = await lane.enqueue(onExhausted="promote", retry=QUICK)
             # The execution has failed once, and waits a minute for its next attempt.
             job = await lane.until(
-                lambda id=job_id: lane.get(f"/v1/jobs/{id}"),
+                partial(lane.get, f"/v1/jobs/{job_id}"),
                 lambda job: (job["status"], job["attempts"]) == ("promoted", 3),
             )
             assert (job["status"], job["error"]["type"]) == ("promoted", "http.503")

@@ -40,7 +40,15 @@ async def test_a_redis_that_is_away_is_no_reason_not_to_start() -> None:
 
 async def test_one_that_does_not_show_its_configuration_is_trusted(server: ValkeyServer) -> None:
     async with Redis.from_url(server.url) as client:
-        await client.execute_command("ACL", "SETUSER", "managed", "on", ">secret", "~*", "&*", "+@all", "-config")
+        await client.acl_setuser(
+            "managed",
+            enabled=True,
+            passwords=["+secret"],
+            keys=["*"],
+            channels=["*"],
+            categories=["+@all"],
+            commands=["-config"],
+        )
     await set_policy(server, "allkeys-lru")
     await refuse_eviction(f"redis://managed:secret@127.0.0.1:{server.port}")
 

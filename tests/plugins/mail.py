@@ -28,6 +28,11 @@ class Mail(Struct, kw_only=True):
         return message
 
 
+def _drop(connection: SMTP) -> None:
+    if isinstance(connection.transport, asyncio.WriteTransport):
+        connection.transport.abort()
+
+
 class MailServer(Struct, kw_only=True):
     port: int
     mails: list[Mail] = field(default_factory=list)
@@ -50,8 +55,7 @@ class MailServer(Struct, kw_only=True):
     def hang_up(self) -> None:
         """Drop every connection, as a server does that is started anew."""
         for connection in self.open:
-            if connection.transport is not None:
-                connection.transport.abort()
+            _drop(connection)
         self.open.clear()
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
@@ -66,7 +70,7 @@ class MailServer(Struct, kw_only=True):
         assert server.transport is not None
         answer = self.answers.pop(0) if self.answers else "250 OK"
         if answer is None:
-            server.transport.abort()
+            _drop(server)
             return "250 never heard"
         if answer.startswith("2"):
             user = session.auth_data.login.decode() if session.auth_data else None

@@ -51,7 +51,7 @@ async def vault_read(config: Header, ctx: Context) -> str:
 REGISTRY = Registry([stock_price, email_send, vault_read])
 
 PRICE = {"id": "price", "pluginId": "stock.price", "config": {"symbol": "AAPL"}}
-MAIL = {
+MAIL: dict[str, Any] = {
     "id": "mail",
     "pluginId": "email.send",
     "config": {"to": "{{ vars.email }}", "subject": "AAPL is at {{ nodes.price.output.price }}"},

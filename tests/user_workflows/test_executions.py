@@ -30,7 +30,10 @@ async def test_a_chain_runs_and_its_record_shows_every_step(lane: Lane) -> None:
     assert [step.status for step in steps.values()] == ["completed"] * 3
     assert (steps["call"].output, steps["call"].attempt, steps["call"].port) == (7, 1, "output")
     assert steps["call"].input == {"n": 6}
-    assert steps["call"].started_at <= steps["call"].closed_at
+    started_at, closed_at = steps["call"].started_at, steps["call"].closed_at
+    assert started_at is not None
+    assert closed_at is not None
+    assert started_at <= closed_at
 
 
 async def test_a_branch_not_taken_is_skipped_with_its_reason(lane: Lane) -> None:

@@ -311,7 +311,7 @@ async def left_by(stage: Stage, scenario: Scenario) -> dict[str, Any]:
     ]
     assert all(step.closed_at is not None for step in steps.values())
     undone = [step.removesuffix(".compensate") for step, *_ in stage.lane.keys if step.endswith(".compensate")]
-    return _common(
+    common: dict[str, Any] = _common(
         {
             "execution": {key: left[key] for key in ("status", "output", "error", "input")},
             "steps": {id: to_builtins(step) for id, step in steps.items()},
@@ -319,6 +319,7 @@ async def left_by(stage: Stage, scenario: Scenario) -> dict[str, Any]:
             "undone": [id for id in undone if id in steps and steps[id].compensation is not None],
         }
     )
+    return common
 
 
 def _common(value: Any) -> Any:

@@ -40,9 +40,8 @@ class Cut:
             with pytest.raises(EngineUnavailable):
                 await self.starts.start(self.lane.tenant_id, workflow, trigger=MANUAL, key=key)
         async with self.database.across.read() as connection:
-            return (
-                await connection.execute(select(executions.c.id).where(executions.c.workflow_id == workflow))
-            ).scalar_one()
+            mine = select(executions.c.id).where(executions.c.workflow_id == workflow)
+            return str((await connection.execute(mine)).scalar_one())
 
     async def sweep_later(self) -> None:
         """Let a few minutes pass for the rows, and sweep."""

@@ -74,7 +74,8 @@ async def test_what_is_committed_wakes_and_the_loss_of_redis_is_survived(
             async with asyncio.timeout(PATIENCE):
                 while not commits.looks:
                     await asyncio.sleep(0.01)
-            assert wakeups.are_heard
+            were_heard = wakeups.are_heard
+            assert were_heard
             assert not task.done()
         async with asyncio.timeout(PATIENCE):
             while wakeups.are_heard:

@@ -11,9 +11,8 @@ from tests.user_workflows.lane import Lane, open_lane
 from user_workflows.executions.executions import Executions
 from user_workflows.executions.explainer import Explainer
 from user_workflows.executions.views import Stuck
-from user_workflows.interpreter.messages import StartExecution, TriggerCall, workflow_id
+from user_workflows.interpreter.messages import EXECUTION, StartExecution, TriggerCall, workflow_id
 from user_workflows.interpreter.queues import EXECUTION_QUEUE
-from user_workflows.interpreter.workflow import EXECUTION
 from user_workflows.plan.model import Plan, PlanNode
 from user_workflows.records.reconcile import Reconciler
 from user_workflows.records.watchdog import Trouble, find_trouble

@@ -8,10 +8,11 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, CancelledError
 
+from user_workflows.interpreter import steps
 from user_workflows.interpreter.activity_calls import BatchCall, SegmentCall
 from user_workflows.interpreter.errors import is_too_large
 from user_workflows.interpreter.queues import step_priority, step_queue
-from user_workflows.interpreter.steps import HEARTBEAT_TIMEOUT, LOST_WORKERS
+from user_workflows.interpreter.steps import LOST_WORKERS
 from user_workflows.interpreter.walk import Walk
 from user_workflows.plan.model import PlanNode
 
@@ -52,7 +53,7 @@ async def run_walk(
             result_type=result_type,
             task_queue=step_queue(),
             start_to_close_timeout=longest,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            heartbeat_timeout=steps.HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=MOST_LOSSES),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,

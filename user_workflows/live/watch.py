@@ -4,7 +4,7 @@ To whom: whoever has the tenant's permission to read executions. A watcher that 
 notice it saw goes on from there, without gap or duplicate, or begins with a snapshot.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -80,7 +80,7 @@ class Watch:
                 yield Notice(type="idle", id=place)
             known = now.status
 
-    async def tenant(self, tenant_id: str, place: str, *, is_complete: bool) -> AsyncIterator[Notice]:
+    async def tenant(self, tenant_id: str, place: str, *, is_complete: bool) -> AsyncGenerator[Notice, None]:
         """Tell of all executions of a tenant, from a place on, without end."""
         while True:
             if not is_complete:

@@ -9,6 +9,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -39,7 +40,7 @@ async def test_an_issuer_is_asked_twice_a_minute_at_most_whatever_happens(
 
         async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
             fetches.append(clock.now)
-            body = key_sets.msgspec.json.encode(published)
+            body = msgspec.json.encode(published)
             # Down from the second minute to the twelfth.
             status = 503 if 2 * MINUTE <= clock.now < 12 * MINUTE else 200
             writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)

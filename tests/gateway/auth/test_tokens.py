@@ -29,7 +29,8 @@ OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def jwk(key: rsa.RSAPrivateKey, key_id: str) -> dict[str, Any]:
-    return json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())) | {"kid": key_id, "use": "sig"}
+    public: dict[str, Any] = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key()))
+    return public | {"kid": key_id, "use": "sig"}
 
 
 class World:

@@ -1,11 +1,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from tests.gateway.cli.conftest import Gateway
@@ -27,7 +29,13 @@ GROUPS = (
 NOWHERE = {"GATEWAY_URL": "http://127.0.0.1:1", "GATEWAY_API_KEY": "gw_a_b"}
 
 
-def invoke(*arguments: str, env: dict[str, str | None] | None = None):
+def _commands(group: str) -> Iterable[str]:
+    made = main.get_command(click.Context(main), group)
+    assert isinstance(made, click.Group)
+    return made.commands
+
+
+def invoke(*arguments: str, env: Mapping[str, str | None] | None = None) -> Result:
     blank: dict[str, str | None] = dict.fromkeys(("GATEWAY_URL", "GATEWAY_API_KEY", "GATEWAY_DATA_DIR"))
     return CliRunner(env={**blank, **(env or {})}).invoke(main, arguments)
 
@@ -38,7 +46,7 @@ def test_every_command_explains_itself() -> None:
         answer = invoke(name, "--help")
         assert answer.exit_code == 0, answer.output
     for group in GROUPS:
-        for name in main.get_command(None, group).commands:
+        for name in _commands(group):
             answer = invoke(group, name, "--help")
             assert answer.exit_code == 0, answer.output
 

@@ -1,6 +1,7 @@
 """Senders and templates of mails through the API, down to the mail that arrives."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -24,7 +25,7 @@ async def mails() -> AsyncIterator[MailServer]:
 async def test_an_owner_settles_who_its_mails_come_from_within_what_the_administrator_grants(
     client: httpx.AsyncClient, owner: Headers
 ) -> None:
-    nothing = {"from": None, "replyTo": None, "allowed": []}
+    nothing: dict[str, Any] = {"from": None, "replyTo": None, "allowed": []}
     assert (await client.get("/v1/email-sender", headers=owner)).json() == nothing
     tenant = (await client.get("/v1/me", headers=owner)).json()["tenantId"]
     where = f"/v1/tenants/{tenant}/email-senders"

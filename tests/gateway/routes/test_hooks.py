@@ -232,7 +232,8 @@ async def test_every_senders_delivery_starts_one_execution_when_it_comes_again_a
     api: httpx.AsyncClient, owner: Headers, name: str
 ) -> None:
     sender = SENDERS[name]
-    url = await hook(api, owner, scheme=name, **sender.config)
+    config: dict[str, Any] = {"scheme": name, **sender.config}
+    url = await hook(api, owner, **config)
     now = int(time.time())
     json = {"content-type": "application/json"}
     first = await api.post(url, headers=sender.sign(SENT, now) | json, content=SENT)

@@ -43,7 +43,8 @@ async def show(api: httpx.AsyncClient, owner: Headers, event_id: str) -> dict[st
 async def redeliver(api: httpx.AsyncClient, owner: Headers, event_id: str, **body: Any) -> dict[str, Any]:
     started = await api.post(f"{INBOX}/{event_id}/redeliver", headers=owner, json=body)
     assert started.status_code == 202, started.text
-    return await ended_execution(api, owner, started.headers["location"])
+    ended: dict[str, Any] = await ended_execution(api, owner, started.headers["location"])
+    return ended
 
 
 async def test_a_delivery_is_kept_as_it_came_once_and_without_its_secrets(

@@ -60,7 +60,7 @@ async def test_a_run_is_made_once_for_one_key(client: httpx.AsyncClient, owner: 
 async def test_what_could_never_fire_or_run_is_refused_where_it_stands(
     client: httpx.AsyncClient, owner: Headers
 ) -> None:
-    wrong = [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"cron": "61 * * * *"}, "/cron"),
         ({"timezone": "Europe/Berlim"}, "/timezone"),
         ({"catchUp": "soon"}, "/catchUp"),

@@ -62,9 +62,9 @@ async def test_the_steps_of_one_round_and_of_all(api: httpx.AsyncClient, owner: 
     assert [step["path"] for step in in_one_row["items"]] == [[3, 0], [3, 1]]
 
     seen: list[Any] = []
-    cursor: dict[str, str] = {}
+    cursor: dict[str, str | int] = {}
     while True:
-        page = (await api.get(steps, headers=owner, params={"within": "rows", "limit": 5} | cursor)).json()
+        page = (await api.get(steps, headers=owner, params={"within": "rows", "limit": 5, **cursor})).json()
         seen += [(*step["path"], step["nodeId"]) for step in page["items"]]
         if page["nextCursor"] is None:
             break

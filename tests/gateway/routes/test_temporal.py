@@ -99,7 +99,7 @@ async def test_what_is_no_payload_is_refused(world: World, payload: Any) -> None
 async def test_only_owners_look(world: World) -> None:
     payload = await world.sealed(1)
     for role in ("editor", "runner", "viewer", "service"):
-        assert (await world.decode(payload, headers=await new_tenant(world.platform, role))).status_code == 403  # type: ignore[arg-type]
+        assert (await world.decode(payload, headers=await new_tenant(world.platform, role))).status_code == 403
     assert (await world.decode(payload, headers=ADMIN)).status_code == 403
     assert (await world.decode(payload, headers={})).status_code == 401
 

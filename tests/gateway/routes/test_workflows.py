@@ -94,7 +94,8 @@ async def test_a_definition_is_judged_without_being_stored(client: httpx.AsyncCl
     assert (verdict["valid"], verdict["faults"]) == (True, [])
     assert verdict["plan"]["homes"] == {"a": "inline"}
     assert verdict["plan"]["historyEvents"] > 0
-    for definition in (FAULTY, {}, [], 5, None, "x", {"nodes": None}):
+    strange: tuple[Any, ...] = (FAULTY, {}, [], 5, None, "x", {"nodes": None})
+    for definition in strange:
         bad = await client.post("/v1/definitions/validate", headers=owner, json={"definition": definition})
         assert (bad.status_code, bad.json()["valid"], bad.json()["plan"]) == (200, False, None)
         assert bad.json()["faults"]

@@ -10,6 +10,7 @@ from litestar import Litestar
 
 from gateway.up.mail import Catcher, Mailbox
 from gateway.up.sandbox import sandbox_app
+from tests.gateway.application import asgi_transport
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ async def smtp_port(mailbox: Mailbox) -> AsyncIterator[int]:
 
 
 def client(app: Litestar) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sandbox")
+    return httpx.AsyncClient(transport=asgi_transport(app), base_url="http://sandbox")
 
 
 def a_mail(subject: str = "Prüfung: größer als 5 %") -> EmailMessage:

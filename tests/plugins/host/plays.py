@@ -34,7 +34,7 @@ class Acts:
         self.plugin = act
 
 
-def pure(function: Callable[[Config, Context], Any], **options: Any) -> Plugin:
+def pure(function: Callable[[Any, Context], Any], **options: Any) -> Plugin:
     return plugin("test.pure", version="1.0.0", effect="pure", **options)(function)
 
 

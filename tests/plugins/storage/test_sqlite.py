@@ -27,7 +27,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 def visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the driver's threads were asked to do."""
     asked: list[str] = []
-    execute = aiosqlite.Connection._execute
+    execute: Any = aiosqlite.Connection._execute
 
     async def note(self: aiosqlite.Connection, function: Any, *arguments: Any, **options: Any) -> Any:
         asked.append(function.__name__)

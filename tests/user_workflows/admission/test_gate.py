@@ -108,7 +108,7 @@ async def counts(lane: Lane) -> tuple[int, int, int, int]:
     )
     async with lane.database.across.read() as connection:
         row = (await connection.execute(query)).one_or_none()
-    return (0, 0, 0, 0) if row is None else tuple(row)  # type: ignore[return-value]
+    return (0, 0, 0, 0) if row is None else tuple(row)
 
 
 async def admissions(lane: Lane) -> dict[str, datetime]:

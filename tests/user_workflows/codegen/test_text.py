@@ -146,9 +146,9 @@ def test_what_only_the_interpreter_knows_is_refused_with_all_its_nodes() -> None
     known = frozenset({"set", "foreach", "wait"})
     refuse(plan, known)
     later = replace(plan, nodes=(replace(plan.nodes[0], plugin="teleport"), *plan.nodes[1:]))
-    inside = replace(
-        later.nodes[1], body=replace(later.nodes[1].body, nodes=(PlanNode(id="b", plugin="teleport", home="inline"),))
-    )
+    body = later.nodes[1].body
+    assert body is not None
+    inside = replace(later.nodes[1], body=replace(body, nodes=(PlanNode(id="b", plugin="teleport", home="inline"),)))
     with pytest.raises(NotWritable, match=r"node a is of the kind teleport, .*; node b is of the kind") as refused:
         refuse(replace(later, nodes=(later.nodes[0], inside)), known | {"teleport"})
     assert [*refused.value.reasons] == ["a", "b"]

@@ -15,7 +15,10 @@ def faults(raw: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def test_an_action_sees_its_node_and_what_is_before_it() -> None:
-    reads = {"pluginId": "email.send", "config": {**MAIL["config"], "text": "after {{ nodes.first.output }}"}}
+    reads: dict[str, Any] = {
+        "pluginId": "email.send",
+        "config": {**MAIL["config"], "text": "after {{ nodes.first.output }}"},
+    }
     raw = drawn(
         node("first"), {**PRICE, "compensate": reads}, edges=[("first", "price")], variables={"email": "a@example.com"}
     )

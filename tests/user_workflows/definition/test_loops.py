@@ -15,7 +15,7 @@ def wires(*edges: tuple[str, ...]) -> list[dict[str, str]]:
     return wired
 
 
-def each(*nodes: dict[str, Any], id: str = "f", edges: list[dict[str, str]] | None = None, **more: Any) -> Any:
+def each(*nodes: Any, id: str = "f", edges: list[Any] | None = None, **more: Any) -> Any:
     return node(id, "foreach", **{"items": [1, 2], "nodes": list(nodes), "edges": edges or [], **more})
 
 

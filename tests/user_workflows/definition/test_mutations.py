@@ -83,7 +83,7 @@ def leads_somewhere(pointer: str, raw: Any) -> bool:
     return True
 
 
-strange = st.one_of(
+strange: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from([None, True, 0, -1, 2**80, 1.5, [], [1], [[]], [{}], {}, {"a": 1}, {"count": 3}, {"port": "x"}]),
     st.sampled_from(["", "x", "error", "5s", "price", "branch", "if", "set", "a\nb", "\u0000", "é" * 300]),
     st.sampled_from(["{{", "{{ 1 + }}", "{{ nodes.mail.output }}", "{{ nodes }}", "{{ item }}", "{{ vars.x }}"]),
@@ -107,7 +107,7 @@ def test_whatever_is_damaged_is_answered_and_what_is_valid_compiles(data: st.Dat
                     data.draw(strange)
                 )
             case _ if isinstance(holder, list):
-                holder.append(copy.deepcopy(holder[key]))
+                holder.append(copy.deepcopy(holder[int(key)]))
         if not raw:
             break
     validation = validate(raw, plugins=REGISTRY)

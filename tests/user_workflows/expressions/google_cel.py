@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from cel_expr_python import cel
+from cel_expr_python import cel  # type: ignore[import-untyped]  # it has none
 
 _ENV = cel.NewEnv()
 

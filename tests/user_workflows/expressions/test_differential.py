@@ -136,7 +136,7 @@ def _holes(choice: random.Random, form: str, depth: int, bound: bool) -> str:
 
 def sources(seed: int) -> list[str]:
     choice = random.Random(seed)
-    sources = []
+    sources: list[str] = []
     while len(sources) < _CASES:
         result = choice.choice(_RESULTS)
         depth = choice.randint(1, 4)

@@ -1,6 +1,7 @@
 """What is predicted is what a real Temporal server writes and would bill."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ COMMON = {
     "edges": edges("a>pause", "pause>b"),
 }
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "chain": CHAIN,
     "inline": INLINE,
     "pause": PAUSE,

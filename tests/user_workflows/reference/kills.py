@@ -33,7 +33,7 @@ from tests.user_workflows.reference.worker import Orders
 from user_workflows.executions.views import Execution
 
 #: of the world, in which a read may be answered otherwise each time
-_ANSWERS = (None, True, 1, "text", [1, 2], [])
+_ANSWERS: tuple[Any, ...] = (None, True, 1, "text", [1, 2], [])
 
 #: how many of the calls are told at first to come again later, and after how many seconds: too many for a step to keep
 #: its slot meanwhile

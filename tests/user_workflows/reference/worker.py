@@ -18,7 +18,7 @@ from plugins.builtin.sync.plugin import data_sync
 from plugins.storage.database import Database
 from tests.user_workflows.lane import Place, open_lane
 from tests.user_workflows.reference.plugins import Call, make_plugins
-from user_workflows.interpreter import segments
+from user_workflows.interpreter import steps
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ async def main(orders: Orders) -> None:
         return told["answer"]
 
     if orders.heartbeat_timeout is not None:
-        segments.HEARTBEAT_TIMEOUT = timedelta(seconds=orders.heartbeat_timeout)
+        steps.HEARTBEAT_TIMEOUT = timedelta(seconds=orders.heartbeat_timeout)
     database = Database(orders.database_url)
     async with open_lane(
         database,

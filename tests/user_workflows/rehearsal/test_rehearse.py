@@ -137,7 +137,7 @@ async def test_with_real_plugins_not_one_connection_is_made() -> None:
         node("mail", "email.send", to="ann@example.com", subject="at {{ nodes.price.output.price }}"),
         {**node("lie", "test.liar", text=url), "onError": "continue"},
     ]
-    edges = [(one["id"], other["id"]) for one, other in pairwise(steps)]
+    edges: list[tuple[str, ...]] = [(one["id"], other["id"]) for one, other in pairwise(steps)]
     async with server:
         rehearsal = await dry_run(drawn(*steps, edges=edges), registry=registry)
         assert connections == 0
@@ -196,7 +196,7 @@ async def test_whatever_is_pinned_comes_to_that_and_what_decides_still_decides()
         node("off", values={}) | {"disabled": True},
         edges=[("data", "big"), ("big", "true", "each"), ("big", "false", "small"), ("each", "ask"), ("ask", "off")],
     )
-    pins = {"data": {"x": 5}, "big": {"items": [7, 8]}, "in": {"i": 2}, "ask": None, "off": "no"}
+    pins: dict[str, Any] = {"data": {"x": 5}, "big": {"items": [7, 8]}, "in": {"i": 2}, "ask": None, "off": "no"}
     rehearsal = await dry_run(raw, {}, **pins)
     assert rehearsal.status == "completed", rehearsal.error
     told = shown(rehearsal)

@@ -1,6 +1,5 @@
 """A sender of mails for tests: `email.send` over its own connections, at a real server."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from plugins import Plugin, SmtpCredential
@@ -9,7 +8,7 @@ from plugins.builtin.email.desk import Desk
 from plugins.builtin.email.plugin import email_plugins
 from plugins.builtin.email.server import SmtpServer
 
-MAIL: Mapping[str, Any] = {"to": "ann@example.com", "subject": "Hello"}
+MAIL: dict[str, Any] = {"to": "ann@example.com", "subject": "Hello"}
 
 
 def server_at(port: int, **more: Any) -> SmtpServer:

@@ -199,7 +199,8 @@ async def test_a_mail_needs_a_recipient_and_has_no_more_than_a_hundred(
     run: Run, local: EgressClient, mails: MailServer
 ) -> None:
     many = [f"r{n}@example.com, s{n}@example.com" for n in range(50)]
-    for change in ({"to": []}, {"bcc": many}):
+    changes: tuple[dict[str, Any], ...] = ({"to": []}, {"bcc": many})
+    for change in changes:
         with pytest.raises(Permanent) as caught:
             await run(email_plugin(server_at(mails.port)), MAIL | change, http=local)
         assert caught.value.type == "email.invalidRecipients"
@@ -305,7 +306,8 @@ async def test_a_certificate_that_is_not_trusted_gets_no_mail(
     run: Run, local: EgressClient, tmp_path: Path, security: Any
 ) -> None:
     context, _ = tls_contexts(tmp_path)
-    async with open_mail_server(**{security: context}) as mails:
+    tls: dict[str, Any] = {security: context}
+    async with open_mail_server(**tls) as mails:
         with pytest.raises(Permanent) as caught:
             await run(email_plugin(server_at(mails.port, security=security)), MAIL, http=local)
         assert caught.value.type == "smtp.untrusted"

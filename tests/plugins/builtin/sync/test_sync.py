@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +303,10 @@ async def test_a_database_is_guarded_like_any_other_host(
     assert shop.lines == []
 
 
+def _always(trusted: ssl.SSLContext) -> Callable[[], ssl.SSLContext]:
+    return lambda: trusted
+
+
 async def test_the_certificate_of_a_database_is_verified_unless_the_url_says_otherwise(
     run: Run, catalogue: Catalogue, postgres_url: str, authorities: ssl.SSLContext, tmp_path: Path
 ) -> None:
@@ -315,7 +319,7 @@ async def test_the_certificate_of_a_database_is_verified_unless_the_url_says_oth
             (authorities, "verify-full", "database.untrusted"),
             (authorities, "require", None),
         ):
-            client = EgressClient(Guard(allow=["127.0.0.0/8"]), tls=lambda trusted=trusted: trusted)
+            client = EgressClient(Guard(allow=["127.0.0.0/8"]), tls=_always(trusted))
             url = Secret(shop.url.replace("verify-full", mode))
             error: str | None = None
             try:
