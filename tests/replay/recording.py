@@ -163,12 +163,18 @@ async def see_through(lane: Lane, case: Case, execution: Execution) -> Execution
 
 
 async def runs(lane: Lane, execution: Execution) -> list[WorkflowHistory]:
-    """Return the histories of all runs of an execution, the first run's first; the last may still run."""
+    """Return the histories of all runs of an execution, the first run's first; the last may still run.
+
+    Of an execution that has ended they are whole, though its record was closed before the last workflow task was.
+    """
     id = workflow_id(lane.tenant_id, execution.id)
     described = await lane.temporal.get_workflow_handle(id).describe()
-    histories, run_id = [], described.raw_description.workflow_execution_info.first_run_id
+    histories: list[WorkflowHistory] = []
+    run_id = described.raw_description.workflow_execution_info.first_run_id
     while run_id:
-        histories.append(await lane.temporal.get_workflow_handle(id, run_id=run_id).fetch_history())
+        run = lane.temporal.get_workflow_handle(id, run_id=run_id)
+        events = [event async for event in run.fetch_history_events(wait_new_event=execution.is_closed)]
+        histories.append(WorkflowHistory(id, events))
         ended = histories[-1].events[-1].workflow_execution_continued_as_new_event_attributes
         run_id = ended.new_execution_run_id
     return histories
