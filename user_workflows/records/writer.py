@@ -26,7 +26,7 @@ from user_workflows.records.rows import Key, find_rows, key_of, upsert_steps, wr
 
 #: seconds that what is told waits for what follows, to share a transaction with it: a short execution is written once,
 #: at its end. Nobody who watches notices, and a worker that dies loses no more than a replay tells again.
-LINGER = 0.1
+LINGER = 0.2
 
 #: errors of the database as a whole, not of a record
 OUTAGE = (OperationalError, InterfaceError, OSError)
