@@ -47,7 +47,7 @@ async def test_a_step_goes_on_from_its_checkpoint_when_its_worker_is_killed(
             place=Place(lane.tenant_id, lane.temporal.namespace),
             world_url="http://127.0.0.1:1",
             allow=("127.0.0.0/8",),
-            heartbeat_timeout=2.0,
+            heartbeat_timeout=4.0,
         )
         sync = {
             **{"id": "copy", "pluginId": "data.sync", "config": payload(catalogue), "timeout": "3s"},

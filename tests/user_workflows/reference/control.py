@@ -97,7 +97,7 @@ def render(value: Any, scope: Mapping[str, Any]) -> Any:
 def evaluate(text: str, scope: Mapping[str, Any]) -> Any:
     """Evaluate ``has(path)``, ``operand``, ``operand == operand`` or ``operand < operand``."""
     if found := re.fullmatch(r"has\((.+)\)", text):
-        return _read(found[1], scope) not in (_MISSING, None)
+        return _read(found[1], scope) is not _MISSING
     if len(parts := text.split(" ")) == 1:
         return _operand(text, scope)
     left, right = _operand(parts[0], scope), _operand(parts[2], scope)

@@ -44,7 +44,7 @@ async def test_a_step_that_kills_its_worker_does_so_a_few_times_and_then_fails_a
         ],
         "edges": edges("before>deadly", "deadly>after"),
     }
-    async with open_ordeal(temporal_address, tmp_path, NUMBER, heartbeat_timeout=1.5) as ordeal:
+    async with open_ordeal(temporal_address, tmp_path, NUMBER, heartbeat_timeout=4.0) as ordeal:
         ordeal.killer.deadly = "boom"
         execution = await ordeal.lane.start(await ordeal.lane.publish(definition))
         ended = await ordeal.live_on(execution)
@@ -62,7 +62,7 @@ async def test_an_item_that_kills_its_worker_ends_its_batch_after_a_few(temporal
     """A batch is walked again as a whole, and so it fails as a whole, by the `onError` of its loop."""
     body = [node("in", CHEAP, value="{{ item }}")]
     definition = {"nodes": [node("each", "foreach", items=["a", "boom"], nodes=body, edges=[], onError="continue")]}
-    async with open_ordeal(temporal_address, tmp_path, NUMBER, heartbeat_timeout=1.5) as ordeal:
+    async with open_ordeal(temporal_address, tmp_path, NUMBER, heartbeat_timeout=4.0) as ordeal:
         ordeal.killer.deadly = "boom"
         execution = await ordeal.lane.start(await ordeal.lane.publish(definition))
         ended = await ordeal.live_on(execution)
